@@ -1,0 +1,327 @@
+//! The accept loop: bind, TLS per connection, HTTP/1.1 and h2, limits, drain. Touches sockets and nothing else.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::tls::{Tls, TlsSource};
+
+/// Any error that a service or a body may give.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A bound TCP socket that does not answer yet.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    local: SocketAddr,
+}
+
+impl Listener {
+    /// Binds `addr`. Port 0 asks the system for a free one; [`Listener::local_addr`] tells which.
+    ///
+    /// # Errors
+    /// When the address is taken, not ours or forbidden.
+    pub async fn bind(addr: SocketAddr) -> io::Result<Self> {
+        let socket = TcpListener::bind(addr).await?;
+        let local = socket.local_addr()?;
+        Ok(Self { socket, local })
+    }
+
+    /// The address that clients connect to.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+}
+
+/// Who is at the other end of a connection. Every request carries it as an extension.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Where the connection comes from.
+    pub addr: SocketAddr,
+    /// The client's certificate chain, leaf first. Only a chain that an authority of the listener vouches for is here;
+    /// empty when the client showed none.
+    pub certificates: Arc<[CertificateDer<'static>]>,
+    /// Why the certificate that the client showed is not to be believed. A handler that authenticates answers 401 to it
+    /// and does not treat the client as anonymous.
+    pub rejected: Option<Arc<str>>,
+}
+
+impl Peer {
+    /// A peer that showed no certificate.
+    pub fn anonymous(addr: SocketAddr) -> Self {
+        Self { addr, certificates: Arc::default(), rejected: None }
+    }
+
+    fn judged(addr: SocketAddr, tls: &Tls, shown: Option<&[CertificateDer<'static>]>) -> Self {
+        match shown {
+            None | Some([]) => Self::anonymous(addr),
+            Some(shown) => match tls.judge(shown) {
+                Ok(()) => Self { addr, certificates: shown.into(), rejected: None },
+                Err(why) => Self { addr, certificates: Arc::default(), rejected: Some(why.into()) },
+            },
+        }
+    }
+}
+
+/// The limits of a listener. The defaults suit an API server: generous to a good client, finite for a bad one.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Connections open at once; further ones wait in the kernel's backlog. Default 4096.
+    pub max_connections: usize,
+    /// From accept to the end of the TLS handshake. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// How long an HTTP/1.1 connection may take over the head of a request, idle time included, and how long any new
+    /// connection may take over its first request. Default 120 s: longer than the 90 s after which Go's and hyper's
+    /// clients drop an idle connection, so that the side that would notice too late is never the client.
+    pub head_timeout: Duration,
+    /// Bytes of a request's head. Default 128 KiB: continue tokens and selectors travel in the request line.
+    pub max_head_bytes: u32,
+    /// Header fields of a request. Default 200.
+    pub max_headers: usize,
+    /// Requests at once on one h2 connection. Default 512: an informer holds one for every watch.
+    pub max_concurrent_streams: u32,
+    /// Streams that a client reset before they were accepted; above it the connection ends (CVE-2023-44487). Default 64.
+    pub max_pending_accept_reset_streams: usize,
+    /// After the stop signal, the time that running requests get to end by themselves. Default 5 s.
+    pub drain: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_connections: 4096,
+            handshake_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(120),
+            max_head_bytes: 128 * 1024,
+            max_headers: 200,
+            max_concurrent_streams: 512,
+            max_pending_accept_reset_streams: 64,
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How a listener ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that were still busy when the drain's time was up, and were cut.
+    pub cut: usize,
+}
+
+/// Serves `service` on `listener` until `stop`, then drains: no new connections, running requests end, idle connections
+/// close at once, and what is left after [`Options::drain`] is cut.
+///
+/// HTTP/1.1 and h2 are told apart per connection (by ALPN or by the client's first bytes), upgrades work on HTTP/1.1, and
+/// each request carries a [`Peer`] extension. When `service` gives an error, no response is sent: the HTTP/1.1 connection
+/// is closed, the h2 stream is reset. Streams without an end (watches) should end on the same `stop`, else they are cut.
+///
+/// Nothing that a client sends ends this function, and neither does a shortage of file descriptors: it waits and goes on.
+pub async fn serve<S, B>(
+    listener: Listener,
+    tls: Option<TlsSource>,
+    service: S,
+    options: Options,
+    stop: CancellationToken,
+) -> Drained
+where
+    S: hyper::service::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let tasks = TaskTracker::new();
+    let cut = CancellationToken::new();
+    let slots = Arc::new(Semaphore::new(options.max_connections));
+    let drain = options.drain;
+    let shared = Arc::new(Shared { http: http_builder(&options), options, stop: stop.clone(), cut: cut.clone() });
+
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = accept(&listener.socket, &slots) => accepted,
+        };
+        match accepted {
+            Ok((stream, addr, slot)) => {
+                let (shared, service, tls) = (shared.clone(), service.clone(), tls.as_ref().map(TlsSource::current));
+                tasks.spawn(async move {
+                    connection(&shared, stream, addr, tls, service).await;
+                    drop(slot);
+                });
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                // Out of descriptors or memory: going round at once would only burn the processor.
+                tracing::warn!(%error, listener = %listener.local, "cannot accept a connection; trying again");
+                tokio::select! { () = stop.cancelled() => break, () = sleep(Duration::from_millis(100)) => {} }
+            }
+        }
+    }
+
+    drop(listener);
+    tasks.close();
+    if timeout(drain, tasks.wait()).await.is_ok() {
+        return Drained { cut: 0 };
+    }
+    let left = tasks.len();
+    cut.cancel();
+    tasks.wait().await;
+    Drained { cut: left }
+}
+
+/// What all connections of a listener share.
+struct Shared {
+    http: auto::Builder<TokioExecutor>,
+    options: Options,
+    stop: CancellationToken,
+    cut: CancellationToken,
+}
+
+async fn accept(
+    socket: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    // The permit comes first: a connection that we cannot serve stays in the backlog instead of in our memory.
+    let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, addr) = socket.accept().await?;
+    Ok((stream, addr, slot))
+}
+
+/// Errors of `accept` that concern the connection that went away, not the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+fn http_builder(options: &Options) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.head_timeout)
+        .max_buf_size(options.max_head_bytes as usize)
+        .max_headers(options.max_headers);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(options.max_concurrent_streams)
+        .max_pending_accept_reset_streams(options.max_pending_accept_reset_streams)
+        .max_header_list_size(options.max_head_bytes)
+        // Large enough that one upload does not wait for a window; the product with the connections is the memory at risk.
+        .initial_stream_window_size(256 * 1024)
+        .initial_connection_window_size(1024 * 1024)
+        .max_send_buf_size(256 * 1024)
+        // A peer that vanished without a word must not hold its watches for ever.
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
+
+async fn connection<S, B>(shared: &Shared, stream: TcpStream, addr: SocketAddr, tls: Option<Arc<Tls>>, service: S)
+where
+    S: hyper::service::Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%addr, %error, "cannot set TCP_NODELAY");
+    }
+    let Some(tls) = tls else {
+        return http_connection(shared, stream, Peer::anonymous(addr), service).await;
+    };
+    let handshake = TlsAcceptor::from(tls.config.clone()).accept(stream);
+    let accepted = tokio::select! {
+        () = shared.stop.cancelled() => return,
+        accepted = timeout(shared.options.handshake_timeout, handshake) => accepted,
+    };
+    match accepted {
+        Ok(Ok(stream)) => {
+            let peer = Peer::judged(addr, &tls, stream.get_ref().1.peer_certificates());
+            http_connection(shared, stream, peer, service).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%addr, %error, "TLS handshake failed"),
+        Err(_) => tracing::debug!(%addr, "TLS handshake timed out"),
+    }
+}
+
+async fn http_connection<I, S, B>(shared: &Shared, io: I, peer: Peer, service: S)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: hyper::service::Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let addr = peer.addr;
+    let spoke = Arc::new(AtomicBool::new(false));
+    let service = Introduce { service, peer, spoke: spoke.clone() };
+    let mut connection = std::pin::pin!(shared.http.serve_connection_with_upgrades(TokioIo::new(io), service));
+    let mut silence = std::pin::pin!(sleep(shared.options.head_timeout));
+    let mut watching_silence = true;
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%addr, error, "connection ended");
+                }
+                return;
+            }
+            () = shared.stop.cancelled(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = shared.cut.cancelled() => return,
+            // hyper's own timer starts only once it knows the protocol; this one covers a client that says nothing.
+            () = silence.as_mut(), if watching_silence => {
+                if !spoke.load(Ordering::Relaxed) {
+                    return;
+                }
+                watching_silence = false;
+            }
+        }
+    }
+}
+
+/// Puts the [`Peer`] into each request and notes that the client has spoken.
+struct Introduce<S> {
+    service: S,
+    peer: Peer,
+    spoke: Arc<AtomicBool>,
+}
+
+impl<S: hyper::service::Service<Request<Incoming>>> hyper::service::Service<Request<Incoming>> for Introduce<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.spoke.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(self.peer.clone());
+        self.service.call(request)
+    }
+}
