@@ -185,6 +185,10 @@ pub trait Strategy: Send + Sync {
     fn select(&self, _obj: &Value, _field: &str) -> String {
         String::new()
     }
+    /// What is said of a field selector that names any other field.
+    fn unselectable(&self, field: &str) -> String {
+        format!("field label not supported: {field}")
+    }
     /// Grace period in seconds that a DELETE starts with, given the one asked for; `None` deletes at once.
     fn grace_period(&self, _obj: &Value, _asked: Option<i64>) -> Option<i64> {
         None
