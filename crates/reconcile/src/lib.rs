@@ -1,1 +1,29 @@
-//! stub
+//! The one controller engine: snapshot → plan → execute.
+//!
+//! A controller implements [`Controller`]: which objects it watches, what it reads, and a pure function from what it read
+//! to a [`Plan`]. Everything else is here, once. This crate knows no product: names, labels and annotations are parameters.
+//!
+//! | module | what it is for | may touch |
+//! |---|---|---|
+//! | [`controller`], [`plan`], [`object`], [`error`] | the vocabulary of controllers | nothing |
+//! | [`context`] | what a snapshot may use | caches, API server |
+//! | [`clock`] | time and chance, owned by tests | the system's clock |
+
+mod cache;
+pub mod clock;
+pub mod context;
+pub mod controller;
+pub mod error;
+pub mod metrics;
+pub mod object;
+pub mod plan;
+
+pub use clock::{Chance, Clock};
+pub use context::{AuditSink, Context, Identity};
+pub use controller::{Change, Controller, Key, Selection, Settings, Source};
+pub use error::{Dependency, Error};
+pub use metrics::Metrics;
+pub use object::{Kind, ObjectRef};
+pub use plan::{
+    Adopt, AuditRecord, Desired, Event, Gate, OnImmutable, Plan, Prune, Severity, StatusPatch, Verdict, When,
+};

@@ -1,0 +1,358 @@
+//! What watches have told us: objects by name, with our own writes laid over them. Pure; `watch` feeds it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use serde_json::Value;
+
+use crate::controller::Selection;
+use crate::object::{self, Kind, ObjectRef};
+
+type Name = (Option<String>, String);
+type Objects = BTreeMap<Name, Arc<Value>>;
+
+/// Before and after of one object.
+pub(crate) type Changed = (Option<Arc<Value>>, Option<Arc<Value>>);
+
+/// Whether a cache can be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sync {
+    /// The first list is not complete.
+    Pending,
+    /// The kind is not served.
+    Missing,
+    /// A list was complete once; it may lag, as every cache.
+    Synced,
+}
+
+/// One watch's objects.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    pub(crate) selection: Selection,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    sync: Sync,
+    objects: Objects,
+    relist: Option<Objects>,
+}
+
+impl Cache {
+    pub(crate) fn new(selection: Selection) -> Self {
+        let state = State { sync: Sync::Pending, objects: Objects::new(), relist: None };
+        Self { selection, state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn sync(&self) -> Sync {
+        self.state().sync
+    }
+
+    /// The kind is not served. What was known stays known: a proxy's 404 must not look like a thousand deletions.
+    pub(crate) fn mark_missing(&self) {
+        self.state().sync = Sync::Missing;
+    }
+
+    /// A list begins. What is known stays visible until the list is complete.
+    pub(crate) fn begin_list(&self) {
+        self.state().relist = Some(Objects::new());
+    }
+
+    /// One object of the list.
+    pub(crate) fn list_item(&self, object: Value) {
+        if let Some(relist) = &mut self.state().relist {
+            relist.insert(name_of(&object), Arc::new(object));
+        }
+    }
+
+    /// The list is complete. Returns what differs from what was known, deletions that happened meanwhile included: each
+    /// once, because they leave the cache here.
+    pub(crate) fn finish_list(&self) -> Vec<Changed> {
+        let mut state = self.state();
+        let Some(fresh) = state.relist.take() else { return Vec::new() };
+        state.sync = Sync::Synced;
+        let mut old = std::mem::take(&mut state.objects);
+        let mut changed = Vec::new();
+        for (name, object) in fresh {
+            let before = old.remove(&name);
+            let kept = match &before {
+                Some(before) if is_older(&object, before) => Arc::clone(before),
+                _ => object,
+            };
+            if before.as_ref().is_none_or(|b| object::text(b, RV) != object::text(&kept, RV)) {
+                changed.push((before, Some(Arc::clone(&kept))));
+            }
+            state.objects.insert(name, kept);
+        }
+        changed.extend(old.into_values().map(|gone| (Some(gone), None)));
+        changed
+    }
+
+    /// A watch event: added or modified.
+    pub(crate) fn apply(&self, object: Value) -> Changed {
+        let mut state = self.state();
+        let name = name_of(&object);
+        let before = state.objects.get(&name).cloned();
+        let after = match &before {
+            Some(before) if is_older(&object, before) => Arc::clone(before),
+            _ => Arc::new(object),
+        };
+        state.objects.insert(name, Arc::clone(&after));
+        (before, Some(after))
+    }
+
+    /// A watch event: deleted. An object made anew under the same name by our own later write stays.
+    pub(crate) fn delete(&self, object: Value) -> Changed {
+        let mut state = self.state();
+        let name = name_of(&object);
+        match state.objects.get(&name) {
+            Some(known) if object::uid(known) != object::uid(&object) && is_older(&object, known) => {
+                (Some(Arc::new(object)), Some(Arc::clone(known)))
+            }
+            _ => {
+                let before = state.objects.remove(&name);
+                (before.or_else(|| Some(Arc::new(object))), None)
+            }
+        }
+    }
+
+    /// Lays a write's response over the cache, so that the next pass does not repeat the write before its event comes.
+    fn note_written(&self, name: &Name, object: &Arc<Value>) {
+        let mut state = self.state();
+        // A label-selected cache may not hold the object; only what it already knows, or what it covers wholly, is laid in.
+        let covers = state.objects.contains_key(name) || self.covers(name);
+        if covers && state.objects.get(name).is_none_or(|known| is_older(known, object)) {
+            state.objects.insert(name.clone(), Arc::clone(object));
+        }
+    }
+
+    /// Forgets an object that the API server said is gone.
+    fn note_deleted(&self, name: &Name, uid: &str) {
+        let mut state = self.state();
+        if state.objects.get(name).is_some_and(|known| object::uid(known) == uid) {
+            state.objects.remove(name);
+        }
+    }
+
+    /// Whether the absence of `name` from this cache means that it does not exist.
+    fn covers(&self, (namespace, name): &Name) -> bool {
+        let of_name = || self.selection.fields == format!("metadata.name={name}");
+        self.selection.labels.is_empty()
+            && (self.selection.namespace.is_none() || self.selection.namespace == *namespace)
+            && (self.selection.fields.is_empty() || of_name())
+    }
+
+    /// Whether every object with these labels is in this cache.
+    fn covers_list(&self, namespace: Option<&str>, labels: &[(&str, &str)]) -> bool {
+        let implied = |term: &str| match term.split_once('=') {
+            Some((key, value)) => labels.contains(&(key.trim(), value.trim_start_matches('=').trim())),
+            None => labels.iter().any(|(key, _)| *key == term.trim()),
+        };
+        self.selection.fields.is_empty()
+            && (self.selection.namespace.is_none() || self.selection.namespace.as_deref() == namespace)
+            && (self.selection.labels.is_empty() || self.selection.labels.split(',').all(implied))
+    }
+}
+
+/// All caches of a runtime.
+#[derive(Debug, Default)]
+pub(crate) struct Caches(RwLock<Vec<Arc<Cache>>>);
+
+/// What the caches know about an object.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Known {
+    /// This is it.
+    Present(Arc<Value>),
+    /// It does not exist.
+    Absent,
+    /// Its kind is not served.
+    NotServed,
+    /// No cache covers it: ask the API server.
+    Unknown,
+}
+
+impl Caches {
+    pub(crate) fn add(&self, cache: Arc<Cache>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push(cache);
+    }
+
+    fn of_kind(&self, kind: &Kind) -> Vec<Arc<Cache>> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter(|c| c.selection.kind == *kind).cloned().collect()
+    }
+
+    pub(crate) fn get(&self, target: &ObjectRef) -> Known {
+        let name = (target.namespace.clone(), target.name.clone());
+        let mut known = Known::Unknown;
+        for cache in self.of_kind(&target.kind) {
+            let state = cache.state();
+            match state.sync {
+                Sync::Synced => {
+                    if let Some(object) = state.objects.get(&name) {
+                        return Known::Present(Arc::clone(object));
+                    }
+                    if cache.covers(&name) {
+                        known = Known::Absent;
+                    }
+                }
+                Sync::Missing if known == Known::Unknown => known = Known::NotServed,
+                Sync::Missing | Sync::Pending => {}
+            }
+        }
+        known
+    }
+
+    /// `None` when no cache holds all of them.
+    pub(crate) fn list(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        labels: &[(&str, &str)],
+    ) -> Option<Vec<Arc<Value>>> {
+        let wanted = |o: &Value| labels.iter().all(|(key, value)| object::label(o, key) == Some(*value));
+        self.of_kind(kind).iter().find(|c| c.sync() == Sync::Synced && c.covers_list(namespace, labels)).map(|cache| {
+            let state = cache.state();
+            let here = state.objects.iter().filter(|((ns, _), _)| namespace.is_none() || ns.as_deref() == namespace);
+            here.map(|(_, object)| object).filter(|o| wanted(o)).cloned().collect()
+        })
+    }
+
+    /// Whether some cache found the kind not served.
+    pub(crate) fn is_missing(&self, kind: &Kind) -> bool {
+        self.of_kind(kind).iter().any(|c| c.sync() == Sync::Missing)
+    }
+
+    pub(crate) fn note_written(&self, target: &ObjectRef, object: &Arc<Value>) {
+        let name = (target.namespace.clone(), target.name.clone());
+        self.of_kind(&target.kind).iter().for_each(|cache| cache.note_written(&name, object));
+    }
+
+    pub(crate) fn note_deleted(&self, target: &ObjectRef, uid: &str) {
+        let name = (target.namespace.clone(), target.name.clone());
+        self.of_kind(&target.kind).iter().for_each(|cache| cache.note_deleted(&name, uid));
+    }
+}
+
+const RV: &str = "/metadata/resourceVersion";
+
+/// Whether `a` is an older state than `b`. Resource versions that are not numbers (some aggregated APIs) never are.
+fn is_older(a: &Value, b: &Value) -> bool {
+    let version = |o: &Value| object::text(o, RV).parse::<u64>().ok();
+    matches!((version(a), version(b)), (Some(a), Some(b)) if a < b)
+}
+
+fn name_of(object: &Value) -> Name {
+    let namespace = object::text(object, "/metadata/namespace");
+    let namespace = (!namespace.is_empty()).then(|| namespace.to_owned());
+    (namespace, object::text(object, "/metadata/name").to_owned())
+}
+
+/// Keeps only what the engine reads: of `managedFields` our manager's entries, and no last-applied copy.
+pub(crate) fn slim(object: &mut Value, manager: &str) {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    if let Some(Value::Array(entries)) = metadata.get_mut("managedFields") {
+        entries.retain(|entry| entry["manager"] == manager);
+    }
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    fn cache(labels: &str, fields: &str) -> Cache {
+        let kind = Kind::of::<ConfigMap>();
+        Cache::new(Selection { kind, namespace: None, labels: labels.into(), fields: fields.into() })
+    }
+
+    fn object(name: &str, uid: &str, version: u64) -> Value {
+        json!({"metadata": {"namespace": "n", "name": name, "uid": uid, "resourceVersion": version.to_string()}})
+    }
+
+    fn synced(cache: &Cache, objects: Vec<Value>) -> Vec<Changed> {
+        cache.begin_list();
+        objects.into_iter().for_each(|o| cache.list_item(o));
+        cache.finish_list()
+    }
+
+    #[test]
+    fn relist_reports_each_deletion_once() {
+        let cache = cache("", "");
+        synced(&cache, vec![object("a", "1", 1), object("b", "2", 2)]);
+        let first = synced(&cache, vec![object("b", "2", 2)]);
+        assert_eq!(first.len(), 1);
+        assert_eq!(first[0].0.as_ref().map(|o| object::uid(o).to_owned()), Some("1".into()));
+        assert!(first[0].1.is_none());
+        assert!(synced(&cache, vec![object("b", "2", 2)]).is_empty());
+    }
+
+    #[test]
+    fn interrupted_list_changes_nothing() {
+        let cache = cache("", "");
+        synced(&cache, vec![object("a", "1", 1)]);
+        cache.begin_list();
+        cache.begin_list();
+        cache.list_item(object("a", "1", 1));
+        assert!(cache.finish_list().is_empty());
+    }
+
+    #[test]
+    fn own_write_is_not_undone_by_an_older_event() {
+        let cache = cache("", "");
+        synced(&cache, vec![object("a", "1", 1)]);
+        cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(object("a", "1", 5)));
+        let (_, after) = cache.apply(object("a", "1", 3));
+        assert_eq!(after.map(|o| object::text(&o, RV).to_owned()), Some("5".into()));
+    }
+
+    #[test]
+    fn late_deletion_of_a_predecessor_keeps_the_successor() {
+        let cache = cache("", "");
+        synced(&cache, vec![object("a", "1", 1)]);
+        cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(object("a", "2", 9)));
+        let (_, after) = cache.delete(object("a", "1", 8));
+        assert_eq!(after.map(|o| object::uid(&o).to_owned()), Some("2".into()));
+    }
+
+    #[test]
+    fn absence_from_a_label_selected_cache_proves_nothing() {
+        let caches = Caches::default();
+        let selected = Arc::new(cache("app=x", ""));
+        synced(&selected, vec![]);
+        caches.add(Arc::clone(&selected));
+        let target = ObjectRef::of::<ConfigMap>(Some("n"), "a");
+        assert_eq!(caches.get(&target), Known::Unknown);
+        let by_name = Arc::new(cache("", "metadata.name=a"));
+        synced(&by_name, vec![]);
+        caches.add(by_name);
+        assert_eq!(caches.get(&target), Known::Absent);
+    }
+
+    #[test]
+    fn missing_kind_is_not_a_deletion() {
+        let caches = Caches::default();
+        let watched = Arc::new(cache("", ""));
+        synced(&watched, vec![object("a", "1", 1)]);
+        watched.mark_missing();
+        caches.add(Arc::clone(&watched));
+        assert_eq!(caches.get(&ObjectRef::of::<ConfigMap>(Some("n"), "a")), Known::NotServed);
+        assert!(synced(&watched, vec![object("a", "1", 1)]).is_empty());
+    }
+
+    #[test]
+    fn list_is_answered_by_a_cache_whose_selector_is_implied() {
+        let cache = cache("app=x,tier", "");
+        assert!(cache.covers_list(Some("n"), &[("app", "x"), ("tier", "db")]));
+        assert!(!cache.covers_list(Some("n"), &[("app", "x")]));
+        assert!(!cache.covers_list(Some("n"), &[("app", "y"), ("tier", "db")]));
+    }
+}

@@ -1,0 +1,239 @@
+//! What a snapshot may use: cached and live reads, time and chance. It has no way to write.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::future::BoxFuture;
+use kube::api::ListParams;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::cache::{self, Caches, Known};
+use crate::clock::{Chance, Clock};
+use crate::error::{Dependency, Error};
+use crate::metrics::Metrics;
+use crate::object::{Kind, ObjectRef};
+use crate::plan::AuditRecord;
+
+/// Who we are to the API server. The engine knows no product: all names are parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Field manager of every write.
+    pub field_manager: String,
+    /// Value of `app.kubernetes.io/managed-by` on everything we apply.
+    pub managed_by: String,
+    /// An object with this annotation (any value but `false`) is never deleted by the engine.
+    pub protect_annotation: String,
+    /// Reporting controller of events, a qualified name.
+    pub reporter: String,
+    /// This process, as events and the lease name it: the pod's name.
+    pub instance: String,
+}
+
+impl Identity {
+    /// Everything derived from one product name and its domain: `Identity::new("paddock", "paddock.dev", hostname)`.
+    pub fn new(name: &str, domain: &str, instance: impl Into<String>) -> Self {
+        Self {
+            field_manager: name.to_owned(),
+            managed_by: name.to_owned(),
+            protect_annotation: format!("{domain}/protect"),
+            reporter: format!("{domain}/{name}"),
+            instance: instance.into(),
+        }
+    }
+}
+
+/// Where audit records go. Called before the first write of a pass; a failure keeps the pass from writing.
+pub trait AuditSink: Send + Sync {
+    /// Writes one record down for good.
+    fn record<'a>(&'a self, record: &'a AuditRecord) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+/// The sink of a process that has no audit trail: a log line.
+struct LogSink;
+
+impl AuditSink for LogSink {
+    fn record<'a>(&'a self, record: &'a AuditRecord) -> BoxFuture<'a, Result<(), Error>> {
+        tracing::info!(action = %record.action, subject = %record.subject, details = %record.details, "audit");
+        Box::pin(async { Ok(()) })
+    }
+}
+
+type Waker = Arc<dyn Fn(&Dependency) + Send + Sync>;
+
+/// What controllers share. Clones are cheap and share everything.
+#[derive(Clone)]
+pub struct Context {
+    pub(crate) client: kube::Client,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) caches: Arc<Caches>,
+    pub(crate) audit: Arc<dyn AuditSink>,
+    pub(crate) metrics: Metrics,
+    wakers: Arc<RwLock<Vec<Waker>>>,
+    clock: Clock,
+    chance: Chance,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// A context with the system's clock, without caches: every read asks the API server until a runtime adds watches.
+    pub fn new(client: kube::Client, identity: Identity) -> Self {
+        Self {
+            client,
+            identity: Arc::new(identity),
+            caches: Arc::default(),
+            audit: Arc::new(LogSink),
+            metrics: Metrics::default(),
+            wakers: Arc::default(),
+            clock: Clock::system(),
+            chance: Chance::system(),
+        }
+    }
+
+    /// Replaces the clock; tests give a manual one.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Replaces the source of chance; tests give a seeded one.
+    #[must_use]
+    pub fn with_chance(mut self, chance: Chance) -> Self {
+        self.chance = chance;
+        self
+    }
+
+    /// Replaces the audit trail; the default is a log line per record.
+    #[must_use]
+    pub fn with_audit(mut self, audit: Arc<dyn AuditSink>) -> Self {
+        self.audit = audit;
+        self
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The source of chance.
+    pub fn chance(&self) -> &Chance {
+        &self.chance
+    }
+
+    /// Who we are.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The engine's metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The client, for reads that [`Context::get`] and [`Context::list`] do not express. Snapshots never write.
+    pub fn client(&self) -> &kube::Client {
+        &self.client
+    }
+
+    /// Reads an object: from a watch's cache where one covers it, else from the API server.
+    ///
+    /// # Errors
+    /// Waiting when its kind is not served; otherwise as [`Error::from_kube`].
+    pub async fn get(&self, target: &ObjectRef) -> Result<Option<Arc<Value>>, Error> {
+        match self.caches.get(target) {
+            Known::Present(object) => Ok(Some(object)),
+            Known::Absent => Ok(None),
+            Known::NotServed => {
+                Err(Error::waiting(Dependency::Kind(target.kind.clone()), format!("{} is not served", target.kind)))
+            }
+            Known::Unknown => self.get_live(target).await,
+        }
+    }
+
+    /// Reads an object from the API server, whatever the caches say.
+    ///
+    /// # Errors
+    /// As [`Error::from_kube`].
+    pub async fn get_live(&self, target: &ObjectRef) -> Result<Option<Arc<Value>>, Error> {
+        let api = target.kind.api(self.client.clone(), target.namespace.as_deref());
+        match api.get(&target.name).await {
+            Ok(object) => Ok(Some(Arc::new(self.slimmed(&object, target)?))),
+            Err(kube::Error::Api(status)) if status.code == 404 && status.details.is_some() => Ok(None),
+            Err(error) => Err(Error::from_kube(&error, target)),
+        }
+    }
+
+    /// Like [`Context::get`], as a type of k8s-openapi.
+    ///
+    /// # Errors
+    /// As [`Context::get`]; transient when the object does not fit the type.
+    pub async fn get_as<K>(&self, namespace: Option<&str>, name: &str) -> Result<Option<K>, Error>
+    where
+        K: k8s_openapi::Resource + DeserializeOwned,
+        K::Scope: 'static,
+    {
+        let target = ObjectRef::of::<K>(namespace, name);
+        let Some(object) = self.get(&target).await? else { return Ok(None) };
+        K::deserialize(&*object).map(Some).map_err(|e| Error::transient(format!("{target}: {e}")))
+    }
+
+    /// Lists the objects of a kind that carry all these labels, sorted by name when they come from a cache.
+    ///
+    /// # Errors
+    /// Waiting when the kind is not served; otherwise as [`Error::from_kube`].
+    pub async fn list(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        labels: &[(&str, &str)],
+    ) -> Result<Vec<Arc<Value>>, Error> {
+        if let Some(cached) = self.caches.list(kind, namespace, labels) {
+            return Ok(cached);
+        }
+        let target = kind.named(namespace, "");
+        if self.caches.is_missing(kind) {
+            return Err(Error::waiting(Dependency::Kind(kind.clone()), format!("{kind} is not served")));
+        }
+        let selector: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let mut params = ListParams::default().labels(&selector.join(",")).limit(500);
+        let api = kind.api(self.client.clone(), namespace);
+        let mut found = Vec::new();
+        loop {
+            let page = api.list(&params).await.map_err(|e| Error::from_kube(&e, &target))?;
+            for object in &page.items {
+                found.push(Arc::new(self.slimmed(object, &target)?));
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// Whether no watch found this kind missing.
+    pub fn is_served(&self, kind: &Kind) -> bool {
+        !self.caches.is_missing(kind)
+    }
+
+    /// Wakes every key that waits for this, such as `Dependency::Named("node".into())`.
+    pub fn wake(&self, on: &Dependency) {
+        self.wakers.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(|waker| waker(on));
+    }
+
+    pub(crate) fn on_wake(&self, waker: Waker) {
+        self.wakers.write().unwrap_or_else(PoisonError::into_inner).push(waker);
+    }
+
+    /// An object as the engine keeps it: JSON, without what nobody reads.
+    pub(crate) fn slimmed<T: serde::Serialize>(&self, object: &T, target: &ObjectRef) -> Result<Value, Error> {
+        let mut value = serde_json::to_value(object).map_err(|e| Error::transient(format!("{target}: {e}")))?;
+        cache::slim(&mut value, &self.identity.field_manager);
+        Ok(value)
+    }
+}

@@ -1,0 +1,174 @@
+//! What a controller is: its sources, its snapshot, its plan. Touches nothing; the runtime calls it.
+
+use std::fmt::{Debug, Display};
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::object::{self, Kind};
+use crate::plan::Plan;
+
+/// What a controller's work is divided by: a tenant, a run. Two keys never share an object.
+pub trait Key: Clone + Eq + Hash + Ord + Debug + Display + Send + Sync + 'static {}
+impl<T: Clone + Eq + Hash + Ord + Debug + Display + Send + Sync + 'static> Key for T {}
+
+/// A controller: three questions, of which only [`Controller::plan`] is interesting.
+pub trait Controller: Send + Sync + 'static {
+    /// What its work is divided by.
+    type Key: Key;
+    /// Everything a plan depends on.
+    type Snapshot: Send + Sync;
+
+    /// Its name in metrics, logs and readiness: lower case.
+    fn name(&self) -> &'static str;
+
+    /// What it watches, and which keys each change concerns.
+    fn sources(&self) -> Vec<Source<Self::Key>>;
+
+    /// Gathers what the plan depends on: I/O and no decisions. Reads from the context's caches where a source covers it.
+    fn snapshot(&self, cx: &Context, key: &Self::Key) -> impl Future<Output = Result<Self::Snapshot, Error>> + Send;
+
+    /// Decides. Pure: the same input gives the same plan.
+    ///
+    /// # Errors
+    /// An error means that nothing is written, the status included; prefer [`Plan::verdict`] where something can be said.
+    fn plan(&self, key: &Self::Key, snapshot: &Self::Snapshot, now: Timestamp) -> Result<Plan, Error>;
+
+    /// How its keys are run.
+    fn settings(&self) -> Settings {
+        Settings::default()
+    }
+}
+
+/// How a controller's keys are run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Keys worked on at once.
+    pub concurrency: usize,
+    /// The longest one pass may take; then it is cancelled and counts as transient.
+    pub timeout: Duration,
+    /// First retry after a transient failure; it doubles with each further one.
+    pub backoff_min: Duration,
+    /// Longest wait between retries.
+    pub backoff_max: Duration,
+    /// Every key is looked at this often (±10 %) even when nothing changes; from caches and, when settled, silent.
+    pub resync: Duration,
+}
+
+impl Default for Settings {
+    /// 8 at once, 60 s a pass, backoff 1 s to 5 min, resync 10 min.
+    fn default() -> Self {
+        Self {
+            concurrency: 8,
+            timeout: Duration::from_secs(60),
+            backoff_min: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(300),
+            resync: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Which objects a watch covers. Equal selections share one watch and one cache, whichever controllers ask.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Selection {
+    /// Their kind.
+    pub kind: Kind,
+    /// Their namespace; `None` for all.
+    pub namespace: Option<String>,
+    /// Label selector in kubectl's syntax, empty for all.
+    pub labels: String,
+    /// Field selector, empty for all.
+    pub fields: String,
+}
+
+impl Display for Selection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Display::fmt(&self.kind, f)?;
+        for part in [self.namespace.as_deref().unwrap_or_default(), &self.labels, &self.fields] {
+            if !part.is_empty() {
+                write!(f, " {part}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A change of one cached object. One of the two sides is always there.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// As it was; `None` when it is new.
+    pub before: Option<&'a Value>,
+    /// As it is; `None` when it is gone.
+    pub after: Option<&'a Value>,
+}
+
+impl<'a> Change<'a> {
+    /// The newest state known.
+    pub fn object(&self) -> &'a Value {
+        self.after.or(self.before).unwrap_or(&Value::Null)
+    }
+}
+
+type Keys<K> = Arc<dyn Fn(&Change<'_>) -> Vec<K> + Send + Sync>;
+
+/// A watch of a controller and the mapping from its changes to keys.
+#[derive(Clone)]
+pub struct Source<K> {
+    pub(crate) selection: Selection,
+    pub(crate) keys: Keys<K>,
+}
+
+impl<K: Key> Source<K> {
+    /// Watches a typed built-in kind everywhere. Every change is mapped to keys by `keys`.
+    pub fn of<O>(keys: impl Fn(&Change<'_>) -> Vec<K> + Send + Sync + 'static) -> Self
+    where
+        O: k8s_openapi::Resource,
+        O::Scope: 'static,
+    {
+        Self::kind(Kind::of::<O>(), keys)
+    }
+
+    /// Watches a kind everywhere. When it is not served the source waits for it and blocks nothing.
+    pub fn kind(kind: Kind, keys: impl Fn(&Change<'_>) -> Vec<K> + Send + Sync + 'static) -> Self {
+        let selection = Selection { kind, namespace: None, labels: String::new(), fields: String::new() };
+        Self { selection, keys: Arc::new(keys) }
+    }
+
+    /// Watches the objects that carry the label `label`, whose value parses as the key: the usual source for children.
+    /// Any change that somebody else makes to one of them starts a pass, which puts it right.
+    pub fn labelled(kind: Kind, label: &'static str) -> Self
+    where
+        K: std::str::FromStr,
+    {
+        let of = move |o: Option<&Value>| o.and_then(|o| object::label(o, label)).and_then(|v| v.parse().ok());
+        Self::kind(kind, move |change| of(change.after).or_else(|| of(change.before)).into_iter().collect())
+            .labels(label)
+    }
+
+    /// In one namespace only.
+    #[must_use]
+    pub fn within(mut self, namespace: impl Into<String>) -> Self {
+        self.selection.namespace = Some(namespace.into());
+        self
+    }
+
+    /// Only objects that this label selector chooses.
+    #[must_use]
+    pub fn labels(mut self, selector: impl Into<String>) -> Self {
+        self.selection.labels = selector.into();
+        self
+    }
+
+    /// Only objects that this field selector chooses, such as `metadata.name=platform-config`.
+    #[must_use]
+    pub fn fields(mut self, selector: impl Into<String>) -> Self {
+        self.selection.fields = selector.into();
+        self
+    }
+}

@@ -1,0 +1,145 @@
+//! The four error classes, and the one place where an API server's answer gets its class. Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+
+use crate::object::{Kind, ObjectRef};
+
+/// Something a key waits for. Its event wakes the key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Dependency {
+    /// Any change of this object, its creation and its deletion included. It must be covered by a source of some
+    /// controller of the runtime; otherwise only the resync looks again.
+    Object(ObjectRef),
+    /// This kind being served.
+    Kind(Kind),
+    /// Something outside the API, woken by [`Context::wake`](crate::Context::wake).
+    Named(String),
+}
+
+impl fmt::Display for Dependency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object(object) => object.fmt(f),
+            Self::Kind(kind) => write!(f, "kind {kind}"),
+            Self::Named(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Why a pass did not settle its key. The class alone decides what happens next.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The process cannot go on: bad local input or a bug. Ends the runtime, and the process with non-zero.
+    #[error("fatal: {message}")]
+    Fatal {
+        /// What is wrong.
+        message: String,
+    },
+    /// The user must change something. Not retried until a watched object changes.
+    #[error("{reason}: {message}")]
+    Invalid {
+        /// CamelCase, as in a condition.
+        reason: &'static str,
+        /// What to change, naming the object and the field.
+        message: String,
+    },
+    /// A named dependency is missing. Retried on its event, without backoff.
+    #[error("waiting for {on}: {message}")]
+    Waiting {
+        /// What is waited for.
+        on: Dependency,
+        /// Why.
+        message: String,
+    },
+    /// Anything that time may heal. Retried with backoff per key.
+    #[error("{message}")]
+    Transient {
+        /// What failed.
+        message: String,
+        /// The API server's own wish, when it uttered one; the backoff is never shorter.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl Error {
+    /// A fatal error.
+    pub fn fatal(message: impl Into<String>) -> Self {
+        Self::Fatal { message: message.into() }
+    }
+
+    /// An invalid intent; `reason` is CamelCase.
+    pub fn invalid(reason: &'static str, message: impl Into<String>) -> Self {
+        Self::Invalid { reason, message: message.into() }
+    }
+
+    /// Waiting for a dependency.
+    pub fn waiting(on: Dependency, message: impl Into<String>) -> Self {
+        Self::Waiting { on, message: message.into() }
+    }
+
+    /// A transient failure.
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self::Transient { message: message.into(), retry_after: None }
+    }
+
+    /// The class in lower case, as metrics and logs spell it.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Fatal { .. } => "fatal",
+            Self::Invalid { .. } => "invalid",
+            Self::Waiting { .. } => "waiting",
+            Self::Transient { .. } => "transient",
+        }
+    }
+
+    /// Classifies a failed request about `target`.
+    ///
+    /// - 404 for the namespace: waiting for it; 404 without details: the kind is not served, waiting for it;
+    /// - 403 because the namespace is terminating: waiting for it; any other 401 and 403: transient, since a refusing API
+    ///   server ends nothing and grants change;
+    /// - 400, 405, 406, 413, 415, 422: invalid, the same request can never succeed;
+    /// - 409, 410, 429, 5xx, time-outs and broken connections: transient.
+    pub fn from_kube(error: &kube::Error, target: &ObjectRef) -> Self {
+        let kube::Error::Api(status) = error else {
+            return Self::transient(format!("{target}: {}", chain(error)));
+        };
+        let message = format!("{target}: {}", status.message);
+        let details = status.details.as_ref();
+        let of_namespace =
+            || Dependency::Object(ObjectRef::of::<Namespace>(None, target.namespace.clone().unwrap_or_default()));
+        let terminating = || details.is_some_and(|d| d.causes.iter().any(|c| c.reason == "NamespaceTerminating"));
+        match status.code {
+            404 if details.is_some_and(|d| d.kind == "namespaces") && target.namespace.is_some() => {
+                Self::waiting(of_namespace(), message)
+            }
+            404 if details.is_none_or(|d| d.name.is_empty() && d.kind.is_empty()) => {
+                Self::waiting(Dependency::Kind(target.kind.clone()), message)
+            }
+            403 if target.namespace.is_some() && terminating() => Self::waiting(of_namespace(), message),
+            400 | 405 | 406 | 413 | 415 | 422 => Self::invalid("Rejected", message),
+            _ => {
+                let seconds = details.map_or(0, |d| d.retry_after_seconds);
+                let retry_after = (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)));
+                Self::Transient { message, retry_after }
+            }
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !line.contains(&cause_text) {
+            line.push_str(": ");
+            line.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    line
+}

@@ -1,0 +1,385 @@
+//! A plan: everything one pass wants to be true. Built by a pure function, carried out by `execute`. Touches nothing.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::{Dependency, Error};
+use crate::object::{Kind, ObjectRef};
+
+/// What one pass for one key wants. An empty plan wants nothing and deletes nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Objects to apply, in this order. The first failure or unready gate ends the pass for the rest.
+    pub apply: Vec<Desired>,
+    /// What may be deleted.
+    pub prune: Prune,
+    /// Status to report, after the objects; also when applying them failed or waits.
+    pub status: Vec<StatusPatch>,
+    /// Events, after the status.
+    pub events: Vec<Event>,
+    /// Records that must be written before the first write of the pass; no write happens when one cannot be written.
+    pub audit: Vec<AuditRecord>,
+    /// When to look again though nothing changes, such as a certificate's renewal time.
+    pub look_again: Option<Timestamp>,
+    /// How things stand with the key once the plan is carried out.
+    pub verdict: Verdict,
+}
+
+impl Plan {
+    /// A plan that wants nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an object after those already there.
+    pub fn apply(&mut self, desired: Desired) -> &mut Self {
+        self.apply.push(desired);
+        self
+    }
+
+    /// Adds a status report.
+    pub fn status(&mut self, patch: StatusPatch) -> &mut Self {
+        self.status.push(patch);
+        self
+    }
+
+    /// Adds an event.
+    pub fn event(&mut self, event: Event) -> &mut Self {
+        self.events.push(event);
+        self
+    }
+
+    /// Asks for a pass at `at` or earlier.
+    pub fn look_again_at(&mut self, at: Timestamp) -> &mut Self {
+        self.look_again = Some(self.look_again.map_or(at, |earlier| earlier.min(at)));
+        self
+    }
+}
+
+/// How things stand with a key when its plan is carried out without an error.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Verdict {
+    /// As the user wants it.
+    #[default]
+    Settled,
+    /// What could be done is done; the rest waits for this, and its event starts the next pass.
+    Waiting {
+        /// What is waited for.
+        on: Dependency,
+        /// Why.
+        message: String,
+    },
+    /// What could be done is done; the user must change something for the rest.
+    Invalid {
+        /// CamelCase, as in a condition.
+        reason: &'static str,
+        /// What to change.
+        message: String,
+    },
+}
+
+/// An object that must exist with these fields. It holds only fields that we own; everything else is left to others.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    pub(crate) target: ObjectRef,
+    pub(crate) body: Value,
+    pub(crate) gate: Option<Gate>,
+    pub(crate) adopt: Adopt,
+    pub(crate) on_immutable: Option<OnImmutable>,
+}
+
+impl Desired {
+    /// From a typed built-in object. Nulls are dropped: an absent field is one that we do not own.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] when the object has no name, lacks the namespace that its kind needs, or does not serialise: bugs.
+    pub fn of<K>(object: &K) -> Result<Self, Error>
+    where
+        K: k8s_openapi::Resource + Serialize,
+        K::Scope: 'static,
+    {
+        let body = serde_json::to_value(object).map_err(|e| Error::fatal(format!("{}: {e}", K::KIND)))?;
+        Self::raw(Kind::of::<K>(), body)
+    }
+
+    /// From JSON. `apiVersion` and `kind` are set from `kind`.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] for what only a bug can produce: no name, a namespace that does not fit the scope, `generateName`,
+    /// `status` or `managedFields`, a Secret's write-only `stringData`, or `ownerReferences` (see [`Desired::owned_by`]).
+    pub fn raw(kind: Kind, mut body: Value) -> Result<Self, Error> {
+        strip_nulls(&mut body);
+        let bug = |what: &str| Error::fatal(format!("bug: a planned {kind} {what}"));
+        let Some(object) = body.as_object_mut() else { return Err(bug("is not an object")) };
+        object.insert("apiVersion".into(), kind.api_version().into());
+        object.insert("kind".into(), kind.kind.as_ref().into());
+        if object.remove("status").is_some_and(|s| s.as_object().is_none_or(|s| !s.is_empty())) {
+            return Err(bug("carries a status; status is reported by a StatusPatch"));
+        }
+        if kind.group.is_empty() && kind.kind == "Secret" && object.contains_key("stringData") {
+            return Err(bug("carries stringData, which cannot be owned; use data"));
+        }
+        let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+            return Err(bug("has no metadata"));
+        };
+        for foreign in ["managedFields", "generateName", "resourceVersion", "uid", "creationTimestamp"] {
+            if metadata.contains_key(foreign) {
+                return Err(bug(&format!("carries metadata.{foreign}")));
+            }
+        }
+        if metadata.contains_key("ownerReferences") {
+            return Err(bug("carries ownerReferences; use Desired::owned_by, which knows where the owner lives"));
+        }
+        let Some(name) = metadata.get("name").and_then(Value::as_str).filter(|n| !n.is_empty()).map(str::to_owned)
+        else {
+            return Err(bug("has no name"));
+        };
+        let namespace = metadata.get("namespace").and_then(Value::as_str).map(str::to_owned);
+        if namespace.is_some() != kind.namespaced {
+            return Err(bug(if kind.namespaced {
+                "has no namespace"
+            } else {
+                "has a namespace but its kind has none"
+            }));
+        }
+        Ok(Self {
+            target: ObjectRef { kind, namespace, name },
+            body,
+            gate: None,
+            adopt: Adopt::Never,
+            on_immutable: None,
+        })
+    }
+
+    /// Names the object.
+    pub fn target(&self) -> &ObjectRef {
+        &self.target
+    }
+
+    /// The fields we want, as JSON.
+    pub fn body(&self) -> &Value {
+        &self.body
+    }
+
+    /// Makes `owner` the controlling owner: deleting it deletes this object.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] when a namespaced owner does not live in this object's namespace: the garbage collector treats such
+    /// an owner as absent and deletes the dependent.
+    pub fn owned_by(mut self, owner: &ObjectRef, uid: &str) -> Result<Self, Error> {
+        if owner.namespace.is_some() && owner.namespace != self.target.namespace {
+            return Err(Error::fatal(format!("bug: {} cannot be owned by {owner}", self.target)));
+        }
+        let reference = serde_json::json!({
+            "apiVersion": owner.kind.api_version(), "kind": owner.kind.kind, "name": owner.name, "uid": uid,
+            "controller": true, "blockOwnerDeletion": true,
+        });
+        self.body["metadata"]["ownerReferences"] = Value::Array(vec![reference]);
+        Ok(self)
+    }
+
+    /// Later objects wait until the live object passes `gate`.
+    #[must_use]
+    pub fn then_wait_for(mut self, gate: Gate) -> Self {
+        self.gate = Some(gate);
+        self
+    }
+
+    /// What to do when an object of this name exists that is not ours. The default is to refuse.
+    #[must_use]
+    pub fn adopt(mut self, adopt: Adopt) -> Self {
+        self.adopt = adopt;
+        self
+    }
+
+    /// Overrides the per-kind rule for changed immutable fields.
+    #[must_use]
+    pub fn on_immutable(mut self, rule: OnImmutable) -> Self {
+        self.on_immutable = Some(rule);
+        self
+    }
+}
+
+/// A test of a live object that later objects of the plan wait for.
+#[derive(Clone)]
+pub struct Gate {
+    pub(crate) describe: &'static str,
+    pub(crate) passes: Arc<dyn Fn(&Value) -> bool + Send + Sync>,
+}
+
+impl Gate {
+    /// A test of one's own; `describe` ends the sentence "waiting for it to …".
+    pub fn new(describe: &'static str, passes: impl Fn(&Value) -> bool + Send + Sync + 'static) -> Self {
+        Self { describe, passes: Arc::new(passes) }
+    }
+
+    /// The condition of this type is `True`.
+    pub fn condition(condition: &'static str) -> Self {
+        Self::new(condition, move |live| {
+            let conditions = live.pointer("/status/conditions").and_then(Value::as_array);
+            conditions.is_some_and(|all| all.iter().any(|c| c["type"] == condition && c["status"] == "True"))
+        })
+    }
+
+    /// A Deployment's or StatefulSet's controller has seen the newest template and all its replicas are updated and ready.
+    pub fn rolled_out() -> Self {
+        Self::new("roll out", |live| {
+            let number = |pointer: &str| live.pointer(pointer).and_then(Value::as_i64);
+            let want = number("/spec/replicas").unwrap_or(1);
+            number("/status/observedGeneration") >= number("/metadata/generation")
+                && number("/status/updatedReplicas").unwrap_or(0) >= want
+                && number("/status/readyReplicas").unwrap_or(0) >= want
+        })
+    }
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Gate({})", self.describe)
+    }
+}
+
+/// Whether an object that is not recorded as ours may be taken over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Adopt {
+    /// Refuse and report it: the default.
+    #[default]
+    Never,
+    /// Take it over when its `app.kubernetes.io/managed-by` label has this value, such as a predecessor's.
+    ManagedBy(String),
+    /// Take it over whoever made it, such as the namespace's default ServiceAccount. Only our fields change.
+    Always,
+}
+
+/// What to do when an immutable field must change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnImmutable {
+    /// Leave the field as it is and apply the rest.
+    Keep,
+    /// Delete the object, its dependents with it, and create it anew.
+    Recreate,
+    /// Delete the object alone, leaving its dependents (a StatefulSet's pods and claims), and create it anew.
+    RecreateOrphaning,
+    /// Report it: nothing is written.
+    Invalid,
+}
+
+/// What the engine may delete for this key. Deletion is only ever by record, never by a sweep over labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Prune {
+    /// Nothing is ever deleted.
+    #[default]
+    Nothing,
+    /// Whatever the record names and the plan no longer wants. The engine keeps the record: it writes the names down before
+    /// it creates anything and removes them after they are gone.
+    Recorded {
+        /// The ConfigMap that holds the record; it may hold several keys' records under different entries.
+        record: ObjectRef,
+        /// The entry of this key, a valid ConfigMap key.
+        entry: String,
+        /// More deletions than this in one pass delete nothing and report `TooManyDeletions`.
+        limit: usize,
+    },
+}
+
+impl Prune {
+    /// Recorded in a ConfigMap, at most 50 deletions in one pass.
+    pub fn recorded_in(namespace: &str, config_map: &str, entry: impl Into<String>) -> Self {
+        let record = ObjectRef::of::<ConfigMap>(Some(namespace), config_map);
+        Self::Recorded { record, entry: entry.into(), limit: 50 }
+    }
+}
+
+/// A merge patch of an object's `status`. No request is sent when the live status already says so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusPatch {
+    /// The object; its kind must have a status subresource.
+    pub target: ObjectRef,
+    /// The content below `status`, by the rules of RFC 7396: null removes, lists are replaced.
+    pub status: Value,
+}
+
+/// Severity of an [`Event`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Severity {
+    /// Normal.
+    Normal,
+    /// Warning.
+    Warning,
+}
+
+/// When an [`Event`] is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum When {
+    /// Only in a pass that wrote an object or a status: a settled world has no events. This survives restarts.
+    #[default]
+    Changed,
+    /// Whenever the plan says it and the pass before (of this process) did not.
+    Planned,
+}
+
+/// An event about an object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// What it is about. The event lives in its namespace, or in `default` for cluster-scoped objects.
+    pub regarding: ObjectRef,
+    /// Its uid when known, so that `kubectl describe` finds the event.
+    pub uid: Option<String>,
+    /// Normal or warning.
+    pub severity: Severity,
+    /// CamelCase: why.
+    pub reason: String,
+    /// CamelCase: what was done.
+    pub action: String,
+    /// The sentence for people; cut at 1024 bytes.
+    pub note: String,
+    /// When it is written.
+    pub when: When,
+}
+
+impl Event {
+    /// A normal event, written in passes that change something.
+    pub fn normal(regarding: ObjectRef, reason: impl Into<String>, note: impl Into<String>) -> Self {
+        Self {
+            regarding,
+            uid: None,
+            severity: Severity::Normal,
+            reason: reason.into(),
+            action: "Reconcile".into(),
+            note: note.into(),
+            when: When::Changed,
+        }
+    }
+
+    /// A warning, written when the pass before did not say it.
+    pub fn warning(regarding: ObjectRef, reason: impl Into<String>, note: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, when: When::Planned, ..Self::normal(regarding, reason, note) }
+    }
+}
+
+/// A record for the audit trail, handed to the context's sink before the pass's first write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuditRecord {
+    /// What is about to be done, CamelCase.
+    pub action: String,
+    /// To what.
+    pub subject: ObjectRef,
+    /// Further facts.
+    pub details: Value,
+}
+
+/// Removes nulls below objects, and `null` members of lists stay: a list's length is meaning.
+fn strip_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, v| !v.is_null());
+            map.values_mut().for_each(strip_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_nulls),
+        _ => {}
+    }
+}
