@@ -1,0 +1,161 @@
+//! The one writer: a thread that takes what waits in the queue, checks it, makes it durable with one commit, publishes it
+//! and answers, in that order. Nothing is visible before it is durable.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::disk::{Backend, DiskError};
+use super::{Committed, Event, EventKind, Expect, Key, Lifecycle, Object, Shared, Write, WriteError};
+
+/// Writes that may wait; more callers wait outside.
+pub(super) const QUEUE: usize = 1024;
+/// Largest group: bounds how long the first caller of a group waits for the last.
+const GROUP_WRITES: usize = 512;
+/// Largest group in bytes.
+const GROUP_BYTES: usize = 8 << 20;
+
+type Outcome = Result<Committed, WriteError>;
+
+pub(super) enum Request {
+    Write(Write, oneshot::Sender<Outcome>),
+    /// Everything before it is done first.
+    Close,
+}
+
+/// Runs until the queue is closed, `Close` comes or the disk fails.
+pub(super) fn run(mut queue: mpsc::Receiver<Request>, shared: &Arc<Shared>, mut backend: Box<dyn Backend>) {
+    // Also when this thread panics: no caller may wait for a writer that is gone.
+    let _closes = CloseOnDrop(shared);
+    let mut group = Vec::new();
+    while let Some(first) = queue.blocking_recv() {
+        let mut next = Some(first);
+        let (mut bytes, mut close) = (0, false);
+        while let Some(request) = next {
+            match request {
+                Request::Close => {
+                    close = true;
+                    break;
+                }
+                Request::Write(write, reply) => {
+                    bytes += write.value.as_ref().map_or(0, super::Encoded::len);
+                    group.push((write, reply));
+                }
+            }
+            let room = group.len() < GROUP_WRITES && bytes < GROUP_BYTES;
+            next = if room { queue.try_recv().ok() } else { None };
+        }
+        if let Err(cause) = commit(&mut group, shared, backend.as_mut()) {
+            shared.end(Lifecycle::Failed(cause));
+            return;
+        }
+        if close {
+            return;
+        }
+    }
+}
+
+struct CloseOnDrop<'a>(&'a Shared);
+
+impl Drop for CloseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.end(Lifecycle::Closed);
+    }
+}
+
+/// What a group decided for one write.
+enum Decision {
+    /// The event at this place of the group.
+    Event(usize),
+    /// The expectation did not hold.
+    Conflict {
+        current: Option<Object>,
+        /// `current` is of this group: not durable yet.
+        pending: bool,
+    },
+}
+
+/// One group, from checks to answers. `Err` is the cause of a failure that the store does not survive.
+fn commit(
+    group: &mut Vec<(Write, oneshot::Sender<Outcome>)>,
+    shared: &Shared,
+    backend: &mut dyn Backend,
+) -> Result<(), Arc<str>> {
+    let (writes, replies): (Vec<Write>, Vec<_>) = group.drain(..).unzip();
+    let now = shared.clock.now();
+    let (decisions, events) = decide(writes, shared, now);
+    let result = if events.is_empty() { Ok(()) } else { backend.commit(&events) };
+    let outcomes: Vec<Outcome> = match &result {
+        Ok(()) => decisions
+            .into_iter()
+            .map(|decision| match decision {
+                Decision::Event(at) => {
+                    Ok(Committed { revision: events[at].revision, object: events[at].object.clone() })
+                }
+                Decision::Conflict { current, .. } => Err(WriteError::Conflict(current)),
+            })
+            .collect(),
+        Err(error) => decisions
+            .into_iter()
+            .map(|decision| match (decision, error) {
+                (Decision::Conflict { current, pending: false }, _) => Err(WriteError::Conflict(current)),
+                (_, DiskError::Full) => Err(WriteError::Full),
+                (_, DiskError::Fatal(cause)) => Err(WriteError::Closed(cause.as_str().into())),
+            })
+            .collect(),
+    };
+    if result.is_ok() && !events.is_empty() {
+        shared.index_mut().publish(events, now);
+    }
+    for (reply, outcome) in replies.into_iter().zip(outcomes) {
+        // A caller that went away does not undo its write.
+        let _ = reply.send(outcome);
+    }
+    match result {
+        Err(DiskError::Fatal(cause)) => Err(cause.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Checks each write against the committed state and the writes before it in the group, and builds the events.
+fn decide(writes: Vec<Write>, shared: &Shared, now: jiff::Timestamp) -> (Vec<Decision>, Vec<Event>) {
+    // Nobody else writes to the index, so what is read here still holds when the group is published.
+    let index = shared.index();
+    let mut events: Vec<Event> = Vec::with_capacity(writes.len());
+    let mut pending: HashMap<Key, usize> = HashMap::new();
+    let mut decisions = Vec::with_capacity(writes.len());
+    for Write { key, expect, value } in writes {
+        let earlier = pending.get(&key).map(|at| &events[*at]);
+        let current = match earlier {
+            Some(event) => (event.kind != EventKind::Deleted).then(|| event.object.clone()),
+            None => index.get(&key.resource, &key.namespace, &key.name).cloned(),
+        };
+        let holds = match (expect, &current) {
+            (Expect::Absent, None) => true,
+            (Expect::Revision(revision), Some(object)) => object.revision() == revision,
+            (Expect::Absent, Some(_)) | (Expect::Revision(_), None) => false,
+        };
+        if !holds {
+            decisions.push(Decision::Conflict { current, pending: earlier.is_some() });
+            continue;
+        }
+        let revision = index.revision + events.len() as u64 + 1;
+        let (kind, (frame, object)) = match (&current, value) {
+            (None, Some(value)) => (EventKind::Added, value.stored(EventKind::Added, revision, revision)),
+            (Some(old), Some(value)) => {
+                (EventKind::Modified, value.stored(EventKind::Modified, revision, old.created_revision()))
+            }
+            (Some(old), None) => (EventKind::Deleted, old.deleted(revision)),
+            // To delete what is expected to be absent: nothing to do, and nothing that could be answered.
+            (None, None) => {
+                decisions.push(Decision::Conflict { current: None, pending: earlier.is_some() });
+                continue;
+            }
+        };
+        pending.insert(key.clone(), events.len());
+        decisions.push(Decision::Event(events.len()));
+        events.push(Event { revision, kind, key, object, previous: current, frame, at: now });
+    }
+    (decisions, events)
+}
