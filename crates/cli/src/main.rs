@@ -1,2 +1,85 @@
-//! Paddock.
-fn main() {}
+//! Paddock: a control plane for AI agents on Kubernetes, in one binary.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | `arguments` | the command line |
+//! | `settings` | the typed configuration table: flags, environment, defaults, reference page |
+//! | `commands` | one module per command; thin |
+//! | `exit`, `logging`, `signals`, `version` | how a command ends, what it logs, when it stops, what it is |
+
+mod arguments;
+mod commands;
+mod exit;
+mod logging;
+mod output;
+mod settings;
+mod signals;
+mod version;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+use clap_complete::Shell;
+
+use crate::arguments::Stop;
+use crate::exit::{Failure, Outcome};
+use crate::settings::Effective;
+
+fn main() -> ExitCode {
+    let outcome = match arguments::parse() {
+        Ok(matches) => run(&matches),
+        Err(Stop::Wrong(failure)) => Err(failure),
+        Err(Stop::Show(text)) => {
+            // A reader that has seen enough closes the pipe; that is no failure.
+            let _ = text.print();
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(failure.message());
+            failure.code()
+        }
+    }
+}
+
+fn run(matches: &ArgMatches) -> Outcome {
+    let Some((name, typed)) = matches.subcommand() else { return Err(Failure::usage("a command is required")) };
+    match name {
+        "completions" => {
+            let shell = typed.get_one::<Shell>("shell").copied().unwrap_or(Shell::Bash);
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut arguments::command(), "paddock", &mut script);
+            output::data(&String::from_utf8_lossy(&script))
+        }
+        "docs" => {
+            let root = typed.get_one::<String>("root").map_or(".", String::as_str);
+            commands::docs::run(Path::new(root), typed.get_flag("write"))
+        }
+        "manifests" => commands::manifests::run(&settle("manifests", typed)?, chosen(typed)),
+        _ => serve(name, typed),
+    }
+}
+
+/// The commands that run for a while: they log, and they stop on a signal.
+fn serve(name: &str, typed: &ArgMatches) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::undetermined(format!("cannot start threads: {error}")))?;
+    runtime.block_on(async {
+        match name {
+            _ => Err(Failure::usage(format!("unknown command {name:?}"))),
+        }
+    })
+}
+
+fn settle(command: &'static str, typed: &ArgMatches) -> Result<Effective, Failure> {
+    Effective::resolve(command, typed, |name| std::env::var_os(name))
+}
+
+fn chosen(typed: &ArgMatches) -> &str {
+    typed.get_one::<String>("what").map_or("", String::as_str)
+}

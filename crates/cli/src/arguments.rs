@@ -1,0 +1,186 @@
+//! The command line: clap's commands, built from the table of settings.
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap_complete::Shell;
+
+use crate::exit::Failure;
+use crate::settings::{Default, Row, table};
+use crate::version;
+
+/// The whole command line.
+pub(crate) fn command() -> Command {
+    Command::new("paddock")
+        .about("A control plane for AI agents on Kubernetes")
+        .long_version(version::LONG)
+        .version(version::LONG)
+        .styles(
+            Styles::styled().header(AnsiColor::Green.on_default().bold()).usage(AnsiColor::Green.on_default().bold()),
+        )
+        .after_help(examples(&["paddock demo", "paddock up", "paddock operator --kubeconfig ~/.kube/config"]))
+        .subcommand_required(true)
+        .disable_help_subcommand(true)
+        .subcommand(with_settings(
+            "demo",
+            "Watch two tenants get their gateways on a throw-away embedded Kubernetes API",
+            &["paddock demo", "paddock demo --keep", "paddock demo --json | jq -c .event"],
+        ))
+        .subcommand(with_settings(
+            "up",
+            "Run Kubernetes' API and Paddock's controllers on this machine",
+            &["paddock up", "paddock up --data-dir /var/lib/paddock --listen 127.0.0.1:0 --kubeconfig-out kubeconfig"],
+        ))
+        .subcommand(with_settings(
+            "apiserver",
+            "Run the embedded Kubernetes API server alone",
+            &[
+                "paddock apiserver --in-memory --listen 127.0.0.1:0 --kubeconfig-out kubeconfig",
+                "paddock apiserver --data-dir /var/lib/paddock",
+            ],
+        ))
+        .subcommand(with_settings(
+            "operator",
+            "Run Paddock's controllers against a cluster",
+            &["paddock operator", "paddock operator --kubeconfig ~/.kube/config --controllers gateways"],
+        ))
+        .subcommand(
+            with_settings(
+                "manifests",
+                "Print what to install on a cluster",
+                &["paddock manifests install | kubectl apply -f -", "paddock manifests rbac --namespace platform"],
+            )
+            .arg(Arg::new("what").required(true).value_parser(["crds", "rbac", "install"]).help(
+                "crds: custom resources; rbac: what the operator may do; install: namespace, RBAC and Deployment",
+            )),
+        )
+        .subcommand(
+            with_settings(
+                "bench",
+                "Measure this machine: print Paddock's figures",
+                &["paddock bench", "paddock bench apiserver --json", "paddock bench gateways --tenants 20"],
+            )
+            .arg(
+                Arg::new("what")
+                    .default_value("all")
+                    .value_parser(["all", "apiserver", "gateways"])
+                    .help("Which figures to take"),
+            ),
+        )
+        .subcommand(
+            Command::new("completions")
+                .about("Print the completion script of a shell")
+                .arg(Arg::new("shell").required(true).value_parser(value_parser!(Shell)))
+                .after_help(examples(&["paddock completions bash > /etc/bash_completion.d/paddock"])),
+        )
+        .subcommand(
+            Command::new("docs")
+                .about("Compare the pages that are generated from the code with the code, or write them")
+                .hide(true)
+                .arg(Arg::new("write").long("write").action(ArgAction::SetTrue).help("Write the pages"))
+                .arg(Arg::new("root").long("root").default_value(".").help("The root of the source tree")),
+        )
+}
+
+fn with_settings(name: &'static str, about: &'static str, lines: &[&str]) -> Command {
+    let command = Command::new(name).about(about).after_help(examples(lines));
+    table::rows_of(name).filter(|row| !row.flag.is_empty()).fold(command, |command, row| command.arg(argument(row)))
+}
+
+fn argument(row: &'static Row) -> Arg {
+    let arg = Arg::new(row.flag).long(row.flag).help(help(row));
+    if row.is_switch { arg.action(ArgAction::SetTrue) } else { arg.value_name(row.value_name) }
+}
+
+fn help(row: &Row) -> String {
+    let mut text = row.help.to_owned();
+    for name in row.env {
+        text.push_str(&format!(" [env: {name}]"));
+    }
+    match row.default {
+        Default::Is("false") if row.is_switch => {}
+        Default::Is(default) => text.push_str(&format!(" [default: {default}]")),
+        Default::Required => text.push_str(" [required]"),
+        Default::Absent(meaning) => text.push_str(&format!(" [default: {}]", meaning.replace('`', ""))),
+    }
+    text
+}
+
+fn examples(lines: &[&str]) -> String {
+    let mut text = String::from("Examples:");
+    for line in lines {
+        text.push_str("\n  ");
+        text.push_str(line);
+    }
+    text
+}
+
+/// What to do with a command line that clap did not turn into a command.
+pub(crate) enum Stop {
+    /// Help or the version was asked for: print it and succeed.
+    Show(clap::Error),
+    /// The line is wrong.
+    Wrong(Failure),
+}
+
+/// Parses the command line of this process.
+pub(crate) fn parse() -> Result<ArgMatches, Stop> {
+    command().try_get_matches().map_err(|error| {
+        if error.use_stderr() { Stop::Wrong(Failure::Usage(summary(&error))) } else { Stop::Show(error) }
+    })
+}
+
+/// clap explains over several lines; a wrong flag deserves one, with clap's suggestion if it has one.
+fn summary(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut summary = String::new();
+    for line in lines.by_ref().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")) {
+        let line = line.strip_prefix("error: ").unwrap_or(line);
+        match line.strip_prefix("tip: ") {
+            Some(_) => summary.push_str("; "),
+            None if !summary.is_empty() => summary.push(' '),
+            None => {}
+        }
+        summary.push_str(line.strip_prefix("tip: ").unwrap_or(line));
+    }
+    summary.push_str(" (see --help)");
+    summary
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(line: &[&str]) -> String {
+        summary(&command().try_get_matches_from(line).unwrap_err())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_flag_is_told_in_one_line_with_the_right_one() {
+        assert_eq!(
+            wrong(&["paddock", "up", "--lisen", "x"]),
+            "unexpected argument '--lisen' found; a similar argument exists: '--listen' (see --help)"
+        );
+    }
+
+    #[test]
+    fn an_unknown_choice_is_told_in_one_line() {
+        assert_eq!(
+            wrong(&["paddock", "manifests", "chart"]),
+            "invalid value 'chart' for '<what>' [possible values: crds, rbac, install] (see --help)"
+        );
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        for command in command().get_subcommands().filter(|c| !c.is_hide_set()) {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(text.contains("Examples:\n  paddock "), "{}", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! `paddock manifests`: what to install on a cluster, as YAML on stdout.
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, ContainerPort, HTTPGetAction, Namespace, PodSecurityContext, PodSpec, PodTemplateSpec,
+    Probe, SeccompProfile, SecurityContext, ServiceAccount,
+};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde::Serialize;
+
+use crate::exit::{Failure, Outcome};
+use crate::output;
+use crate::settings::{Effective, table};
+
+const NAME: &str = "paddock-operator";
+
+/// Prints the manifests called `what`.
+pub(crate) fn run(settings: &Effective, what: &str) -> Outcome {
+    let (namespace, image) = (settings.get(&table::INSTALL_NAMESPACE), settings.get(&table::IMAGE));
+    let text = match what {
+        "crds" => {
+            output::remark("this version of Paddock has no custom resources of its own: nothing to install");
+            return Ok(());
+        }
+        "rbac" => rbac(&namespace),
+        _ => install(&namespace, &image),
+    };
+    output::data(&text.map_err(|error| Failure::undetermined(format!("cannot write YAML: {error}")))?)
+}
+
+type Yaml = Result<String, serde_saphyr::ser::Error>;
+
+fn rbac(namespace: &str) -> Yaml {
+    Ok([document(&service_account(namespace))?, document(&cluster_role())?, document(&binding(namespace))?].concat())
+}
+
+fn install(namespace: &str, image: &str) -> Yaml {
+    let home = Namespace {
+        metadata: ObjectMeta {
+            name: Some(namespace.to_owned()),
+            labels: Some(
+                [("pod-security.kubernetes.io/enforce", "restricted")].map(|(k, v)| (k.into(), v.into())).into(),
+            ),
+            ..metadata(None)
+        },
+        ..Namespace::default()
+    };
+    Ok([document(&home)?, rbac(namespace)?, document(&deployment(namespace, image))?].concat())
+}
+
+/// What the controllers of this build read and write, and nothing else. Gateways hand their rights on to each tenant's
+/// gateway, and Kubernetes lets nobody grant what they do not hold: hence the sandbox and review rules.
+fn rules() -> Vec<PolicyRule> {
+    let rule = |group: &str, resources: &[&str], verbs: &[&str]| PolicyRule {
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(resources.iter().map(ToString::to_string).collect()),
+        verbs: verbs.iter().map(ToString::to_string).collect(),
+        ..PolicyRule::default()
+    };
+    let manage = ["get", "list", "watch", "create", "update", "patch", "delete"];
+    vec![
+        rule("", &["namespaces", "nodes", "pods"], &["get", "list", "watch"]),
+        rule("", &["configmaps", "secrets", "services", "serviceaccounts"], &manage),
+        rule("", &["events"], &["get", "list", "watch", "create", "patch"]),
+        rule("events.k8s.io", &["events"], &["create", "patch"]),
+        rule("apps", &["statefulsets"], &manage),
+        rule("networking.k8s.io", &["networkpolicies"], &manage),
+        rule("rbac.authorization.k8s.io", &["roles", "rolebindings", "clusterroles", "clusterrolebindings"], &manage),
+        rule("coordination.k8s.io", &["leases"], &["get", "list", "watch", "create", "update", "patch"]),
+        rule("apiextensions.k8s.io", &["customresourcedefinitions"], &["get", "list", "watch"]),
+        rule("agents.x-k8s.io", &["sandboxes", "sandboxes/status"], &manage),
+        rule("authentication.k8s.io", &["tokenreviews"], &["create"]),
+    ]
+}
+
+fn cluster_role() -> ClusterRole {
+    ClusterRole { metadata: named(None), rules: Some(rules()), ..ClusterRole::default() }
+}
+
+fn service_account(namespace: &str) -> ServiceAccount {
+    ServiceAccount { metadata: named(Some(namespace)), ..ServiceAccount::default() }
+}
+
+fn binding(namespace: &str) -> ClusterRoleBinding {
+    ClusterRoleBinding {
+        metadata: named(None),
+        role_ref: RoleRef {
+            api_group: Some("rbac.authorization.k8s.io".to_owned()),
+            kind: "ClusterRole".to_owned(),
+            name: NAME.to_owned(),
+        },
+        subjects: Some(vec![Subject {
+            kind: "ServiceAccount".to_owned(),
+            name: NAME.to_owned(),
+            namespace: Some(namespace.to_owned()),
+            ..Subject::default()
+        }]),
+    }
+}
+
+fn deployment(namespace: &str, image: &str) -> Deployment {
+    let selector: std::collections::BTreeMap<String, String> =
+        [("app.kubernetes.io/name".to_owned(), NAME.to_owned())].into();
+    Deployment {
+        metadata: named(Some(namespace)),
+        spec: Some(DeploymentSpec {
+            replicas: Some(1),
+            selector: LabelSelector { match_labels: Some(selector.clone()), ..LabelSelector::default() },
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta { labels: Some(selector), ..ObjectMeta::default() }),
+                spec: Some(pod(image)),
+            },
+            ..DeploymentSpec::default()
+        }),
+        ..Deployment::default()
+    }
+}
+
+fn pod(image: &str) -> PodSpec {
+    PodSpec {
+        service_account_name: Some(NAME.to_owned()),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(65532),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
+            ..PodSecurityContext::default()
+        }),
+        containers: vec![Container {
+            name: "operator".to_owned(),
+            image: Some(image.to_owned()),
+            args: Some(vec!["operator".to_owned()]),
+            ports: Some(vec![ContainerPort {
+                name: Some("health".to_owned()),
+                container_port: 8081,
+                ..ContainerPort::default()
+            }]),
+            liveness_probe: Some(probe("/livez")),
+            readiness_probe: Some(probe("/readyz")),
+            security_context: Some(SecurityContext {
+                allow_privilege_escalation: Some(false),
+                read_only_root_filesystem: Some(true),
+                capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
+                ..SecurityContext::default()
+            }),
+            ..Container::default()
+        }],
+        ..PodSpec::default()
+    }
+}
+
+fn probe(path: &str) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String("health".to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        ..Probe::default()
+    }
+}
+
+fn named(namespace: Option<&str>) -> ObjectMeta {
+    ObjectMeta { name: Some(NAME.to_owned()), ..metadata(namespace) }
+}
+
+fn metadata(namespace: Option<&str>) -> ObjectMeta {
+    ObjectMeta {
+        namespace: namespace.map(str::to_owned),
+        labels: Some([("app.kubernetes.io/managed-by".to_owned(), "paddock".to_owned())].into()),
+        ..ObjectMeta::default()
+    }
+}
+
+fn document(object: &impl Serialize) -> Yaml {
+    Ok(format!("---\n{}", serde_saphyr::to_string(object)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operator_may_not_do_everything() {
+        for rule in rules() {
+            assert!(!rule.verbs.iter().any(|verb| verb == "*"));
+            assert!(!rule.resources.unwrap_or_default().iter().any(|resource| resource == "*"));
+        }
+    }
+
+    #[test]
+    fn install_starts_with_the_namespace() {
+        assert!(
+            install("platform", "example.com/paddock:1").unwrap().starts_with("---\napiVersion: v1\nkind: Namespace\n")
+        );
+    }
+}

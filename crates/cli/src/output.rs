@@ -1,0 +1,31 @@
+//! The only place that prints: data to stdout, complaints to stderr.
+
+use std::io::{self, Write};
+
+use crate::exit::{Failure, Outcome};
+
+/// Writes data to stdout. A reader that closed the pipe has seen enough: that is success.
+pub(crate) fn data(text: &str) -> Outcome {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::undetermined(format!("cannot write to stdout: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// One line of data.
+pub(crate) fn line(text: &str) -> Outcome {
+    data(&format!("{text}\n"))
+}
+
+/// One line to stderr, marked as an error.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "error: {text}");
+}
+
+/// One line to stderr for a person who watches.
+pub(crate) fn remark(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}

@@ -1,0 +1,302 @@
+//! The rows: every flag and environment variable of every command, each once.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::value::Controllers;
+use super::{Default, LogFormat, OptionalAddr, Row, Setting};
+
+/// The commands that have settings, in the order of the reference.
+pub(crate) const COMMANDS: &[&str] =
+    &["demo", "up", "apiserver", "operator", "manifests", "bench", "completions", "docs"];
+
+const LOGGING: &[&str] = &["demo", "up", "apiserver", "operator", "bench"];
+
+/// `--listen`
+pub(crate) static LISTEN: Setting<SocketAddr> = Setting::new(
+    "listen",
+    &["PADDOCK_LISTEN"],
+    "ADDR",
+    Default::Is("127.0.0.1:6443"),
+    "Where the embedded API server listens; port 0 takes a free one and prints it",
+    &["up", "apiserver"],
+);
+
+/// `--data-dir`
+pub(crate) static DATA_DIR: Setting<PathBuf> = Setting::new(
+    "data-dir",
+    &["PADDOCK_DATA_DIR"],
+    "DIR",
+    Default::Absent(
+        "`up`: `paddock` in `XDG_DATA_HOME` or `~/.local/share`; `apiserver`: this or `--in-memory` is required",
+    ),
+    "Where the embedded API server keeps its objects, certificates and keys",
+    &["up", "apiserver"],
+);
+
+/// `--in-memory`
+pub(crate) static IN_MEMORY: Setting<bool> = Setting::new(
+    "in-memory",
+    &[],
+    "",
+    Default::Is("false"),
+    "Keep nothing: objects live as long as the process",
+    &["apiserver"],
+);
+
+/// `--pki-dir`
+pub(crate) static PKI_DIR: Setting<PathBuf> = Setting::new(
+    "pki-dir",
+    &[],
+    "DIR",
+    Default::Absent("certificates and keys stay in memory"),
+    "With --in-memory, where to keep the client CA (ca.crt, ca.key) so that other tools can sign with it",
+    &["apiserver"],
+);
+
+/// `--kubeconfig-out`
+pub(crate) static KUBECONFIG_OUT: Setting<PathBuf> = Setting::new(
+    "kubeconfig-out",
+    &["PADDOCK_KUBECONFIG_OUT"],
+    "FILE",
+    Default::Absent("`kubeconfig` in the data directory; required with `--in-memory`"),
+    "Where to write the administrator's kubeconfig, readable by its owner alone",
+    &["up", "apiserver"],
+);
+
+/// `--no-controllers`
+pub(crate) static NO_CONTROLLERS: Setting<bool> = Setting::new(
+    "no-controllers",
+    &[],
+    "",
+    Default::Is("false"),
+    "Do not run the API server's own loops: namespace life cycle, ServiceAccounts, garbage collection",
+    &["apiserver"],
+);
+
+/// `--kubeconfig`
+pub(crate) static KUBECONFIG: Setting<PathBuf> = Setting::new(
+    "kubeconfig",
+    &[],
+    "FILE",
+    Default::Absent("the ServiceAccount of the pod"),
+    "The cluster to work on",
+    &["operator"],
+);
+
+/// `--controllers`
+pub(crate) static CONTROLLERS: Setting<Controllers> = Setting::new(
+    "controllers",
+    &["PADDOCK_CONTROLLERS"],
+    "NAMES",
+    Default::Is("gateways"),
+    "Which controllers run, separated by commas",
+    &["up", "operator"],
+);
+
+/// The control plane's namespace.
+pub(crate) static NAMESPACE: Setting<String> = Setting::new(
+    "",
+    &["CP_RUNTIME_NAMESPACE", "NAMESPACE"],
+    "",
+    Default::Absent("the namespace of the pod's ServiceAccount, else `paddock-system`"),
+    "The control plane's own namespace, where `platform-config` lives",
+    &["operator"],
+);
+
+/// The image of gateways that name none.
+pub(crate) static GATEWAY_IMAGE: Setting<String> = Setting::new(
+    "gateways-image",
+    &["OPENSHELL_GATEWAY_IMAGE"],
+    "IMAGE",
+    Default::Absent("the image of the OpenShell version that this build knows"),
+    "The gateway image of tenants that name none",
+    &["up", "operator"],
+);
+
+/// `--health-listen` of a component in a pod.
+pub(crate) static HEALTH_LISTEN: Setting<OptionalAddr> = Setting::new(
+    "health-listen",
+    &["PADDOCK_HEALTH_LISTEN"],
+    "ADDR",
+    Default::Is("0.0.0.0:8081"),
+    "Where /healthz, /livez and /readyz answer over plain HTTP; /metrics answers there to clients on the same machine alone",
+    &["operator"],
+);
+
+/// `--health-listen` of the process that has an API server to ask.
+pub(crate) static HEALTH_LISTEN_UP: Setting<OptionalAddr> = Setting::new(
+    "health-listen",
+    &["PADDOCK_HEALTH_LISTEN"],
+    "ADDR",
+    Default::Is("off"),
+    "Where the controllers' /healthz, /livez, /readyz and /metrics answer over plain HTTP",
+    &["up"],
+);
+
+/// `--log-level`
+pub(crate) static LOG_LEVEL: Setting<String> = Setting::new(
+    "log-level",
+    &["PADDOCK_LOG"],
+    "FILTER",
+    Default::Is("info"),
+    "What to log: error, warn, info, debug, trace, or a filter such as `info,paddock_reconcile=debug`",
+    &["up", "apiserver", "operator"],
+);
+
+/// `--log-level` of the commands whose output is for people to watch.
+pub(crate) static LOG_LEVEL_QUIET: Setting<String> = Setting::new(
+    "log-level",
+    &["PADDOCK_LOG"],
+    "FILTER",
+    Default::Is("error"),
+    "What to log: error, warn, info, debug, trace, or a filter such as `info,paddock_reconcile=debug`",
+    &["demo", "bench"],
+);
+
+/// `--log-format`
+pub(crate) static LOG_FORMAT: Setting<LogFormat> = Setting::new(
+    "log-format",
+    &["PADDOCK_LOG_FORMAT"],
+    "FORMAT",
+    Default::Is("auto"),
+    "How to log to stderr; `auto` is text on a terminal and JSON otherwise",
+    LOGGING,
+);
+
+/// `--json`
+pub(crate) static JSON: Setting<bool> = Setting::new(
+    "json",
+    &[],
+    "",
+    Default::Is("false"),
+    "Print one JSON object per line instead of text",
+    &["demo", "bench"],
+);
+
+/// `--keep`
+pub(crate) static KEEP: Setting<bool> = Setting::new(
+    "keep",
+    &[],
+    "",
+    Default::Is("false"),
+    "Leave everything running afterwards and print how to use kubectl against it",
+    &["demo"],
+);
+
+/// `--image` of the installed operator.
+pub(crate) static IMAGE: Setting<String> = Setting::new(
+    "image",
+    &[],
+    "IMAGE",
+    Default::Is(concat!("ghcr.io/paddock/paddock:", env!("CARGO_PKG_VERSION"))),
+    "The image of Paddock in the printed Deployment",
+    &["manifests"],
+);
+
+/// `--namespace` of the installed operator.
+pub(crate) static INSTALL_NAMESPACE: Setting<String> = Setting::new(
+    "namespace",
+    &[],
+    "NAME",
+    Default::Is("paddock-system"),
+    "The namespace that the printed manifests install into",
+    &["manifests"],
+);
+
+/// `--objects` of the benchmark.
+pub(crate) static BENCH_OBJECTS: Setting<u32> =
+    Setting::new("objects", &[], "N", Default::Is("10000"), "How many ConfigMaps the list figure lists", &["bench"]);
+
+/// `--watchers` of the benchmark.
+pub(crate) static BENCH_WATCHERS: Setting<u32> =
+    Setting::new("watchers", &[], "N", Default::Is("100"), "How many watchers the fan-out figure has", &["bench"]);
+
+/// `--tenants` of the benchmark.
+pub(crate) static BENCH_TENANTS: Setting<u32> =
+    Setting::new("tenants", &[], "N", Default::Is("100"), "How many tenants the gateways figures have", &["bench"]);
+
+/// `--seconds` of the benchmark.
+pub(crate) static BENCH_SECONDS: Setting<u32> =
+    Setting::new("seconds", &[], "N", Default::Is("3"), "How long each throughput figure is measured", &["bench"]);
+
+/// Every row, in the order of the reference.
+pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
+    [
+        &LISTEN.row,
+        &DATA_DIR.row,
+        &IN_MEMORY.row,
+        &PKI_DIR.row,
+        &KUBECONFIG_OUT.row,
+        &NO_CONTROLLERS.row,
+        &KUBECONFIG.row,
+        &CONTROLLERS.row,
+        &NAMESPACE.row,
+        &GATEWAY_IMAGE.row,
+        &HEALTH_LISTEN.row,
+        &HEALTH_LISTEN_UP.row,
+        &JSON.row,
+        &KEEP.row,
+        &IMAGE.row,
+        &INSTALL_NAMESPACE.row,
+        &BENCH_OBJECTS.row,
+        &BENCH_WATCHERS.row,
+        &BENCH_TENANTS.row,
+        &BENCH_SECONDS.row,
+        &LOG_LEVEL.row,
+        &LOG_LEVEL_QUIET.row,
+        &LOG_FORMAT.row,
+    ]
+    .into_iter()
+}
+
+/// The rows of one command.
+pub(crate) fn rows_of(command: &str) -> impl Iterator<Item = &'static Row> {
+    rows().filter(move |row| row.commands.contains(&command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_value_of_its_type() {
+        for row in rows() {
+            if let Default::Is(text) = row.default {
+                assert_eq!((row.check)(text), Ok(()), "{}", row.title());
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_has_each_row_once() {
+        for command in COMMANDS {
+            let mut titles: Vec<_> = rows_of(command).map(Row::title).collect();
+            titles.sort();
+            let count = titles.len();
+            titles.dedup();
+            assert_eq!(titles.len(), count, "{command}");
+        }
+    }
+
+    #[test]
+    fn every_row_belongs_to_a_command() {
+        for row in rows() {
+            assert!(!row.commands.is_empty() && row.commands.iter().all(|c| COMMANDS.contains(c)), "{}", row.title());
+        }
+    }
+
+    #[test]
+    fn every_row_can_be_set_somehow() {
+        for row in rows() {
+            assert!(!(row.flag.is_empty() && row.env.is_empty()), "{}", row.help);
+        }
+    }
+
+    #[test]
+    fn help_is_one_sentence_without_a_full_stop() {
+        for row in rows() {
+            assert!(!row.help.ends_with('.') && !row.help.contains('\n'), "{}", row.title());
+        }
+    }
+}

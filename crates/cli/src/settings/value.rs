@@ -1,0 +1,157 @@
+//! The types that a row can have: how a value is written on the command line, in the environment and in this table.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A type that a row can have.
+pub(crate) trait Value: Sized {
+    /// Its name in the reference.
+    const TYPE: &'static str;
+    /// A switch is set by its flag alone and takes no value.
+    const IS_SWITCH: bool = false;
+    /// Reads a value; the error says what was expected, to follow "… is not ".
+    fn read(text: &str) -> Result<Self, String>;
+}
+
+impl Value for String {
+    const TYPE: &'static str = "text";
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Err("a text of at least one character".to_owned()) } else { Ok(text.to_owned()) }
+    }
+}
+
+impl Value for PathBuf {
+    const TYPE: &'static str = "path";
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Err("a path".to_owned()) } else { Ok(Self::from(text)) }
+    }
+}
+
+impl Value for bool {
+    const TYPE: &'static str = "switch";
+    const IS_SWITCH: bool = true;
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "true" | "1" | "yes" => Ok(true),
+            "false" | "0" | "no" => Ok(false),
+            _ => Err("`true` or `false`".to_owned()),
+        }
+    }
+}
+
+impl Value for u32 {
+    const TYPE: &'static str = "number";
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(0) | Err(_) => Err(format!("a whole number between 1 and {}", Self::MAX)),
+            Ok(number) => Ok(number),
+        }
+    }
+}
+
+impl Value for SocketAddr {
+    const TYPE: &'static str = "address";
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "an address and a port, such as `127.0.0.1:6443`".to_owned())
+    }
+}
+
+/// An address, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OptionalAddr(pub(crate) Option<SocketAddr>);
+
+impl Value for OptionalAddr {
+    const TYPE: &'static str = "address or `off`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self(None)),
+            _ => SocketAddr::read(text).map(|addr| Self(Some(addr))).map_err(|expected| format!("`off` or {expected}")),
+        }
+    }
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// One object per line.
+    Json,
+}
+
+impl Value for LogFormat {
+    const TYPE: &'static str = "`auto`, `text` or `json`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(Self::TYPE.to_owned()),
+        }
+    }
+}
+
+/// The controllers that the operator can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Controller {
+    /// Agent gateways from `platform-config`.
+    Gateways,
+}
+
+/// Which controllers run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Controllers(pub(crate) Vec<Controller>);
+
+impl Value for Controllers {
+    const TYPE: &'static str = "list of controllers";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let expected = || "a comma-separated list of: gateways".to_owned();
+        let mut chosen = Vec::new();
+        for name in text.split(',').map(str::trim) {
+            let controller = match name {
+                "gateways" => Controller::Gateways,
+                _ => return Err(expected()),
+            };
+            if !chosen.contains(&controller) {
+                chosen.push(controller);
+            }
+        }
+        Ok(Self(chosen))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_needs_a_port() {
+        assert!(SocketAddr::read("127.0.0.1").is_err());
+        assert_eq!(SocketAddr::read("[::1]:0"), Ok("[::1]:0".parse().unwrap()));
+    }
+
+    #[test]
+    fn off_is_an_address_that_is_not_listened_on() {
+        assert_eq!(OptionalAddr::read("off"), Ok(OptionalAddr(None)));
+    }
+
+    #[test]
+    fn an_unknown_controller_is_refused_with_the_known_ones() {
+        assert_eq!(Controllers::read("gateways,mesh"), Err("a comma-separated list of: gateways".to_owned()));
+    }
+
+    #[test]
+    fn a_controller_named_twice_runs_once() {
+        assert_eq!(Controllers::read("gateways, gateways"), Ok(Controllers(vec![Controller::Gateways])));
+    }
+}
