@@ -1,0 +1,149 @@
+//! Reads a certificate back: the facts on which a controller decides whether to keep it.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
+
+use crate::{PkiError, SubjectAltName, renew_at};
+
+/// What a certificate says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateInfo {
+    /// Common name of the subject; empty when there is none.
+    pub common_name: String,
+    /// Names and addresses for which the certificate is valid.
+    pub names: BTreeSet<SubjectAltName>,
+    /// Start of its life.
+    pub not_before: Timestamp,
+    /// End of its life.
+    pub not_after: Timestamp,
+    /// Whether it may sign other certificates (`basicConstraints`).
+    pub is_authority: bool,
+    /// May authenticate a server: the extended key usage says so, or is absent.
+    pub serves: bool,
+    /// May authenticate a client: the extended key usage says so, or is absent.
+    pub authenticates_client: bool,
+    /// SHA-256 of the DER as 64 hexadecimal digits.
+    pub fingerprint: String,
+    der: Vec<u8>,
+}
+
+impl CertificateInfo {
+    /// Whether `authority` signed this certificate: the issuer's name matches and its ECDSA P-256 key made the
+    /// signature. Certificates with other algorithms were not signed by an authority of ours.
+    pub fn is_issued_by(&self, authority: &Self) -> bool {
+        let (Ok((_, this)), Ok((_, issuer))) =
+            (X509Certificate::from_der(&self.der), X509Certificate::from_der(&authority.der))
+        else {
+            return false;
+        };
+        this.issuer().as_raw() == issuer.subject().as_raw()
+            && UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &issuer.public_key().subject_public_key.data)
+                .verify(this.tbs_certificate.as_ref(), &this.signature_value.data)
+                .is_ok()
+    }
+
+    /// Whether the certificate is valid at `now`.
+    pub fn is_valid_at(&self, now: Timestamp) -> bool {
+        self.not_before <= now && now < self.not_after
+    }
+
+    /// When it should be replaced: see [`renew_at`].
+    pub fn renew_at(&self) -> Timestamp {
+        renew_at(self.not_before, self.not_after)
+    }
+
+    pub(crate) fn der(&self) -> &[u8] {
+        &self.der
+    }
+}
+
+/// Reads the first certificate of a PEM text.
+///
+/// # Errors
+/// [`PkiError::Pem`] when there is none, [`PkiError::Certificate`] when it is not X.509.
+pub fn inspect(certificate_pem: &str) -> Result<CertificateInfo, PkiError> {
+    let der = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
+        .map_err(|error| PkiError::Pem { expected: "CERTIFICATE", reason: error.to_string() })?;
+    let (rest, certificate) =
+        X509Certificate::from_der(&der).map_err(|error| PkiError::Certificate(error.to_string()))?;
+    if !rest.is_empty() {
+        return Err(PkiError::Certificate(format!("{} bytes follow it", rest.len())));
+    }
+    let common_name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+    let usages = certificate.extended_key_usage().map_err(|error| PkiError::Certificate(error.to_string()))?;
+    let usages = usages.map(|extension| extension.value);
+    Ok(CertificateInfo {
+        common_name: common_name.unwrap_or_default().to_owned(),
+        names: names(&certificate),
+        not_before: timestamp(certificate.validity().not_before.timestamp())?,
+        not_after: timestamp(certificate.validity().not_after.timestamp())?,
+        is_authority: certificate.is_ca(),
+        serves: usages.is_none_or(|usage| usage.server_auth || usage.any),
+        authenticates_client: usages.is_none_or(|usage| usage.client_auth || usage.any),
+        fingerprint: hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &der).as_ref()),
+        der: der.to_vec(),
+    })
+}
+
+fn names(certificate: &X509Certificate<'_>) -> BTreeSet<SubjectAltName> {
+    let extensions = certificate.extensions().iter().filter_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectAlternativeName(names) => Some(names),
+        _ => None,
+    });
+    extensions.flat_map(|extension| extension.general_names.iter().filter_map(san)).collect()
+}
+
+/// Kinds of names that no certificate of ours carries (mail addresses, URIs) are left out.
+fn san(name: &GeneralName<'_>) -> Option<SubjectAltName> {
+    match name {
+        GeneralName::DNSName(name) => Some(SubjectAltName::Dns(name.to_ascii_lowercase())),
+        GeneralName::IPAddress(bytes) => {
+            let address: Option<IpAddr> = match bytes.len() {
+                4 => <[u8; 4]>::try_from(*bytes).ok().map(Into::into),
+                16 => <[u8; 16]>::try_from(*bytes).ok().map(Into::into),
+                _ => None,
+            };
+            address.map(SubjectAltName::Ip)
+        }
+        _ => None,
+    }
+}
+
+fn timestamp(seconds: i64) -> Result<Timestamp, PkiError> {
+    Timestamp::from_second(seconds).map_err(|error| PkiError::Certificate(error.to_string()))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
+        .map(char::from)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::inspect;
+    use crate::key::pem;
+
+    proptest! {
+        #[test]
+        fn foreign_text_never_panics(text in ".{0,400}") {
+            let _ = inspect(&text);
+        }
+
+        #[test]
+        fn foreign_der_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = inspect(&pem("CERTIFICATE", &bytes));
+        }
+    }
+}
