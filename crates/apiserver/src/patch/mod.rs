@@ -9,10 +9,28 @@
 //! 4. decode the result like any body. When that fails answer [`Patched::undecodable`]; what strict field validation
 //!    finds (unknown fields) goes, together with [`Patched::duplicates`], into `Warning` headers or, under
 //!    `fieldValidation=Strict`, into [`Patched::not_strict`];
-//! 5. default, prepare, validate and write as for a PUT.
+//! 5. default; [`managed::track_update`] with the live object; then prepare, validate, [`managed::settle_times`] and
+//!    write as for a PUT.
+//!
+//! # Server-side apply
+//!
+//! 1. [`managed::check_patch_options`] on `fieldManager` and `force` (422);
+//! 2. read the body as YAML (400; under `fieldValidation=Strict` duplicate keys, too) into a JSON value, neither decoded
+//!    nor defaulted nor pruned;
+//! 3. read the live object, if any, defaulted, as the request's version shows it; a uid in the body of an apply that
+//!    creates is a conflict, a resourceVersion there is ignored;
+//! 4. [`managed::apply`]; answer its [`Status`] as it is;
+//! 5. decode the result (nulls in maps of strings become `""`), default, check name, namespace, uid and resourceVersion
+//!    against path and live object, prepare, validate, [`managed::settle_times`], write. A result equal to the stored
+//!    object is not written. Do not call `track_update`: defaults and whatever prepare changes belong to nobody.
+//!
+//! # POST and PUT
+//!
+//! decode → default → [`managed::track_update`] → prepare → validate → [`managed::settle_times`] (PUT) → write.
 
 mod body;
 mod json;
+pub mod managed;
 mod merge;
 mod strategic;
 
