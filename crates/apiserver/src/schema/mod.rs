@@ -3,6 +3,10 @@
 //! A [`Schema`] is one node as published in OpenAPI v3, with Kubernetes' extensions. Built-in kinds refer to each other by
 //! `$ref`; a CRD's schema is one tree. [`Typed`] is a cursor over both: it follows references as it goes.
 
+mod builtin;
+
+pub use builtin::{builtin, definition_name, definitions};
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
