@@ -17,7 +17,7 @@ pub struct Plan {
     pub apply: Vec<Desired>,
     /// What may be deleted.
     pub prune: Prune,
-    /// Status to report, after the objects; also when applying them failed or waits.
+    /// Status to report once the objects are as wanted; see `on_error` for when they are not.
     pub status: Vec<StatusPatch>,
     /// Events, after the status.
     pub events: Vec<Event>,
@@ -27,6 +27,8 @@ pub struct Plan {
     pub look_again: Option<Timestamp>,
     /// How things stand with the key once the plan is carried out.
     pub verdict: Verdict,
+    /// What to report instead of `status` and `events` when applying or deleting fails or has to wait.
+    pub on_error: Option<OnError>,
 }
 
 impl Plan {
@@ -53,10 +55,38 @@ impl Plan {
         self
     }
 
+    /// Says what to report when the objects cannot be made as wanted: a pure function from the error to a plan, of which the
+    /// objects, the status and the events are carried out and nothing else.
+    pub fn on_error(&mut self, report: impl Fn(&Error) -> Plan + Send + Sync + 'static) -> &mut Self {
+        self.on_error = Some(OnError(Arc::new(report)));
+        self
+    }
+
+    /// Whether nothing is wanted and nothing is to be remembered: the key is forgotten.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.apply.is_empty() && self.status.is_empty() && self.events.is_empty() && self.look_again.is_none()
+    }
+
     /// Asks for a pass at `at` or earlier.
     pub fn look_again_at(&mut self, at: Timestamp) -> &mut Self {
         self.look_again = Some(self.look_again.map_or(at, |earlier| earlier.min(at)));
         self
+    }
+}
+
+/// See [`Plan::on_error`].
+#[derive(Clone)]
+pub struct OnError(Arc<dyn Fn(&Error) -> Plan + Send + Sync>);
+
+impl OnError {
+    pub(crate) fn report(&self, error: &Error) -> Plan {
+        (self.0)(error)
+    }
+}
+
+impl std::fmt::Debug for OnError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnError")
     }
 }
 

@@ -1,0 +1,104 @@
+//! Events as objects, and which of them were said already. Pure.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::context::Identity;
+use crate::object::Kind;
+use crate::plan::{Event, Severity, When};
+
+pub(crate) const KIND: Kind = Kind::custom("events.k8s.io", "v1", "Event", "events", true);
+
+/// `note` may not be longer (validation of events.k8s.io/v1).
+const NOTE_LIMIT: usize = 1024;
+
+/// What a key's pass before said. One per key, in memory.
+#[derive(Clone, Debug, Default)]
+pub struct Said(HashSet<(String, String, String)>);
+
+impl Said {
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The events to write now: those for a change if the pass changed something, and those not said by the pass before.
+    pub(crate) fn to_write<'a>(&mut self, planned: &'a [Event], changed: bool) -> Vec<&'a Event> {
+        let id = |event: &Event| (event.regarding.to_string(), event.reason.clone(), event.note.clone());
+        let before = std::mem::take(&mut self.0);
+        self.0 = planned.iter().map(id).collect();
+        let wanted = |event: &&Event| match event.when {
+            When::Changed => changed,
+            When::Planned => !before.contains(&id(event)),
+        };
+        planned.iter().filter(wanted).collect()
+    }
+}
+
+/// The object to create. It lives where the object it is about lives; events about cluster-scoped objects in `default`.
+pub(crate) fn object(event: &Event, identity: &Identity, now: Timestamp, unit: f64) -> Value {
+    let namespace = event.regarding.namespace.as_deref().unwrap_or("default");
+    let mut end = event.note.len().min(NOTE_LIMIT);
+    while !event.note.is_char_boundary(end) {
+        end -= 1;
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number in 0..1 scaled to 32 bits")]
+    let suffix = (unit * f64::from(u32::MAX)) as u32;
+    // Names are at most 253 bytes; object names are ASCII.
+    let name: String = event.regarding.name.chars().take(220).collect();
+    let mut regarding = json!({
+        "apiVersion": event.regarding.kind.api_version(), "kind": event.regarding.kind.kind, "name": event.regarding.name,
+    });
+    if let Some(namespace) = &event.regarding.namespace {
+        regarding["namespace"] = namespace.as_str().into();
+    }
+    if let Some(uid) = &event.uid {
+        regarding["uid"] = uid.as_str().into();
+    }
+    json!({
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": format!("{name}.{:x}{suffix:08x}", now.as_microsecond()), "namespace": namespace},
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
+        "reportingController": identity.reporter,
+        "reportingInstance": identity.instance,
+        "type": match event.severity { Severity::Normal => "Normal", Severity::Warning => "Warning" },
+        "action": event.action,
+        "reason": event.reason,
+        "note": &event.note[..end],
+        "regarding": regarding,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::ObjectRef;
+    use k8s_openapi::api::core::v1::{Namespace, Secret};
+
+    #[test]
+    fn change_event_needs_a_change_and_a_warning_is_said_once() {
+        let about = ObjectRef::of::<Secret>(Some("n"), "a");
+        let planned = [Event::normal(about.clone(), "Applied", "done"), Event::warning(about, "Bad", "fix it")];
+        let mut said = Said::default();
+        assert_eq!(said.to_write(&planned, false).len(), 1);
+        assert!(said.to_write(&planned, false).is_empty());
+        assert_eq!(said.to_write(&planned, true), [&planned[0]]);
+        said.to_write(&[], false);
+        assert_eq!(said.to_write(&planned, false), [&planned[1]], "it came back");
+    }
+
+    #[test]
+    fn event_lives_with_its_subject_and_long_notes_are_cut_at_a_character() {
+        let identity = Identity::new("p", "p.dev", "pod-0");
+        let note = "ä".repeat(600);
+        let of = |about| object(&Event::normal(about, "R", &note), &identity, Timestamp::UNIX_EPOCH, 0.5);
+        assert_eq!(of(ObjectRef::of::<Namespace>(None, "n"))["metadata"]["namespace"], "default");
+        let event = of(ObjectRef::of::<Secret>(Some("n"), "a"));
+        assert_eq!(event["metadata"]["namespace"], "n");
+        assert_eq!(event["note"].as_str().map(str::len), Some(1024));
+        assert_eq!(event["eventTime"], "1970-01-01T00:00:00.000000Z");
+    }
+}

@@ -1,0 +1,347 @@
+//! Carries a plan out: the one implementation for all controllers. May touch the API server through the context's client.
+//!
+//! Order: audit records before the first write; the inventory's intention; objects in the plan's order; deletions; the
+//! inventory's result; status; events. Every step compares first and sends nothing when nothing would change.
+
+mod event;
+mod immutable;
+mod owned;
+mod prune;
+
+use std::sync::Arc;
+
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use serde_json::{Value, json};
+
+pub use event::Said;
+
+use crate::cache::Known;
+use crate::context::Context;
+use crate::error::{Dependency, Error};
+use crate::object::{self, ObjectRef};
+use crate::plan::{Adopt, Desired, Event, OnImmutable, Plan, StatusPatch};
+
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+/// What a pass did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Writes {
+    /// Objects applied.
+    pub applied: usize,
+    /// Objects that were already as wanted: nothing was sent.
+    pub skipped: usize,
+    /// Objects deleted.
+    pub deleted: usize,
+    /// Status patches sent.
+    pub status: usize,
+    /// Events written.
+    pub events: usize,
+}
+
+impl Writes {
+    /// Requests that changed the world, events included.
+    pub fn total(&self) -> usize {
+        self.applied + self.deleted + self.status + self.events
+    }
+}
+
+/// Carries out `plan`. When objects cannot be applied, the plan's `on_error` says what to report instead.
+pub(crate) async fn execute(
+    cx: &Context,
+    controller: &str,
+    plan: &Plan,
+    said: &mut Said,
+) -> (Writes, Result<(), Error>) {
+    let mut pass = Pass { cx, controller, plan, audited: false, writes: Writes::default() };
+    let mut result = pass.objects().await;
+    let fallback = match (&result, &plan.on_error) {
+        (Err(error), Some(on_error)) => Some(on_error.report(error)),
+        _ => None,
+    };
+    let (status, events) = match (&result, &fallback) {
+        (_, Some(instead)) => {
+            for desired in &instead.apply {
+                if let Err(error) = pass.apply(desired).await {
+                    tracing::warn!(controller, %error, "the failure could not be reported");
+                }
+            }
+            (&instead.status[..], &instead.events[..])
+        }
+        (Ok(()), None) => (&plan.status[..], &plan.events[..]),
+        (Err(_), None) => (&[][..], &[][..]),
+    };
+    for patch in status {
+        let reported = pass.status(patch).await;
+        result = result.and(reported);
+    }
+    if result.is_ok() || fallback.is_some() {
+        let changed = pass.writes.total() > 0;
+        for event in said.to_write(events, changed) {
+            pass.event(event).await;
+        }
+    }
+    (pass.writes, result)
+}
+
+struct Pass<'a> {
+    cx: &'a Context,
+    controller: &'a str,
+    plan: &'a Plan,
+    audited: bool,
+    writes: Writes,
+}
+
+impl Pass<'_> {
+    async fn objects(&mut self) -> Result<(), Error> {
+        let mut record = prune::Record::open(self.cx, &self.plan.prune).await?;
+        if let Some(record) = &mut record {
+            record.intend(self, &self.plan.apply).await?;
+        }
+        for desired in &self.plan.apply {
+            let live = self.apply(desired).await?;
+            if let Some(record) = &mut record {
+                record.confirm(desired.target(), object::uid(&live));
+            }
+            if let Some(gate) = &desired.gate
+                && !(gate.passes)(&live)
+            {
+                let on = Dependency::Object(desired.target().clone());
+                return Err(Error::waiting(on, format!("{} has yet to {}", desired.target(), gate.describe)));
+            }
+        }
+        match record {
+            Some(record) => record.prune(self).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Audit records come before the first write, and only when there is a write.
+    async fn about_to_write(&mut self) -> Result<(), Error> {
+        if !self.audited {
+            for record in &self.plan.audit {
+                self.cx.audit.record(record).await?;
+            }
+            self.audited = true;
+        }
+        Ok(())
+    }
+
+    /// Makes one object as wanted, and returns it as it is then.
+    async fn apply(&mut self, desired: &Desired) -> Result<Arc<Value>, Error> {
+        let identity = &self.cx.identity;
+        let target = desired.target();
+        let mut body = desired.body.clone();
+        stamp(&mut body, &identity.managed_by, target)?;
+        if let Some(live) = self.live(target).await? {
+            if object::is_terminating(&live) {
+                return Err(Error::waiting(Dependency::Object(target.clone()), format!("{target} is being deleted")));
+            }
+            self.may_take(desired, &live)?;
+            if let Some((fields, rule)) = immutable::changed(&target.kind, &body, &live) {
+                match desired.on_immutable.unwrap_or(rule) {
+                    OnImmutable::Keep => immutable::leave_out(&mut body, &fields),
+                    OnImmutable::Invalid => {
+                        let what = format!("{target}: {} cannot change", fields.join(", "));
+                        return Err(Error::invalid("ImmutableField", what));
+                    }
+                    OnImmutable::Recreate => self.replace(target, &live, PropagationPolicy::Background).await?,
+                    OnImmutable::RecreateOrphaning => self.replace(target, &live, PropagationPolicy::Orphan).await?,
+                }
+            }
+            if owned::holds(&body, &live, &identity.field_manager) {
+                self.count("skipped");
+                self.writes.skipped += 1;
+                return Ok(live);
+            }
+        }
+        self.about_to_write().await?;
+        let api = target.kind.api(self.cx.client.clone(), target.namespace.as_deref());
+        let params = PatchParams::apply(&identity.field_manager).force().validation_strict();
+        let answer = api.patch(&target.name, &params, &Patch::Apply(&body)).await;
+        let answer = answer.map_err(|e| Error::from_kube(&e, target))?;
+        self.count("applied");
+        self.writes.applied += 1;
+        tracing::debug!(controller = self.controller, %target, "applied");
+        self.noted(target, &answer)
+    }
+
+    /// The live object: from a cache that has it, else from the API server. A cache's word that an object is absent is not
+    /// enough to apply over whatever may be there.
+    async fn live(&self, target: &ObjectRef) -> Result<Option<Arc<Value>>, Error> {
+        match self.cx.caches.get(target) {
+            Known::Present(object) => Ok(Some(object)),
+            Known::NotServed => self.cx.get(target).await,
+            Known::Absent | Known::Unknown => self.cx.get_live(target).await,
+        }
+    }
+
+    fn is_ours(&self, live: &Value) -> bool {
+        let identity = &self.cx.identity;
+        object::label(live, MANAGED_BY) == Some(&identity.managed_by)
+            || owned::applied_by(live, &identity.field_manager)
+    }
+
+    fn may_take(&self, desired: &Desired, live: &Value) -> Result<(), Error> {
+        let owner = object::label(live, MANAGED_BY);
+        let adopted = match &desired.adopt {
+            Adopt::Always => true,
+            Adopt::ManagedBy(predecessor) => owner == Some(predecessor),
+            Adopt::Never => false,
+        };
+        if adopted || self.is_ours(live) {
+            return Ok(());
+        }
+        let whose = owner.map_or_else(|| "nobody we know".to_owned(), |owner| format!("{owner:?}"));
+        let target = desired.target();
+        Err(Error::invalid("NotOurs", format!("{target} exists and is managed by {whose}; it is left alone")))
+    }
+
+    /// Deletes an object that is to be made anew. When something still holds it, its end starts the next pass.
+    async fn replace(&mut self, target: &ObjectRef, live: &Value, how: PropagationPolicy) -> Result<(), Error> {
+        self.delete(target, object::uid(live), how).await?;
+        match self.cx.get_live(target).await? {
+            None => Ok(()),
+            Some(_) => {
+                let what = format!("{target} is deleted to be made anew");
+                Err(Error::waiting(Dependency::Object(target.clone()), what))
+            }
+        }
+    }
+
+    /// Deletes exactly this object: a namesake made meanwhile stays.
+    async fn delete(&mut self, target: &ObjectRef, uid: &str, how: PropagationPolicy) -> Result<(), Error> {
+        self.about_to_write().await?;
+        let api = target.kind.api(self.cx.client.clone(), target.namespace.as_deref());
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let params =
+            DeleteParams { propagation_policy: Some(how), preconditions: Some(preconditions), ..Default::default() };
+        match api.delete(&target.name, &params).await {
+            Ok(answer) => {
+                self.count("deleted");
+                self.writes.deleted += 1;
+                tracing::info!(controller = self.controller, %target, "deleted");
+                match answer.left() {
+                    Some(lingering) if lingering.metadata.deletion_timestamp.is_some() => {
+                        self.noted(target, &lingering)?;
+                    }
+                    _ => self.cx.caches.note_deleted(target, uid),
+                }
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                self.cx.caches.note_deleted(target, uid);
+                Ok(())
+            }
+            Err(error) => Err(Error::from_kube(&error, target)),
+        }
+    }
+
+    async fn status(&mut self, patch: &StatusPatch) -> Result<(), Error> {
+        let target = &patch.target;
+        let Some(live) = self.cx.get(target).await? else { return Ok(()) };
+        let current = live.get("status").cloned().unwrap_or(Value::Null);
+        let mut wanted = if current.is_object() { current.clone() } else { json!({}) };
+        merge(&mut wanted, &patch.status, MERGE_DEPTH);
+        if wanted == current || (current.is_null() && wanted == json!({})) {
+            return Ok(());
+        }
+        self.about_to_write().await?;
+        let api = target.kind.api(self.cx.client.clone(), target.namespace.as_deref());
+        let params = PatchParams { field_manager: Some(self.cx.identity.field_manager.clone()), ..Default::default() };
+        let body = json!({"status": patch.status});
+        match api.patch_status(&target.name, &params, &Patch::Merge(&body)).await {
+            Ok(answer) => {
+                self.count("status");
+                self.writes.status += 1;
+                self.noted(target, &answer).map(drop)
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 && status.details.is_some() => Ok(()),
+            Err(error) => Err(Error::from_kube(&error, target)),
+        }
+    }
+
+    /// An event that cannot be written fails nothing: it is a courtesy.
+    async fn event(&mut self, event: &Event) {
+        let body = event::object(event, &self.cx.identity, self.cx.clock().now(), self.cx.chance().unit());
+        let namespace = object::text(&body, "/metadata/namespace").to_owned();
+        let api = event::KIND.api(self.cx.client.clone(), Some(&namespace));
+        let params = PostParams { field_manager: Some(self.cx.identity.field_manager.clone()), ..Default::default() };
+        let created = match serde_json::from_value::<DynamicObject>(body) {
+            Ok(object) => api.create(&params, &object).await.map_err(|e| Error::from_kube(&e, &event.regarding)),
+            Err(error) => Err(Error::transient(error.to_string())),
+        };
+        match created {
+            Ok(_) => {
+                self.count("event");
+                self.writes.events += 1;
+            }
+            Err(error) => {
+                tracing::debug!(controller = self.controller, %error, reason = event.reason, "event not written")
+            }
+        }
+    }
+
+    /// Lays a write's answer over the caches.
+    fn noted(&self, target: &ObjectRef, answer: &DynamicObject) -> Result<Arc<Value>, Error> {
+        let object = Arc::new(self.cx.slimmed(answer, target)?);
+        self.cx.caches.note_written(target, &object);
+        Ok(object)
+    }
+
+    fn count(&self, write: &str) {
+        self.cx.metrics.write(self.controller, write);
+    }
+}
+
+/// Everything we apply says who manages it.
+fn stamp(body: &mut Value, managed_by: &str, target: &ObjectRef) -> Result<(), Error> {
+    match object::label(body, MANAGED_BY) {
+        Some(stated) if stated != managed_by => {
+            return Err(Error::fatal(format!("bug: {target} is planned with {MANAGED_BY}={stated}")));
+        }
+        Some(_) => {}
+        None => body["metadata"]["labels"][MANAGED_BY] = managed_by.into(),
+    }
+    Ok(())
+}
+
+const MERGE_DEPTH: usize = 64;
+
+/// RFC 7396. Below `depth` levels the patch replaces.
+fn merge(target: &mut Value, patch: &Value, depth: usize) {
+    match (patch, depth.checked_sub(1)) {
+        (Value::Object(patch), Some(depth)) => {
+            if !target.is_object() {
+                *target = json!({});
+            }
+            let Value::Object(target) = target else { return };
+            for (name, value) in patch {
+                if value.is_null() {
+                    target.remove(name);
+                } else {
+                    merge(target.entry(name.clone()).or_insert(Value::Null), value, depth);
+                }
+            }
+        }
+        _ => *target = patch.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merge_follows_rfc_7396() {
+        let mut status = json!({"a": 1, "b": {"c": 2, "d": 3}, "l": [1]});
+        merge(&mut status, &json!({"b": {"c": null, "e": {"f": null}}, "l": [2]}), MERGE_DEPTH);
+        assert_eq!(status, json!({"a": 1, "b": {"d": 3, "e": {}}, "l": [2]}));
+    }
+
+    #[test]
+    fn planned_object_of_another_manager_is_a_bug() {
+        let target = ObjectRef::of::<k8s_openapi::api::core::v1::Secret>(Some("n"), "a");
+        let mut body = json!({"metadata": {"labels": {MANAGED_BY: "helm"}}});
+        assert_eq!(stamp(&mut body, "paddock", &target).map_err(|e| e.class()), Err("fatal"));
+    }
+}

@@ -1,0 +1,208 @@
+//! Deletion by record. The record names what we made for a key; only what it names can ever be deleted.
+//!
+//! The record is written before anything is created (so that nothing we made is ever unknown) and after things are gone.
+//! May touch the record's ConfigMap and the objects it names.
+
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams, PropagationPolicy};
+use serde_json::{Map, Value, json};
+
+use super::{MANAGED_BY, Pass};
+use crate::context::Context;
+use crate::error::{Dependency, Error};
+use crate::object::{self, Kind, ObjectRef};
+use crate::plan::{Desired, Prune};
+
+/// What was made for one key, in the order in which it was made. The uid is empty until the object is known to exist.
+#[derive(Debug)]
+pub(super) struct Record {
+    at: ObjectRef,
+    entry: String,
+    limit: usize,
+    exists: bool,
+    text: String,
+    items: Vec<(ObjectRef, String)>,
+    wanted: Vec<ObjectRef>,
+}
+
+impl Record {
+    /// Reads the record, if the plan has one.
+    pub(super) async fn open(cx: &Context, prune: &Prune) -> Result<Option<Self>, Error> {
+        let Prune::Recorded { record, entry, limit } = prune else { return Ok(None) };
+        let found = cx.get(record).await?;
+        let text = found.as_ref().and_then(|o| o.get("data")?.get(entry)?.as_str()).unwrap_or("[]").to_owned();
+        // A record that cannot be read is not an empty one.
+        let items = parse(&text).ok_or_else(|| {
+            Error::invalid(
+                "RecordUnreadable",
+                format!("{record} entry {entry} is not a list of objects; nothing is deleted"),
+            )
+        })?;
+        let wanted = Vec::new();
+        let exists = found.is_some();
+        Ok(Some(Self { at: record.clone(), entry: entry.clone(), limit: *limit, exists, text, items, wanted }))
+    }
+
+    /// Writes down what is about to be made.
+    pub(super) async fn intend(&mut self, pass: &mut Pass<'_>, desired: &[Desired]) -> Result<(), Error> {
+        for target in desired.iter().map(Desired::target) {
+            self.wanted.push(target.clone());
+            if !self.items.iter().any(|(known, _)| known == target) {
+                self.items.push((target.clone(), String::new()));
+            }
+        }
+        self.save(pass).await
+    }
+
+    /// An object was made or found as wanted.
+    pub(super) fn confirm(&mut self, target: &ObjectRef, uid: &str) {
+        if let Some((_, known)) = self.items.iter_mut().find(|(known, _)| known == target) {
+            uid.clone_into(known);
+        }
+    }
+
+    /// Deletes what is recorded and no longer wanted, the newest first, and writes down what is left.
+    pub(super) async fn prune(mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
+        let mut doomed = Vec::new();
+        let mut lingering = None;
+        let mut gone = Vec::new();
+        for (target, uid) in self.items.iter().rev().filter(|(target, _)| !self.wanted.contains(target)) {
+            let Some(live) = pass.live(target).await? else {
+                gone.push(target.clone());
+                continue;
+            };
+            // A namesake made by somebody else after ours was gone.
+            let namesake = if uid.is_empty() { !pass.is_ours(&live) } else { object::uid(&live) != uid };
+            if namesake {
+                gone.push(target.clone());
+            } else if object::is_terminating(&live) {
+                lingering = Some(target.clone());
+            } else if object::annotation(&live, &pass.cx.identity.protect_annotation).is_none_or(|v| v == "false") {
+                doomed.push((target.clone(), object::uid(&live).to_owned()));
+            }
+        }
+        if doomed.len() > self.limit {
+            let what = format!(
+                "{} objects would be deleted in one pass, {} are allowed; nothing is",
+                doomed.len(),
+                self.limit
+            );
+            return Err(Error::invalid("TooManyDeletions", what));
+        }
+        for (target, uid) in doomed {
+            pass.delete(&target, &uid, PropagationPolicy::Background).await?;
+            match pass.cx.get_live(&target).await? {
+                None => gone.push(target),
+                Some(_) => lingering = Some(target),
+            }
+        }
+        self.items.retain(|(target, _)| !gone.contains(target));
+        self.save(pass).await?;
+        match lingering {
+            None => Ok(()),
+            Some(target) => {
+                let what = format!("{target} is being deleted");
+                Err(Error::waiting(Dependency::Object(target), what))
+            }
+        }
+    }
+
+    async fn save(&mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
+        let text = print(&self.items);
+        if text == self.text || (!self.exists && self.items.is_empty()) {
+            return Ok(());
+        }
+        pass.about_to_write().await?;
+        let api = self.at.kind.api(pass.cx.client.clone(), self.at.namespace.as_deref());
+        let manager = Some(pass.cx.identity.field_manager.clone());
+        let failed = |e: kube::Error| Error::from_kube(&e, &self.at);
+        let answer = if self.exists {
+            // A merge patch of one entry: other keys' entries are written by other passes at the same time.
+            let entry = if self.items.is_empty() { Value::Null } else { text.as_str().into() };
+            let params = PatchParams { field_manager: manager, ..Default::default() };
+            let patch = json!({"data": {&self.entry: entry}});
+            api.patch(&self.at.name, &params, &Patch::Merge(&patch)).await.map_err(failed)?
+        } else {
+            let body = json!({
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {
+                    "name": self.at.name, "namespace": self.at.namespace,
+                    "labels": {MANAGED_BY: pass.cx.identity.managed_by},
+                },
+                "data": {&self.entry: text},
+            });
+            let body: DynamicObject = serde_json::from_value(body).map_err(|e| Error::fatal(format!("bug: {e}")))?;
+            let params = PostParams { field_manager: manager, ..Default::default() };
+            api.create(&params, &body).await.map_err(failed)?
+        };
+        pass.count("applied");
+        pass.writes.applied += 1;
+        pass.noted(&self.at, &answer)?;
+        self.exists = true;
+        self.text = text;
+        Ok(())
+    }
+}
+
+/// One JSON object per item, with short names: the record shares a ConfigMap's 1 MiB with others.
+fn print(items: &[(ObjectRef, String)]) -> String {
+    let item = |(target, uid): &(ObjectRef, String)| {
+        let mut item = Map::new();
+        let mut put = |name: &str, value: &str| {
+            if !value.is_empty() {
+                item.insert(name.to_owned(), value.into());
+            }
+        };
+        put("apiVersion", &target.kind.api_version());
+        put("kind", &target.kind.kind);
+        put("plural", &target.kind.plural);
+        put("namespace", target.namespace.as_deref().unwrap_or_default());
+        put("name", &target.name);
+        put("uid", uid);
+        Value::Object(item)
+    };
+    Value::Array(items.iter().map(item).collect()).to_string()
+}
+
+fn parse(text: &str) -> Option<Vec<(ObjectRef, String)>> {
+    let Value::Array(items) = serde_json::from_str(text).ok()? else { return None };
+    items.iter().map(parse_item).collect()
+}
+
+fn parse_item(item: &Value) -> Option<(ObjectRef, String)> {
+    let text = |name: &str| item.get(name).and_then(Value::as_str).map(str::to_owned);
+    let api_version = text("apiVersion")?;
+    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+    let namespace = text("namespace");
+    let kind = Kind {
+        group: group.to_owned().into(),
+        version: version.to_owned().into(),
+        kind: text("kind")?.into(),
+        plural: text("plural")?.into(),
+        namespaced: namespace.is_some(),
+    };
+    let name = text("name").filter(|name| !name.is_empty())?;
+    Some((ObjectRef { kind, namespace, name }, text("uid").unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::apps::v1::Deployment;
+    use k8s_openapi::api::core::v1::Namespace;
+
+    #[test]
+    fn record_survives_a_round_trip() {
+        let items = vec![
+            (ObjectRef::of::<Deployment>(Some("n"), "a"), "u".to_owned()),
+            (ObjectRef::of::<Namespace>(None, "n"), String::new()),
+        ];
+        assert_eq!(parse(&print(&items)), Some(items));
+    }
+
+    #[test]
+    fn damaged_record_is_not_an_empty_one() {
+        for damaged in ["", "{}", "[{}]", r#"[{"apiVersion":"v1","kind":"Secret"}]"#] {
+            assert_eq!(parse(damaged), None, "{damaged}");
+        }
+    }
+}
