@@ -24,6 +24,12 @@
 //!    against path and live object, prepare, validate, [`managed::settle_times`], write. A result equal to the stored
 //!    object is not written. Do not call `track_update`: defaults and whatever prepare changes belong to nobody.
 //!
+//! # Writes through `scale`
+//!
+//! Make the `Scale` with [`managed::scale_from_parent`] as its `managedFields` (and no `spec.replicas` when it is 0: an
+//! apply that says 0 then conflicts as kube-apiserver's does), track or apply with a [`managed::Target`] of
+//! `autoscaling/v1` `Scale` and the subresource `scale`, then put [`managed::scale_to_parent`] into the parent.
+//!
 //! # POST and PUT
 //!
 //! decode → default → [`managed::track_update`] → prepare → validate → [`managed::settle_times`] (PUT) → write.

@@ -167,7 +167,7 @@ impl<'a> Node<'a> {
                 let mut keys = Vec::with_capacity(names.len());
                 for name in *names {
                     let default = || items.declaration(name).and_then(|(_, node)| node.default.as_ref());
-                    let value = map.get(name).or_else(default).ok_or_else(|| {
+                    let value = map.get(name).or_else(default).or_else(|| items.zero(name)).ok_or_else(|| {
                         format!(
                             "associative list with keys has an element that omits key field {name:?} (and doesn't have \
                              default value)"
@@ -187,6 +187,33 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// The zero value of a required scalar of a built-in type: Go's types have it where a field is missing.
+    fn zero(self, name: &str) -> Option<&'static Value> {
+        static ZEROS: LazyLock<[Value; 3]> = LazyLock::new(|| [json!(""), json!(0), json!(false)]);
+        let Self::Typed(typed, _) = self else { return None };
+        let (defs, node) = self.declaration(name)?;
+        if typed.name.is_none() || !typed.node.required.iter().any(|required| required == name) {
+            return None;
+        }
+        match Typed::new(defs, node).node.type_.as_deref()? {
+            "string" => Some(&ZEROS[0]),
+            "integer" | "number" => Some(&ZEROS[1]),
+            "boolean" => Some(&ZEROS[2]),
+            _ => None,
+        }
+    }
+
+    /// Whether the field is a struct that is there even when nothing in it is set.
+    fn always_there(self, name: &str, node: &Schema, root: bool) -> bool {
+        let Self::Typed(typed, _) = self else { return false };
+        if node.default.as_ref().and_then(Value::as_object).is_some_and(serde_json::Map::is_empty) {
+            return true;
+        }
+        let own = typed.name.unwrap_or_default().rsplit('.').next().unwrap_or_default();
+        let listed = STRUCTS.iter().any(|(kind, fields)| *kind == own && fields.contains(&name));
+        listed || (root && matches!(name, "metadata" | "spec" | "status") && typed.property(name).is_some())
+    }
+
     /// What a Go struct of this type holds when nothing is set, put into `value` where it lacks it: structs that are not
     /// pointers, and nulls for what has no `omitempty`. Such parents belong to nobody.
     pub(super) fn fill(self, value: &mut Value, root: bool) {
@@ -197,12 +224,11 @@ impl<'a> Node<'a> {
                     if map.contains_key(name) {
                         continue;
                     }
-                    let default =
-                        node.default.as_ref().filter(|d| !d.is_object() || d.as_object().is_some_and(|m| m.is_empty()));
-                    if default.is_some_and(Value::is_object) {
+                    if self.always_there(name, node, root) {
                         map.insert(name.clone(), json!({}));
                     } else if typed.node.required.contains(name) {
-                        map.insert(name.clone(), default.cloned().unwrap_or_default());
+                        let zero = node.default.as_ref().filter(|value| !value.is_object()).or_else(|| self.zero(name));
+                        map.insert(name.clone(), zero.cloned().unwrap_or_default());
                     }
                 }
                 for (name, value) in map.iter_mut() {
@@ -220,6 +246,29 @@ impl<'a> Node<'a> {
         }
     }
 }
+
+/// Optional fields of built-in types that are structs in Go, not pointers. OpenAPI v3 documents say so by `default: {}`;
+/// schemas that lack it are completed from here. `metadata`, `spec` and `status` of whole objects are such fields, too.
+const STRUCTS: &[(&str, &[&str])] = &[
+    ("Container", &["resources"]),
+    ("ContainerStatus", &["state", "lastState"]),
+    ("DaemonSetSpec", &["updateStrategy", "template"]),
+    ("DeploymentSpec", &["strategy", "template"]),
+    ("Endpoint", &["conditions"]),
+    ("EphemeralContainer", &["resources"]),
+    ("Event", &["source", "involvedObject"]),
+    ("IngressServiceBackend", &["port"]),
+    ("IngressStatus", &["loadBalancer"]),
+    ("JobTemplateSpec", &["metadata", "spec"]),
+    ("NodeDaemonEndpoints", &["kubeletEndpoint"]),
+    ("NodeStatus", &["daemonEndpoints", "nodeInfo"]),
+    ("PersistentVolumeClaimSpec", &["resources"]),
+    ("PersistentVolumeClaimTemplate", &["metadata", "spec"]),
+    ("PodTemplateSpec", &["metadata", "spec"]),
+    ("ReplicaSetSpec", &["template"]),
+    ("ServiceStatus", &["loadBalancer"]),
+    ("StatefulSetSpec", &["updateStrategy", "template"]),
+];
 
 fn open_shape(value: &Value) -> Shape<'static> {
     match value {

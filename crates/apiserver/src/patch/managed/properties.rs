@@ -1,0 +1,275 @@
+//! Rules that hold for every object of a kind with granular maps, keyed lists, sets and atomics.
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use crate::schema::{Definitions, Schema, Typed};
+
+use super::shape::Node;
+use super::walk::At;
+use super::{FieldSet, Manager, Target, apply, track_update};
+
+fn schema() -> Schema {
+    serde_json::from_value(json!({"type": "object", "properties": {
+        "metadata": {"type": "object"},
+        "spec": {"type": "object", "properties": {
+            "map": {"type": "object", "additionalProperties": {"type": "string"}},
+            "whole": {"type": "object", "x-kubernetes-map-type": "atomic", "additionalProperties": {"type": "string"}},
+            "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+            "list": {"type": "array", "items": {"type": "string"}},
+            "set": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
+            "keyed": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name", "proto"],
+                "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"},
+                    "proto": {"type": "string", "default": "TCP"}, "value": {"type": "integer"},
+                    "set": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"}}}},
+        }},
+    }}))
+    .unwrap()
+}
+
+/// Applies a spec under a fresh clock tick; conflicts are overruled.
+fn applied(live: Option<&Value>, spec: &Value, name: &str, tick: i64) -> Value {
+    let (schema, defs, reset) = (schema(), Definitions::new(), FieldSet::default());
+    let schema = Typed::new(&defs, &schema);
+    let target = Target { schema, api_version: "g/v1", kind: "K", custom: true, reset: &reset };
+    let who = Manager { name, subresource: "", now: jiff::Timestamp::from_second(1_700_000_000 + tick).unwrap() };
+    let config = json!({"apiVersion": "g/v1", "kind": "K", "metadata": {"name": "a"}, "spec": spec});
+    apply(&target, live, &config, &who, true).unwrap()
+}
+
+fn field_set(object: &Value) -> FieldSet {
+    let (schema, defs) = (schema(), Definitions::new());
+    At::root(Node::new(Typed::new(&defs, &schema))).field_set(&json!({"spec": object["spec"]}))
+}
+
+/// Everything that some manager owns.
+fn owned(object: &Value) -> FieldSet {
+    let list = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    list.iter().fold(FieldSet::default(), |all, entry| all.union(&FieldSet::parse(&entry["fieldsV1"]).unwrap()))
+}
+
+fn ungoverned(object: &Value) -> Value {
+    let mut object = object.clone();
+    object["metadata"] = Value::Null;
+    object
+}
+
+fn strings(names: &'static str, most: usize) -> impl Strategy<Value = Value> {
+    prop::collection::btree_map(names, "[x-z]", 0..most).prop_map(|map| json!(map))
+}
+
+fn set(names: &'static str) -> impl Strategy<Value = Value> {
+    prop::collection::btree_set(names, 1..4).prop_map(|set| json!(set))
+}
+
+/// A spec whose fields are told apart by `names`: specs over disjoint names have no field in common. Lists hold
+/// something: an empty one is owned by nobody.
+fn spec(names: &'static str) -> impl Strategy<Value = Value> {
+    let keyed = prop::collection::btree_map((names, prop::option::of("TCP|UDP")), (0..3i64, set(names)), 1..4)
+        .prop_map(|map| {
+            let mut seen = std::collections::BTreeSet::new();
+            let unique = map.into_iter().filter(|((name, proto), _)| {
+                seen.insert((name.clone(), proto.clone().unwrap_or_else(|| "TCP".to_owned())))
+            });
+            let element = |((name, proto), (value, set)): ((String, Option<String>), (i64, Value))| {
+                let mut out = json!({"name": name, "value": value, "set": set});
+                if let Some(proto) = proto {
+                    out["proto"] = json!(proto);
+                }
+                out
+            };
+            unique.map(element).collect::<Vec<_>>()
+        });
+    (
+        prop::option::of(strings(names, 4)),
+        prop::option::of(strings(names, 4)),
+        prop::option::of(set(names)),
+        prop::option::of(keyed),
+    )
+        .prop_map(|(map, open, set, keyed)| {
+            let mut out = Map::new();
+            let mut put = |name: &str, value: Option<Value>| value.map(|value| out.insert(name.to_owned(), value));
+            put("map", map);
+            put("open", open);
+            put("set", set);
+            put("keyed", keyed.map(Value::from));
+            Value::Object(out)
+        })
+}
+
+/// As [`spec`], with fields that are owned whole.
+fn full_spec() -> impl Strategy<Value = Value> {
+    let whole = prop::option::of(strings("[a-c]", 3));
+    let list = prop::option::of(prop::collection::vec("[a-c]", 0..3));
+    (spec("[a-f]"), whole, list).prop_map(|(mut spec, whole, list)| {
+        if let Some(whole) = whole {
+            spec["whole"] = whole;
+        }
+        if let Some(list) = list {
+            spec["list"] = json!(list);
+        }
+        spec
+    })
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i8>().prop_map(Value::from),
+        "[a-c]".prop_map(Value::from)
+    ];
+    leaf.prop_recursive(5, 48, 4, |inner| {
+        let key = prop::sample::select(vec![
+            "metadata",
+            "spec",
+            "map",
+            "whole",
+            "open",
+            "set",
+            "keyed",
+            "name",
+            "proto",
+            "managedFields",
+            "fieldsV1",
+            "f:spec",
+            "v:1",
+            "k:{}",
+            ".",
+            "operation",
+            "time",
+        ]);
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(key, inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()))
+        ]
+    })
+}
+
+fn any_set() -> impl Strategy<Value = FieldSet> {
+    (full_spec(), full_spec()).prop_map(|(a, b)| {
+        let parents = FieldSet::of(&[&["spec"], &["spec", "keyed"], &["other", "x"]]);
+        field_set(&json!({"spec": a})).union(&field_set(&json!({"spec": b})).intersection(&parents)).union(&parents)
+    })
+}
+
+proptest! {
+    #[test]
+    fn apply_is_idempotent(first in full_spec(), second in full_spec()) {
+        let one = applied(None, &first, "alice", 0);
+        let two = applied(Some(&one), &second, "bob", 1);
+        prop_assert_eq!(applied(Some(&two), &second, "bob", 2), two);
+    }
+
+    #[test]
+    fn an_apply_owns_what_it_says_and_sets_it(first in full_spec(), second in full_spec()) {
+        let one = applied(None, &first, "alice", 0);
+        let two = applied(Some(&one), &second, "bob", 1);
+        let wanted = field_set(&json!({"spec": second}));
+        prop_assert_eq!(wanted.difference(&owned(&two)), FieldSet::default());
+    }
+
+    #[test]
+    fn managers_of_disjoint_fields_commute(a in spec("[a-c]"), b in spec("[d-f]"), a2 in spec("[a-c]")) {
+        let sorted = |object: &Value| {
+            let mut object = ungoverned(object);
+            sort(&mut object);
+            object
+        };
+        let ab = applied(Some(&applied(None, &a, "alice", 0)), &b, "bob", 1);
+        let ba = applied(Some(&applied(None, &b, "bob", 0)), &a, "alice", 1);
+        prop_assert_eq!(sorted(&ab), sorted(&ba));
+        prop_assert_eq!(owned(&ab), owned(&ba));
+        // Nor does what one drops touch the other's.
+        let after = applied(Some(&ab), &a2, "alice", 2);
+        prop_assert_eq!(field_set(&json!({"spec": b})).difference(&field_set(&after)).intersection(&leaves()), FieldSet::default());
+    }
+
+    #[test]
+    fn nothing_is_left_that_nobody_owns(first in full_spec(), second in full_spec(), third in full_spec()) {
+        let one = applied(None, &first, "alice", 0);
+        let two = applied(Some(&one), &second, "bob", 1);
+        let three = applied(Some(&two), &third, "alice", 2);
+        let stray = field_set(&three).difference(&owned(&three));
+        // Containers that emptied are no values.
+        prop_assert!(stray.paths().iter().all(|path| is_empty_container(&three, path)), "{:?} in {}", stray.paths(), three);
+    }
+
+    #[test]
+    fn an_update_is_owned_where_it_changes(first in full_spec(), second in full_spec()) {
+        let (schema, defs, reset) = (schema(), Definitions::new(), FieldSet::default());
+        let target = Target { schema: Typed::new(&defs, &schema), api_version: "g/v1", kind: "K", custom: true, reset: &reset };
+        let who = Manager { name: "bob", subresource: "", now: jiff::Timestamp::from_second(1_700_000_009).unwrap() };
+        let one = applied(None, &first, "alice", 0);
+        let mut two = json!({"apiVersion": "g/v1", "kind": "K", "metadata": {"name": "a"}, "spec": second});
+        track_update(&target, Some(&one), &mut two, &who);
+        let unowned = field_set(&two).difference(&owned(&two)).difference(&field_set(&one));
+        if !owned(&one).is_empty() {
+            prop_assert!(unowned.paths().iter().all(|path| is_empty_container(&two, path)), "{:?}", unowned.paths());
+        }
+        // A second, equal update changes no more.
+        let mut three = two.clone();
+        track_update(&target, Some(&two), &mut three, &who);
+        prop_assert_eq!(three, two);
+    }
+
+    #[test]
+    fn field_sets_round_trip(set in any_set()) {
+        prop_assert_eq!(FieldSet::parse(&set.to_value()).unwrap(), set);
+    }
+
+    #[test]
+    fn set_laws(a in any_set(), b in any_set()) {
+        prop_assert_eq!(a.union(&b), b.union(&a));
+        prop_assert_eq!(a.difference(&b).union(&a.intersection(&b)), a.clone());
+        prop_assert_eq!(a.difference(&b).intersection(&b), FieldSet::default());
+        prop_assert!(a.without_subtrees(&b).difference(&a.difference(&b)).is_empty());
+    }
+
+    #[test]
+    fn nothing_panics(live in any_json(), config in any_json(), create in any::<bool>(), builtin in any::<bool>()) {
+        let (schema, defs, reset) = (schema(), Definitions::new(), FieldSet::of(&[&["status"]]));
+        let target = Target { schema: Typed::new(&defs, &schema), api_version: "g/v1", kind: "K", custom: !builtin, reset: &reset };
+        let who = Manager { name: "kubectl", subresource: "", now: jiff::Timestamp::from_second(0).unwrap() };
+        let live = if create { None } else { Some(&live) };
+        let mut typed = config.clone();
+        if let Value::Object(map) = &mut typed {
+            map.insert("apiVersion".to_owned(), json!("g/v1"));
+            map.insert("kind".to_owned(), json!("K"));
+        }
+        let _ = apply(&target, live, &typed, &who, false);
+        let _ = apply(&target, live, &typed, &who, true);
+        let mut new = config.clone();
+        track_update(&target, live, &mut new, &who);
+        let _ = FieldSet::parse(&config);
+    }
+}
+
+/// Everything but the containers of the schema.
+fn leaves() -> FieldSet {
+    let containers =
+        FieldSet::of(&[&["spec"], &["spec", "map"], &["spec", "open"], &["spec", "set"], &["spec", "keyed"]]);
+    field_set(&json!({"spec": {"map": {}}})).difference(&containers)
+}
+
+fn sort(value: &mut Value) {
+    match value {
+        Value::Object(map) => map.values_mut().for_each(sort),
+        Value::Array(list) => {
+            list.iter_mut().for_each(sort);
+            list.sort_by_key(Value::to_string);
+        }
+        _ => {}
+    }
+}
+
+/// Whether `.spec.name` is an empty object or list in the object.
+fn is_empty_container(object: &Value, path: &str) -> bool {
+    let pointer = path.replace('.', "/");
+    match object.pointer(&pointer) {
+        Some(Value::Object(map)) => map.is_empty(),
+        Some(Value::Array(list)) => list.is_empty(),
+        _ => false,
+    }
+}
