@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::cache::{self, Caches, Known};
 use crate::clock::{Chance, Clock};
-use crate::error::{Dependency, Error};
+use crate::error::{self, Dependency, Error};
 use crate::metrics::Metrics;
 use crate::object::{Kind, ObjectRef};
 use crate::plan::AuditRecord;
@@ -164,7 +164,7 @@ impl Context {
         let api = target.kind.api(self.client.clone(), target.namespace.as_deref());
         match api.get(&target.name).await {
             Ok(object) => Ok(Some(Arc::new(self.slimmed(&object, target)?))),
-            Err(kube::Error::Api(status)) if status.code == 404 && status.details.is_some() => Ok(None),
+            Err(error) if error::is_absent(&error) => Ok(None),
             Err(error) => Err(Error::from_kube(&error, target)),
         }
     }

@@ -49,8 +49,8 @@ pub enum Error {
     /// A named dependency is missing. Retried on its event, without backoff.
     #[error("waiting for {on}: {message}")]
     Waiting {
-        /// What is waited for.
-        on: Dependency,
+        /// What is waited for; boxed, to keep results small.
+        on: Box<Dependency>,
         /// Why.
         message: String,
     },
@@ -77,7 +77,7 @@ impl Error {
 
     /// Waiting for a dependency.
     pub fn waiting(on: Dependency, message: impl Into<String>) -> Self {
-        Self::Waiting { on, message: message.into() }
+        Self::Waiting { on: Box::new(on), message: message.into() }
     }
 
     /// A transient failure.
@@ -115,7 +115,7 @@ impl Error {
             404 if details.is_some_and(|d| d.kind == "namespaces") && target.namespace.is_some() => {
                 Self::waiting(of_namespace(), message)
             }
-            404 if details.is_none_or(|d| d.name.is_empty() && d.kind.is_empty()) => {
+            404 if details.is_none_or(|d| d.name.is_empty()) => {
                 Self::waiting(Dependency::Kind(target.kind.clone()), message)
             }
             403 if target.namespace.is_some() && terminating() => Self::waiting(of_namespace(), message),
@@ -127,6 +127,12 @@ impl Error {
             }
         }
     }
+}
+
+/// Whether the answer says that the object does not exist, and not that its kind does not.
+pub(crate) fn is_absent(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    status.code == 404 && status.details.as_ref().is_some_and(|details| !details.name.is_empty())
 }
 
 /// An error with its causes, in one line.
@@ -142,4 +148,66 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::Secret;
+    use kube::core::Status;
+    use serde_json::{Value, json};
+
+    fn classified(status: Value) -> Error {
+        let status: Status = serde_json::from_value(status).expect("a status");
+        Error::from_kube(&kube::Error::Api(Box::new(status)), &ObjectRef::of::<Secret>(Some("n"), "a"))
+    }
+
+    fn namespace() -> Dependency {
+        Dependency::Object(ObjectRef::of::<Namespace>(None, "n"))
+    }
+
+    #[test]
+    fn missing_namespace_is_waited_for() {
+        let error =
+            classified(json!({"code": 404, "reason": "NotFound", "details": {"kind": "namespaces", "name": "n"}}));
+        assert!(matches!(error, Error::Waiting { on, .. } if *on == namespace()));
+    }
+
+    #[test]
+    fn terminating_namespace_is_waited_for() {
+        let causes = json!([{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]);
+        let error = classified(json!({"code": 403, "reason": "Forbidden", "details": {"causes": causes}}));
+        assert!(matches!(error, Error::Waiting { on, .. } if *on == namespace()));
+    }
+
+    #[test]
+    fn path_that_is_not_served_is_a_missing_kind() {
+        for status in [json!({"code": 404, "reason": "NotFound", "details": {}}), json!({"code": 404})] {
+            assert!(matches!(classified(status), Error::Waiting { on, .. } if matches!(*on, Dependency::Kind(_))));
+        }
+    }
+
+    #[test]
+    fn missing_object_is_transient() {
+        let error = classified(json!({"code": 404, "reason": "NotFound", "details": {"kind": "secrets", "name": "a"}}));
+        assert_eq!(error.class(), "transient");
+    }
+
+    #[test]
+    fn codes_have_their_class() {
+        for (codes, class) in [
+            (&[400, 405, 406, 413, 415, 422][..], "invalid"),
+            (&[401, 403, 409, 410, 429, 500, 502, 503, 504, 507], "transient"),
+        ] {
+            for code in codes {
+                assert_eq!(classified(json!({"code": code, "message": "m"})).class(), class, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn server_wish_for_patience_is_kept() {
+        let error = classified(json!({"code": 429, "details": {"retryAfterSeconds": 7}}));
+        assert!(matches!(error, Error::Transient { retry_after: Some(wait), .. } if wait.as_secs() == 7));
+    }
 }

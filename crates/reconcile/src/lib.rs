@@ -10,25 +10,34 @@
 //! | [`clock`] | time and chance, owned by tests | the system's clock |
 
 mod cache;
+pub mod client;
 pub mod clock;
 pub mod context;
 pub mod controller;
 pub mod error;
 mod execute;
+pub mod health;
+pub mod lease;
 pub mod metrics;
 pub mod object;
 pub mod pass;
 pub mod plan;
 pub mod queue;
+pub mod runtime;
+mod watch;
+mod worker;
 
 pub use clock::{Chance, Clock};
 pub use context::{AuditSink, Context, Identity};
 pub use controller::{Change, Controller, Key, Selection, Settings, Source};
 pub use error::{Dependency, Error};
 pub use execute::{Said, Writes};
+pub use health::Readiness;
+pub use lease::LeaseConfig;
 pub use metrics::Metrics;
 pub use object::{Kind, ObjectRef};
 pub use pass::{Passed, run_pass};
 pub use plan::{
     Adopt, AuditRecord, Desired, Event, Gate, OnImmutable, Plan, Prune, Severity, StatusPatch, Verdict, When,
 };
+pub use runtime::Runtime;

@@ -57,7 +57,7 @@ impl Plan {
 
     /// Says what to report when the objects cannot be made as wanted: a pure function from the error to a plan, of which the
     /// objects, the status and the events are carried out and nothing else.
-    pub fn on_error(&mut self, report: impl Fn(&Error) -> Plan + Send + Sync + 'static) -> &mut Self {
+    pub fn on_error(&mut self, report: impl Fn(&Error) -> Self + Send + Sync + 'static) -> &mut Self {
         self.on_error = Some(OnError(Arc::new(report)));
         self
     }

@@ -25,7 +25,7 @@ impl Said {
     }
 
     /// The events to write now: those for a change if the pass changed something, and those not said by the pass before.
-    pub(crate) fn to_write<'a>(&mut self, planned: &'a [Event], changed: bool) -> Vec<&'a Event> {
+    pub(crate) fn choose<'a>(&mut self, planned: &'a [Event], changed: bool) -> Vec<&'a Event> {
         let id = |event: &Event| (event.regarding.to_string(), event.reason.clone(), event.note.clone());
         let before = std::mem::take(&mut self.0);
         self.0 = planned.iter().map(id).collect();
@@ -83,11 +83,11 @@ mod tests {
         let about = ObjectRef::of::<Secret>(Some("n"), "a");
         let planned = [Event::normal(about.clone(), "Applied", "done"), Event::warning(about, "Bad", "fix it")];
         let mut said = Said::default();
-        assert_eq!(said.to_write(&planned, false).len(), 1);
-        assert!(said.to_write(&planned, false).is_empty());
-        assert_eq!(said.to_write(&planned, true), [&planned[0]]);
-        said.to_write(&[], false);
-        assert_eq!(said.to_write(&planned, false), [&planned[1]], "it came back");
+        assert_eq!(said.choose(&planned, false).len(), 1);
+        assert!(said.choose(&planned, false).is_empty());
+        assert_eq!(said.choose(&planned, true), [&planned[0]]);
+        said.choose(&[], false);
+        assert_eq!(said.choose(&planned, false), [&planned[1]], "it came back");
     }
 
     #[test]

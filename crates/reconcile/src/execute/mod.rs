@@ -17,7 +17,7 @@ pub use event::Said;
 
 use crate::cache::Known;
 use crate::context::Context;
-use crate::error::{Dependency, Error};
+use crate::error::{self, Dependency, Error};
 use crate::object::{self, ObjectRef};
 use crate::plan::{Adopt, Desired, Event, OnImmutable, Plan, StatusPatch};
 
@@ -76,7 +76,7 @@ pub(crate) async fn execute(
     }
     if result.is_ok() || fallback.is_some() {
         let changed = pass.writes.total() > 0;
-        for event in said.to_write(events, changed) {
+        for event in said.choose(events, changed) {
             pass.event(event).await;
         }
     }
@@ -228,7 +228,7 @@ impl Pass<'_> {
                 }
                 Ok(())
             }
-            Err(kube::Error::Api(status)) if status.code == 404 => {
+            Err(error) if error::is_absent(&error) => {
                 self.cx.caches.note_deleted(target, uid);
                 Ok(())
             }
@@ -255,7 +255,7 @@ impl Pass<'_> {
                 self.writes.status += 1;
                 self.noted(target, &answer).map(drop)
             }
-            Err(kube::Error::Api(status)) if status.code == 404 && status.details.is_some() => Ok(()),
+            Err(error) if error::is_absent(&error) => Ok(()),
             Err(error) => Err(Error::from_kube(&error, target)),
         }
     }
@@ -276,7 +276,7 @@ impl Pass<'_> {
                 self.writes.events += 1;
             }
             Err(error) => {
-                tracing::debug!(controller = self.controller, %error, reason = event.reason, "event not written")
+                tracing::debug!(controller = self.controller, %error, reason = event.reason, "event not written");
             }
         }
     }

@@ -1,0 +1,172 @@
+//! Leader election by a Lease: at most one process writes. May touch its one Lease.
+//!
+//! A holder counts as gone when its record has not changed for the lease's duration *on our own clock*; clocks of different
+//! machines are never compared. A holder that could not renew for two thirds of the duration stops by itself, so that it
+//! has stopped before anybody takes over.
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::object::{self, ObjectRef};
+
+/// Which lease, and its times.
+#[derive(Clone, Debug)]
+pub struct LeaseConfig {
+    /// Namespace of the Lease.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// How long a silent holder is believed. Written in whole seconds.
+    pub duration: Duration,
+    /// How often the holder renews, and others look.
+    pub renew_every: Duration,
+}
+
+impl LeaseConfig {
+    /// 15 s, renewed every 2 s: client-go's times.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        let (duration, renew_every) = (Duration::from_secs(15), Duration::from_secs(2));
+        Self { namespace: namespace.into(), name: name.into(), duration, renew_every }
+    }
+}
+
+/// A candidate.
+pub(crate) struct Election {
+    cx: Context,
+    config: LeaseConfig,
+    target: ObjectRef,
+    /// The newest record of another holder, and when our clock first saw it.
+    seen: Option<(String, Duration)>,
+    /// When we last renewed.
+    renewed: Duration,
+}
+
+impl Election {
+    pub(crate) fn new(cx: Context, config: LeaseConfig) -> Self {
+        let target = ObjectRef::of::<Lease>(Some(&config.namespace), config.name.clone());
+        Self { cx, config, target, seen: None, renewed: Duration::ZERO }
+    }
+
+    /// Returns once we hold the lease.
+    pub(crate) async fn acquire(&mut self) {
+        loop {
+            match self.attempt().await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => tracing::debug!(%error, lease = %self.target, "cannot take the lease"),
+            }
+            self.cx.clock().sleep(self.cx.chance().jitter(self.config.renew_every, 0.1)).await;
+        }
+    }
+
+    /// Renews; returns once the lease is lost or could not be renewed for two thirds of its duration.
+    pub(crate) async fn keep(&mut self) {
+        loop {
+            let give_up = self.renewed.saturating_add(self.config.duration * 2 / 3);
+            let clock = self.cx.clock().clone();
+            let next = clock.monotonic().saturating_add(self.config.renew_every);
+            tokio::select! {
+                () = clock.sleep_until(next) => {}
+                () = clock.sleep_until(give_up) => return,
+            }
+            let attempt = tokio::select! {
+                attempt = self.attempt() => attempt,
+                () = clock.sleep_until(give_up) => return,
+            };
+            match attempt {
+                Ok(true) => {}
+                Ok(false) => return tracing::warn!(lease = %self.target, "the lease was taken by another process"),
+                Err(error) => tracing::warn!(%error, lease = %self.target, "the lease could not be renewed"),
+            }
+        }
+    }
+
+    /// Gives the lease up, so that a successor need not wait.
+    pub(crate) async fn release(&mut self) {
+        let Ok(Some(live)) = self.cx.get_live(&self.target).await else { return };
+        if holder(&live) != self.cx.identity().instance {
+            return;
+        }
+        if let Err(error) = self.write(Some(&live), "").await {
+            tracing::debug!(%error, lease = %self.target, "the lease was not released");
+        }
+    }
+
+    /// Takes or renews the lease if it is ours, free or abandoned. Whether we hold it then.
+    async fn attempt(&mut self) -> Result<bool, Error> {
+        let now = self.cx.clock().monotonic();
+        let live = self.cx.get_live(&self.target).await?;
+        if let Some(live) = &live {
+            let holder = holder(live);
+            if !holder.is_empty() && holder != self.cx.identity().instance {
+                let version = object::text(live, "/metadata/resourceVersion").to_owned();
+                let since = match &self.seen {
+                    Some((seen, since)) if *seen == version => *since,
+                    _ => now,
+                };
+                self.seen = Some((version, since));
+                let stated = live.pointer("/spec/leaseDurationSeconds").and_then(Value::as_u64);
+                let believed = stated.map_or(self.config.duration, Duration::from_secs);
+                if now.saturating_sub(since) < believed {
+                    return Ok(false);
+                }
+            }
+        }
+        let instance = self.cx.identity().instance.clone();
+        self.write(live.as_deref(), &instance).await?;
+        // Counted from before the request: the server may have stored it at any moment since.
+        self.renewed = now;
+        self.seen = None;
+        Ok(true)
+    }
+
+    /// Writes the record against exactly the state that was read: of two candidates one gets a conflict.
+    async fn write(&self, live: Option<&Value>, holder_now: &str) -> Result<(), Error> {
+        let api = self.target.kind.api(self.cx.client().clone(), self.target.namespace.as_deref());
+        let manager = Some(self.cx.identity().field_manager.clone());
+        let now = self.cx.clock().now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string();
+        let taken_over = live.is_none_or(|live| holder(live) != holder_now);
+        let transitions = live.and_then(|l| l.pointer("/spec/leaseTransitions")?.as_i64()).unwrap_or(0);
+        let taken_at = live.and_then(|l| l.pointer("/spec/acquireTime")?.as_str()).unwrap_or(&now);
+        let mut spec = json!({
+            "holderIdentity": holder_now,
+            "leaseDurationSeconds": self.config.duration.as_secs().max(1),
+            "acquireTime": if taken_over { &now } else { taken_at },
+            "renewTime": now,
+            "leaseTransitions": if taken_over && live.is_some() { transitions + 1 } else { transitions },
+        });
+        if holder_now.is_empty() {
+            spec["leaseDurationSeconds"] = 1.into();
+        }
+        let failed = |e: kube::Error| Error::from_kube(&e, &self.target);
+        match live {
+            Some(live) => {
+                let version = object::text(live, "/metadata/resourceVersion");
+                let patch = json!({"metadata": {"resourceVersion": version}, "spec": spec});
+                let params = PatchParams { field_manager: manager, ..Default::default() };
+                api.patch(&self.target.name, &params, &Patch::Merge(&patch)).await.map_err(failed)?;
+            }
+            None => {
+                let body = json!({
+                    "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                    "metadata": {"name": self.target.name, "namespace": self.target.namespace}, "spec": spec,
+                });
+                let body: DynamicObject =
+                    serde_json::from_value(body).map_err(|e| Error::fatal(format!("bug: {e}")))?;
+                api.create(&PostParams { field_manager: manager, ..Default::default() }, &body)
+                    .await
+                    .map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn holder(lease: &Value) -> &str {
+    object::text(lease, "/spec/holderIdentity")
+}
