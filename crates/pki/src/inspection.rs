@@ -16,6 +16,8 @@ use crate::{PkiError, SubjectAltName, renew_at};
 pub struct CertificateInfo {
     /// Common name of the subject; empty when there is none.
     pub common_name: String,
+    /// Serial number, in hexadecimal digits.
+    pub serial: String,
     /// Names and addresses for which the certificate is valid.
     pub names: BTreeSet<SubjectAltName>,
     /// Start of its life.
@@ -80,6 +82,7 @@ pub fn inspect(certificate_pem: &str) -> Result<CertificateInfo, PkiError> {
     let usages = usages.map(|extension| extension.value);
     Ok(CertificateInfo {
         common_name: common_name.unwrap_or_default().to_owned(),
+        serial: hex(certificate.raw_serial()),
         names: names(&certificate),
         not_before: timestamp(certificate.validity().not_before.timestamp())?,
         not_after: timestamp(certificate.validity().not_after.timestamp())?,
