@@ -1,1 +1,117 @@
-//! stub
+//! Names in the Kubernetes API that Paddock writes and others read: labels, annotations, condition types, phases.
+//!
+//! This room holds constants and small enums; it knows no client and no rule.
+
+use std::fmt;
+
+/// Labels on objects that we write.
+pub mod labels {
+    /// Who manages the object; see [`MANAGED_BY_PADDOCK`].
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    /// The value of [`MANAGED_BY`] on everything of ours.
+    pub const MANAGED_BY_PADDOCK: &str = "paddock";
+    /// The application: `openshell` on gateways.
+    pub const NAME: &str = "app.kubernetes.io/name";
+    /// The instance of the application; selects a gateway's pods.
+    pub const INSTANCE: &str = "app.kubernetes.io/instance";
+    /// The role within the application.
+    pub const COMPONENT: &str = "app.kubernetes.io/component";
+    /// The tenant to which the object belongs, also outside its namespace.
+    pub const TENANT: &str = "paddock.dev/tenant";
+}
+
+/// Annotations on objects that we write or obey.
+pub mod annotations {
+    /// SHA-256 of everything that a pod reads only at its start. A new value is a restart; an equal one is none.
+    pub const CONFIG_HASH: &str = "paddock.dev/config-hash";
+    /// On an object of ours: never delete it (any value but `false`).
+    pub const PROTECT: &str = "paddock.dev/protect";
+}
+
+/// Condition types of a gateway, in the order in which they become true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GatewayCondition {
+    /// The tenant's entry is valid.
+    ConfigValid,
+    /// The tenant's namespace exists and is not terminating.
+    NamespaceReady,
+    /// The cluster serves what the gateway needs.
+    Prerequisites,
+    /// The Secrets with certificates and keys are complete.
+    PkiReady,
+    /// Every object was applied.
+    Applied,
+    /// The workload runs the newest template.
+    RolledOut,
+    /// The summary of all others.
+    Ready,
+}
+
+impl GatewayCondition {
+    /// All of them in order.
+    pub const ALL: [Self; 7] = [
+        Self::ConfigValid,
+        Self::NamespaceReady,
+        Self::Prerequisites,
+        Self::PkiReady,
+        Self::Applied,
+        Self::RolledOut,
+        Self::Ready,
+    ];
+
+    /// The `type` of the condition.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigValid => "ConfigValid",
+            Self::NamespaceReady => "NamespaceReady",
+            Self::Prerequisites => "Prerequisites",
+            Self::PkiReady => "PkiReady",
+            Self::Applied => "Applied",
+            Self::RolledOut => "RolledOut",
+            Self::Ready => "Ready",
+        }
+    }
+}
+
+impl fmt::Display for GatewayCondition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where a gateway stands, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub enum GatewayPhase {
+    /// Nothing can be done yet: something it depends on is missing.
+    Pending,
+    /// Objects are applied, the workload is not ready yet.
+    Provisioning,
+    /// Ready.
+    Running,
+    /// It was set up, but is not as it should be.
+    Degraded,
+    /// The user must change something.
+    Failed,
+}
+
+impl GatewayPhase {
+    /// All of them; a metric per phase has this many series.
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Provisioning, Self::Running, Self::Degraded, Self::Failed];
+
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Provisioning => "Provisioning",
+            Self::Running => "Running",
+            Self::Degraded => "Degraded",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+impl fmt::Display for GatewayPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
