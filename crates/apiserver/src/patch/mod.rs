@@ -32,6 +32,9 @@
 //!
 //! # POST and PUT
 //!
+//! `metadata.managedFields` of the body must reach `track_update` as it was sent: `[]` and `[{}]` forget all entries,
+//! absent or malformed ones keep those of the live object.
+//!
 //! decode → default → [`managed::track_update`] → prepare → validate → [`managed::settle_times`] (PUT) → write.
 
 mod body;

@@ -88,6 +88,15 @@ impl<'a> Node<'a> {
 
     /// The node of a field or map value; `None` when the schema has no such field.
     pub(super) fn field(self, name: &str) -> Option<Self> {
+        if self.is_embedded() { self.root_field(name) } else { self.plain_field(name) }
+    }
+
+    /// A whole object lies here.
+    pub(super) fn is_embedded(self) -> bool {
+        matches!(self, Self::Typed(typed, _) if typed.node.embedded_resource)
+    }
+
+    fn plain_field(self, name: &str) -> Option<Self> {
         if let Some((defs, node)) = self.declaration(name) {
             return Some(Self::at(defs, node));
         }
@@ -104,14 +113,17 @@ impl<'a> Node<'a> {
     /// The node of a field of a whole object. `metadata`, `apiVersion` and `kind` are known even where a custom
     /// resource's schema does not describe them.
     pub(super) fn root_field(self, name: &str) -> Option<Self> {
+        // A CRD may restrict `metadata.name`; that does not describe the rest.
         let described = match self {
-            Self::Typed(typed, _) => typed.property(name).is_some_and(|field| !field.node.properties.is_empty()),
+            Self::Typed(typed, _) => {
+                typed.property(name).is_some_and(|field| field.node.properties.contains_key("labels"))
+            }
             Self::Open => false,
         };
         match name {
             "metadata" if !described => Some(Self::at(&NO_DEFINITIONS, &OBJECT_META)),
             "apiVersion" | "kind" => Some(Self::at(&NO_DEFINITIONS, &TEXT)),
-            _ => self.field(name),
+            _ => self.plain_field(name),
         }
     }
 

@@ -417,3 +417,49 @@ fn long_lists_are_merged_in_reasonable_time() {
     world.apply("alice", json!({"spec": {"m": list(2)}})).unwrap();
     assert_eq!(world.field("spec")["m"][4_999]["v"], 2);
 }
+
+#[test]
+fn a_crd_that_restricts_names_does_not_undescribe_metadata() {
+    let mut world = World::custom();
+    world.schema = serde_json::from_value(json!({"type": "object", "properties": {
+        "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 5}}},
+        "template": {"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"spec": {"type": "object"}}},
+    }}))
+    .unwrap();
+    let metadata = json!({"name": "a", "labels": {"l": "1"}});
+    let template = json!({"apiVersion": "v1", "kind": "X", "metadata": {"labels": {"m": "2"}}, "spec": {}});
+    world.apply("alice", json!({"metadata": metadata, "template": template})).unwrap();
+    assert_eq!(
+        world.owner("alice Apply"),
+        json!({"f:metadata": {"f:labels": {"f:l": {}}}, "f:template": {
+        "f:apiVersion": {}, "f:kind": {}, "f:metadata": {"f:labels": {"f:m": {}}}, "f:spec": {}}})
+    );
+}
+
+#[test]
+fn a_conflict_names_the_subresource() {
+    let mut world = World::custom();
+    world.reset = FieldSet::default();
+    let status = Manager { subresource: "status", ..world.who("kubelet") };
+    let mut object = world.body(json!({"status": {"phase": "X"}}));
+    track_update(&world.target(), None, &mut object, &status);
+    world.object = Some(object);
+    let error = world.apply("bob", json!({"status": {"phase": "Y"}})).unwrap_err();
+    assert!(
+        error.message.contains("conflict with \"kubelet\" with subresource \"status\" using g/v1: .status"),
+        "{error}"
+    );
+}
+
+#[test]
+fn nobody_conflicts_over_fields_that_the_request_cannot_write() {
+    let mut world = World::custom();
+    let status = Manager { subresource: "status", ..world.who("kubelet") };
+    let of_status = reset_fields("g", "K", true, "status", true);
+    let mut object = world.body(json!({"spec": {"d": 1}, "status": {"phase": "X"}}));
+    track_update(&Target { reset: &of_status, ..world.target() }, None, &mut object, &status);
+    world.object = Some(object);
+    assert_eq!(world.owner("kubelet Update"), json!({"f:status": {".": {}, "f:phase": {}}}));
+    world.apply("bob", json!({"spec": {"d": 1}, "status": {"phase": "Y"}})).unwrap();
+    assert_eq!(world.owner("bob Apply"), json!({"f:spec": {"f:d": {}}}));
+}

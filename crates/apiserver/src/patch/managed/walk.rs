@@ -33,7 +33,8 @@ impl<'a> At<'a> {
 
     /// Whether the field is one that the schema names.
     fn declares(self, name: &str) -> bool {
-        (self.root && matches!(name, "metadata" | "apiVersion" | "kind")) || self.node.declares(name)
+        let object = self.root || self.node.is_embedded();
+        (object && matches!(name, "metadata" | "apiVersion" | "kind")) || self.node.declares(name)
     }
 
     fn items(self) -> Self {
