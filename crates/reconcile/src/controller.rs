@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube::api::ListParams;
 use serde_json::Value;
 
 use crate::context::Context;
@@ -125,6 +126,35 @@ pub struct Source<K> {
 }
 
 impl<K: Key> Source<K> {
+    /// The keys that a change concerns.
+    pub fn keys_of(&self, change: &Change<'_>) -> Vec<K> {
+        (self.keys)(change)
+    }
+
+    /// Everything the source would watch, asked of the API server: for tests and for commands that run without watches.
+    ///
+    /// # Errors
+    /// Waiting when the kind is not served; otherwise as [`Error::from_kube`].
+    pub async fn list(&self, cx: &Context) -> Result<Vec<Value>, Error> {
+        let Selection { kind, namespace, labels, fields } = &self.selection;
+        let target = kind.named(namespace.as_deref(), "");
+        let mut params = ListParams::default().limit(500);
+        params.label_selector = (!labels.is_empty()).then(|| labels.clone());
+        params.field_selector = (!fields.is_empty()).then(|| fields.clone());
+        let api = kind.api(cx.client().clone(), namespace.as_deref());
+        let mut found = Vec::new();
+        loop {
+            let page = api.list(&params).await.map_err(|e| Error::from_kube(&e, &target))?;
+            for object in &page.items {
+                found.push(cx.slimmed(object, &target)?);
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(found),
+            }
+        }
+    }
+
     /// Watches a typed built-in kind everywhere. Every change is mapped to keys by `keys`.
     pub fn of<O>(keys: impl Fn(&Change<'_>) -> Vec<K> + Send + Sync + 'static) -> Self
     where

@@ -1,1 +1,34 @@
-//! stub
+//! Development only: what controllers are tried with.
+//!
+//! | module | what it is for | may touch |
+//! |---|---|---|
+//! | [`tap`] | a client that records requests and fails on order | the client it wraps |
+//! | [`process`] | a controller process without tasks and time: deterministic passes, crashes included | the API server |
+//! | [`invariants`] | the six rules that hold for every controller, one function each | the API server |
+//! | [`kubelet`] | a scripted kubelet: pods become ready, crash or stay unschedulable as told | the API server |
+//!
+//! Everything works against any kube client: the embedded server's in-process one, or a real cluster's.
+
+pub mod invariants;
+pub mod kubelet;
+pub mod process;
+pub mod tap;
+
+pub use invariants::{
+    crash_after_every_write_converges, failed_parse_deletes_nothing, no_owner_across_namespaces,
+    only_our_objects_are_touched, second_pass_writes_nothing, tenants_are_isolated,
+};
+pub use process::{Process, Subject};
+pub use tap::{Request, Tap};
+
+/// Where a trial takes place: a Kubernetes API of its own, with whatever the test put there.
+pub trait World: Send + Sync {
+    /// A client that may do everything.
+    fn client(&self) -> kube::Client;
+}
+
+impl World for kube::Client {
+    fn client(&self) -> kube::Client {
+        self.clone()
+    }
+}
