@@ -463,3 +463,77 @@ fn nobody_conflicts_over_fields_that_the_request_cannot_write() {
     world.apply("bob", json!({"spec": {"d": 1}, "status": {"phase": "Y"}})).unwrap();
     assert_eq!(world.owner("bob Apply"), json!({"f:spec": {"f:d": {}}}));
 }
+
+/// Applies and updates of real kinds.
+mod built_in_kinds {
+    use serde_json::{Value, json};
+
+    use super::super::{FieldSet, Manager, Target, apply, reset_fields, track_update};
+    use crate::schema::{Typed, builtin};
+    use crate::status::Status;
+
+    fn deployment(pod: &Value) -> Value {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": pod}}})
+    }
+
+    fn with_target<T>(act: impl FnOnce(&Target<'_>, &Manager<'_>) -> T) -> T {
+        let (defs, schema) = builtin("apps", "v1", "Deployment");
+        let reset = reset_fields("apps", "Deployment", false, "", true);
+        let schema = Typed::new(&defs, &schema);
+        let target = Target { schema, api_version: "apps/v1", kind: "Deployment", custom: false, reset: &reset };
+        let now = jiff::Timestamp::from_second(1_700_000_000).unwrap();
+        act(&target, &Manager { name: "me", subresource: "", now })
+    }
+
+    fn applied(live: Option<&Value>, pod: &Value) -> Result<Value, Status> {
+        with_target(|target, who| apply(target, live, &deployment(pod), who, false))
+    }
+
+    fn owned(object: &Value) -> Value {
+        object["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"].clone()
+    }
+
+    #[test]
+    fn selectors_are_owned_whole_and_containers_by_name() {
+        let pod = json!({"containers": [{"name": "c", "command": ["run"], "ports": [{"containerPort": 1}],
+            "resources": {"limits": {"cpu": "1"}}}], "nodeSelector": {"x": "y"}, "tolerations": [{"key": "k"}]});
+        assert_eq!(
+            owned(&applied(None, &pod).unwrap()),
+            json!({"f:selector": {}, "f:template": {"f:metadata": {"f:labels": {"f:a": {}}}, "f:spec": {
+                "f:nodeSelector": {}, "f:tolerations": {}, "f:containers": {r#"k:{"name":"c"}"#: {".": {}, "f:name": {},
+                    "f:command": {}, "f:resources": {"f:limits": {"f:cpu": {}}},
+                    "f:ports": {r#"k:{"containerPort":1,"protocol":"TCP"}"#: {".": {}, "f:containerPort": {}}}}}}}})
+        );
+    }
+
+    #[test]
+    fn structs_that_are_always_there_have_no_owner() {
+        let mut object = deployment(&json!({"containers": [{"name": "c", "resources": {}, "env": [{"name": "E"}]}]}));
+        object["spec"]["strategy"] = json!({"type": "Recreate"});
+        object["status"] = json!({"replicas": 1});
+        with_target(|target, who| track_update(target, None, &mut object, who));
+        assert_eq!(
+            owned(&object),
+            json!({"f:selector": {}, "f:strategy": {"f:type": {}}, "f:template": {
+                "f:metadata": {"f:labels": {".": {}, "f:a": {}}},
+                "f:spec": {"f:containers": {r#"k:{"name":"c"}"#: {".": {}, "f:name": {}, "f:resources": {},
+                    "f:env": {".": {}, r#"k:{"name":"E"}"#: {".": {}, "f:name": {}}}}}}}})
+        );
+        assert!(!FieldSet::parse(&object["metadata"]["managedFields"][0]["fieldsV1"]).unwrap().has(&["status"]));
+    }
+
+    #[test]
+    fn an_element_without_its_required_key_is_left_to_validation() {
+        let out = applied(None, &json!({"containers": [{"image": "i"}]})).unwrap();
+        assert!(owned(&out).to_string().contains(r#"k:{\"name\":\"\"}"#));
+    }
+
+    #[test]
+    fn quantities_may_be_numbers_or_text() {
+        for cpu in [json!(1), json!("500m"), json!(0.5)] {
+            let pod = json!({"containers": [{"name": "c", "resources": {"limits": {"cpu": cpu}}}]});
+            assert!(applied(None, &pod).is_ok(), "{cpu}");
+        }
+    }
+}
