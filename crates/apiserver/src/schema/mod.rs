@@ -3,7 +3,11 @@
 //! A [`Schema`] is one node as published in OpenAPI v3, with Kubernetes' extensions. Built-in kinds refer to each other by
 //! `$ref`; a CRD's schema is one tree. [`Typed`] is a cursor over both: it follows references as it goes.
 
+pub mod body;
 mod builtin;
+pub mod decode;
+pub mod prune;
+pub mod quantity;
 
 pub use builtin::{builtin, definition_name, definitions};
 

@@ -1,0 +1,195 @@
+//! `resource.Quantity`: parsing and the canonical form in which kube-apiserver writes quantities back.
+
+/// What kube-apiserver says of text that is no quantity.
+const WRONG: &str = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+
+/// How the exponent was written, and is written again.
+#[derive(Clone, Copy, PartialEq)]
+enum Format {
+    Binary,
+    Decimal,
+    Exponent,
+}
+
+/// Nano: the finest step a quantity keeps.
+const SCALE: u32 = 9;
+const ONE: i128 = 1_000_000_000;
+/// No quantity is greater than 2^63-1.
+const MAX: i128 = i64::MAX as i128 * ONE;
+
+/// The canonical form: `0.5` is `500m`, `1000m` is `1`, `2048Ki` is `2Mi`. Finer than nano is rounded away from zero,
+/// greater than 2^63-1 is cut off there.
+///
+/// # Errors
+/// kube-apiserver's text when `text` is no quantity.
+pub fn canonical(text: &str) -> Result<String, &'static str> {
+    let (nanos, format) = parse(text)?;
+    Ok(write(nanos, format))
+}
+
+/// Sign, value in nano units and format.
+fn parse(text: &str) -> Result<(i128, Format), &'static str> {
+    let (negative, rest) = match text.as_bytes().first() {
+        Some(b'-') => (true, &text[1..]),
+        Some(b'+') => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+    let (number, suffix) = rest.split_at(end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
+        return Err(WRONG);
+    }
+    let (base, exponent, format) = self::suffix(suffix)?;
+    let digits = format!("{whole}{fraction}");
+    let digits = digits.trim_start_matches('0');
+    if digits.is_empty() {
+        return Ok((0, format));
+    }
+    let places = i64::try_from(fraction.len()).unwrap_or(i64::MAX);
+    let nanos = if base == 2 {
+        binary(digits, places, exponent)
+    } else {
+        decimal(digits, exponent.saturating_sub(places).saturating_add(i64::from(SCALE)))
+    };
+    Ok((if negative { -nanos } else { nanos }, format))
+}
+
+/// `digits * 10^shift`, rounded up, at most [`MAX`].
+fn decimal(digits: &str, shift: i64) -> i128 {
+    let length = i64::try_from(digits.len()).unwrap_or(i64::MAX);
+    if length.saturating_add(shift) > 29 {
+        return MAX;
+    }
+    if length.saturating_add(shift) <= 0 {
+        return 1;
+    }
+    let keep = usize::try_from(length.saturating_add(shift.min(0))).unwrap_or(0);
+    let (kept, cut) = digits.split_at(keep.min(digits.len()));
+    let mut value: i128 = kept.parse().unwrap_or(MAX);
+    if cut.bytes().any(|b| b != b'0') {
+        value += 1;
+    }
+    let zeros = u32::try_from(shift.max(0)).unwrap_or(0);
+    value.checked_mul(10i128.pow(zeros.min(30))).unwrap_or(MAX).min(MAX)
+}
+
+/// `digits * 10^-places * 2^exponent` in nano units, rounded up, at most [`MAX`].
+fn binary(digits: &str, places: i64, exponent: i64) -> i128 {
+    let nanos = decimal(digits, i64::from(SCALE) - places);
+    nanos.checked_mul(1i128 << exponent.clamp(0, 60)).unwrap_or(MAX).min(MAX)
+}
+
+fn suffix(text: &str) -> Result<(u8, i64, Format), &'static str> {
+    let decimal = |exponent| Ok((10, exponent, Format::Decimal));
+    let binary = |exponent| Ok((2, exponent, Format::Binary));
+    match text {
+        "n" => decimal(-9),
+        "u" => decimal(-6),
+        "m" => decimal(-3),
+        "" => decimal(0),
+        "k" => decimal(3),
+        "M" => decimal(6),
+        "G" => decimal(9),
+        "T" => decimal(12),
+        "P" => decimal(15),
+        "E" => decimal(18),
+        "Ki" => binary(10),
+        "Mi" => binary(20),
+        "Gi" => binary(30),
+        "Ti" => binary(40),
+        "Pi" => binary(50),
+        "Ei" => binary(60),
+        _ => match text.strip_prefix(['e', 'E']).map(str::parse::<i32>) {
+            Some(Ok(exponent)) => Ok((10, i64::from(exponent), Format::Exponent)),
+            Some(Err(_)) => Err("unable to parse quantity's suffix"),
+            None if text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'-') => {
+                Err("unable to parse quantity's suffix")
+            }
+            None => Err(WRONG),
+        },
+    }
+}
+
+fn write(nanos: i128, format: Format) -> String {
+    if nanos == 0 {
+        return "0".to_owned();
+    }
+    if format == Format::Binary && nanos.abs() >= 1024 * ONE {
+        let whole = nanos.abs();
+        let mut value = whole / ONE + i128::from(whole % ONE != 0);
+        let mut power = 0;
+        while value % 1024 == 0 && power < 6 {
+            value /= 1024;
+            power += 1;
+        }
+        let sign = if nanos < 0 { "-" } else { "" };
+        return format!("{sign}{value}{}", ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"][power]);
+    }
+    let mut value = nanos;
+    let mut power = -3i32;
+    while value % 1000 == 0 && power < 6 {
+        value /= 1000;
+        power += 1;
+    }
+    if format == Format::Exponent {
+        return if power == 0 { value.to_string() } else { format!("{value}e{}", power * 3) };
+    }
+    let suffix = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"][usize::try_from(power + 3).unwrap_or(3)];
+    format!("{value}{suffix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::canonical;
+
+    #[test]
+    fn quantities_are_written_in_canonical_form() {
+        for (text, expected) in [
+            ("0.5", "500m"),
+            ("1000m", "1"),
+            ("1", "1"),
+            ("1.0", "1"),
+            ("1.5", "1500m"),
+            ("1.5Gi", "1536Mi"),
+            ("2048Ki", "2Mi"),
+            ("1000", "1k"),
+            ("100Mi", "100Mi"),
+            ("1024", "1024"),
+            ("0Gi", "0"),
+            ("0.5Ki", "512"),
+            ("-1500m", "-1500m"),
+            ("+3", "3"),
+            ("1e3", "1e3"),
+            ("1000e3", "1e6"),
+            ("1E3", "1e3"),
+            ("0.1n", "1n"),
+            (".5", "500m"),
+            ("1.", "1"),
+            ("1000Gi", "1000Gi"),
+            ("99E", "9223372036854775807"),
+            ("12000000000", "12G"),
+        ] {
+            assert_eq!(canonical(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_quantity_is_refused() {
+        for text in ["", "x", "1.1.1", "1 Gi", "1gi", "e3", "-", "1Kii", "1é"] {
+            assert!(canonical(text).is_err(), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn canonical_form_is_its_own(text in "[+-]?[0-9]{1,25}(\\.[0-9]{0,12})?(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|e[0-9]{1,2})?") {
+            let once = canonical(&text).unwrap();
+            proptest::prop_assert_eq!(canonical(&once).unwrap(), once);
+        }
+        #[test]
+        fn any_text_is_answered(text in ".{0,40}") {
+            let _ = canonical(&text);
+        }
+    }
+}
