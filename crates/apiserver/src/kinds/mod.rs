@@ -4,11 +4,30 @@
 //! One file per family; each gives a [`Rules`] per kind. [`BuiltIn`] is the `Strategy` over them: what kinds share (status
 //! reset and isolation, dropping of empty fields) is here, once.
 
+mod admission;
 mod at;
+mod checks;
+mod cluster;
+mod config;
+mod cron;
+mod events;
+mod job;
 pub(crate) mod meta;
 mod names;
+mod networking;
+mod pod;
+mod policy;
+mod quantity;
+mod rbac;
 mod rules;
 mod served;
+mod service;
+mod storage;
+pub mod subresources;
+mod tables;
+mod tidy;
+mod webhooks;
+mod workloads;
 
 use std::sync::Arc;
 
@@ -17,7 +36,7 @@ use serde_json::{Value, json};
 
 use crate::field::FieldError;
 use crate::resource::{Column, Cx, NameRule, Part, Resource, Strategy, Subresource};
-use crate::schema::{Definitions, Schema};
+use crate::schema::{self, Definitions, Schema, Typed};
 use crate::status::Status;
 use at::At;
 use rules::Rules;
@@ -28,7 +47,7 @@ pub fn resources() -> Vec<Resource> {
 }
 
 fn resource(row: &served::Served) -> Resource {
-    let (definitions, schema) = schema_of(row.group, row.version, row.kind);
+    let (definitions, schema) = schema::builtin(row.group, row.version, row.kind);
     let subresource = |(name, kind, verbs): &served::Sub| Subresource { name, kind: *kind, verbs };
     let rules = rules::of(row.group, row.version, row.kind);
     // Events of both groups are one stored resource, as both versions of an autoscaler are.
@@ -51,12 +70,14 @@ fn resource(row: &served::Served) -> Resource {
         subresources: row.subresources.iter().map(subresource).collect(),
         storage: storage.into(),
         storage_version: storage_version.into(),
-        definitions,
-        schema,
+        definitions: definitions.clone(),
+        schema: schema.clone(),
         strategy: Arc::new(BuiltIn {
             selectable: rules.fields.iter().map(|&field| field.to_owned()).collect(),
             has_status: row.subresources.iter().any(|(name, ..)| *name == "status"),
             rules,
+            definitions,
+            schema,
         }),
         custom: false,
     };
@@ -66,8 +87,9 @@ fn resource(row: &served::Served) -> Resource {
     resource
 }
 
-fn schema_of(_group: &str, _version: &str, _kind: &str) -> (Arc<Definitions>, Arc<Schema>) {
-    (Arc::default(), Arc::default())
+/// A time as objects carry it: whole seconds, UTC.
+fn timestamp(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// The strategy of a built-in kind.
@@ -75,6 +97,8 @@ struct BuiltIn {
     rules: Rules,
     selectable: Vec<String>,
     has_status: bool,
+    definitions: Arc<Definitions>,
+    schema: Arc<Schema>,
 }
 
 impl Strategy for BuiltIn {
@@ -91,6 +115,7 @@ impl Strategy for BuiltIn {
         self.rules.unconditional_update
     }
     fn default(&self, obj: &mut Value) {
+        tidy::tidy(obj, Typed::new(&self.definitions, &self.schema));
         (self.rules.default)(obj);
     }
     fn prepare_create(&self, obj: &mut Value, cx: &Cx<'_>) -> Result<(), Status> {

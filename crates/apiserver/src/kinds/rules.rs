@@ -4,6 +4,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::at::At;
+use super::{
+    cluster, config, events, job, networking, pod, policy, rbac, service, storage, tables, webhooks, workloads,
+};
 use crate::field::FieldError;
 use crate::resource::{Column, Cx, NameRule, Part};
 use crate::status::Status;
@@ -53,20 +56,67 @@ impl Rules {
             format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
         },
         grace_period: |_, _| None,
-        columns: Vec::new,
-        cells: |_, _| Vec::new(),
+        columns: || tables::columns(tables::NAME_AGE),
+        cells: tables::name_age,
         from_storage: |_| {},
         to_storage: |_| {},
     };
 }
 
 /// The rules of a kind.
-pub(super) fn of(_group: &str, _version: &str, _kind: &str) -> Rules {
-    Rules::PLAIN
+pub(super) fn of(group: &str, version: &str, kind: &str) -> Rules {
+    match (group, kind) {
+        ("", "ConfigMap") => config::CONFIG_MAP,
+        ("", "Secret") => config::SECRET,
+        ("", "ServiceAccount") => config::SERVICE_ACCOUNT,
+        ("", "Namespace") => cluster::NAMESPACE,
+        ("", "Node") => cluster::NODE,
+        ("", "Pod") => pod::POD,
+        ("", "PodTemplate") => pod::POD_TEMPLATE,
+        ("", "ReplicationController") => workloads::REPLICATION_CONTROLLER,
+        ("", "Service") => service::SERVICE,
+        ("", "Endpoints") => service::ENDPOINTS,
+        ("", "Event") => events::CORE,
+        ("", "PersistentVolume") => storage::VOLUME,
+        ("", "PersistentVolumeClaim") => storage::CLAIM,
+        ("", "ResourceQuota") => policy::QUOTA,
+        ("", "LimitRange") => policy::LIMITS,
+        ("events.k8s.io", "Event") => events::NEW,
+        ("apps", "Deployment") => workloads::DEPLOYMENT,
+        ("apps", "ReplicaSet") => workloads::REPLICA_SET,
+        ("apps", "StatefulSet") => workloads::STATEFUL_SET,
+        ("apps", "DaemonSet") => workloads::DAEMON_SET,
+        ("apps", "ControllerRevision") => workloads::CONTROLLER_REVISION,
+        ("batch", "Job") => job::JOB,
+        ("batch", "CronJob") => job::CRON_JOB,
+        ("autoscaling", _) if version == "v1" => policy::AUTOSCALER_V1,
+        ("autoscaling", _) => policy::AUTOSCALER,
+        ("coordination.k8s.io", _) => cluster::LEASE,
+        ("discovery.k8s.io", _) => service::SLICE,
+        ("networking.k8s.io", "Ingress") => networking::INGRESS,
+        ("networking.k8s.io", "IngressClass") => networking::INGRESS_CLASS,
+        ("networking.k8s.io", "NetworkPolicy") => networking::POLICY,
+        ("policy", _) => policy::BUDGET,
+        ("rbac.authorization.k8s.io", "Role") => rbac::ROLE,
+        ("rbac.authorization.k8s.io", "ClusterRole") => rbac::CLUSTER_ROLE,
+        ("rbac.authorization.k8s.io", "RoleBinding") => rbac::ROLE_BINDING,
+        ("rbac.authorization.k8s.io", _) => rbac::CLUSTER_ROLE_BINDING,
+        ("storage.k8s.io", "StorageClass") => storage::CLASS,
+        ("scheduling.k8s.io", _) => policy::PRIORITY,
+        ("node.k8s.io", _) => policy::RUNTIME,
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => webhooks::MUTATING,
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => webhooks::WEBHOOKS,
+        ("admissionregistration.k8s.io", kind) if kind.ends_with("Binding") => webhooks::POLICY_BINDING,
+        ("admissionregistration.k8s.io", _) => webhooks::POLICY,
+        ("apiregistration.k8s.io", _) => webhooks::API_SERVICE,
+        ("apiextensions.k8s.io", _) => webhooks::DEFINITION,
+        ("certificates.k8s.io", _) => webhooks::SIGNING_REQUEST,
+        _ => Rules::PLAIN,
+    }
 }
 
 /// A selectable field that is read where its name says.
-fn field_value(obj: &Value, field: &str) -> String {
+pub(super) fn field_value(obj: &Value, field: &str) -> String {
     match obj.at(&format!("/{}", field.replace('.', "/"))) {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),

@@ -1,0 +1,192 @@
+//! Events of the core group and of events.k8s.io: one stored object, two shapes.
+
+use serde_json::{Value, json};
+
+use super::at::At;
+use super::checks::{Errors, named, required};
+use super::names;
+use super::rules::Rules;
+use super::tables::cluster as tables;
+use crate::field::FieldError;
+
+/// Core field and its name in events.k8s.io.
+const RENAMED: &[(&str, &str)] = &[
+    ("involvedObject", "regarding"),
+    ("message", "note"),
+    ("source", "deprecatedSource"),
+    ("firstTimestamp", "deprecatedFirstTimestamp"),
+    ("lastTimestamp", "deprecatedLastTimestamp"),
+    ("count", "deprecatedCount"),
+    ("reportingComponent", "reportingController"),
+];
+const FIELDS: &[&str] = &[
+    "involvedObject.kind",
+    "involvedObject.namespace",
+    "involvedObject.name",
+    "involvedObject.uid",
+    "involvedObject.apiVersion",
+    "involvedObject.resourceVersion",
+    "involvedObject.fieldPath",
+    "reason",
+    "reportingComponent",
+    "source",
+    "type",
+];
+
+pub(super) const CORE: Rules = Rules {
+    default: |obj| {
+        obj.default_at("/involvedObject", json!({}));
+        obj.default_at("/source", json!({}));
+        for time in ["firstTimestamp", "lastTimestamp", "eventTime"] {
+            obj.default_at(&format!("/{time}"), Value::Null);
+        }
+        for text in ["reportingComponent", "reportingInstance"] {
+            obj.default_at(&format!("/{text}"), "");
+        }
+    },
+    validate_create: |obj, _| core(obj),
+    validate_update: |new, _, _, _| core(new),
+    fields: FIELDS,
+    select: |obj, field| {
+        let obj = &stored(obj);
+        match field {
+            "source" if obj.str_at("/source/component").is_empty() => obj.str_at("/reportingComponent").to_owned(),
+            "source" => obj.str_at("/source/component").to_owned(),
+            _ => super::rules::field_value(obj, field),
+        }
+    },
+    unselectable: |field| format!("field label not supported: {field}"),
+    columns: || tables::columns(tables::EVENT),
+    cells: |obj, now| tables::event(&stored(obj), now),
+    ..Rules::PLAIN
+};
+
+pub(super) const NEW: Rules = Rules {
+    default: |obj| {
+        obj.default_at("/regarding", json!({}));
+        obj.default_at("/deprecatedSource", json!({}));
+        for time in ["deprecatedFirstTimestamp", "deprecatedLastTimestamp", "eventTime"] {
+            obj.default_at(&format!("/{time}"), Value::Null);
+        }
+        for text in ["reportingController", "reportingInstance"] {
+            if obj.at(&format!("/{text}")) == "" {
+                obj.remove_at(&format!("/{text}"));
+            }
+        }
+    },
+    validate_create: |obj, _| new(obj),
+    validate_update: |event, old, _, _| changed(event, old),
+    from_storage: |obj| rename(obj, |core, new| (core, new)),
+    to_storage: |obj| rename(obj, |core, new| (new, core)),
+    ..CORE
+};
+
+/// An event of either shape in the core shape.
+fn stored(obj: &Value) -> Value {
+    let mut obj = obj.clone();
+    rename(&mut obj, |core, new| (new, core));
+    obj
+}
+
+fn rename(obj: &mut Value, direction: fn(&'static str, &'static str) -> (&'static str, &'static str)) {
+    let Some(map) = obj.as_object_mut() else { return };
+    for (core, new) in RENAMED {
+        let (from, to) = direction(core, new);
+        if let Some(value) = map.remove(from) {
+            map.insert(to.to_owned(), value);
+        }
+    }
+}
+
+/// `legacyValidateEvent` for an event of the core group.
+fn core(obj: &Value) -> Errors {
+    let namespace = obj.str_at("/metadata/namespace");
+    let about = obj.str_at("/involvedObject/namespace");
+    // Events about cluster-scoped objects live in `default`, those of the new shape also in `kube-system`.
+    let agrees = match (about, obj.has("/eventTime")) {
+        ("", false) => namespace == "default",
+        ("", true) => matches!(namespace, "default" | "kube-system"),
+        (about, _) => about == namespace,
+    };
+    let mut errors = Errors::new();
+    if !agrees {
+        let detail = "does not match event.namespace";
+        errors.push(FieldError::invalid("involvedObject.namespace", &json!(about), detail));
+    }
+    if obj.has("/eventTime") {
+        errors.extend(reporter(obj, "reportingComponent", obj.str_at("/reportingComponent")));
+    }
+    errors
+}
+
+fn reporter(obj: &Value, field: &str, controller: &str) -> Errors {
+    let mut errors: Errors = required(field, controller).into_iter().collect();
+    errors.extend(named(field, controller, names::qualified_name));
+    let instance = obj.str_at("/reportingInstance");
+    errors.extend(required("reportingInstance", instance));
+    if instance.len() > 128 {
+        errors.push(FieldError::invalid("reportingInstance", &json!(""), "can have at most 128 characters"));
+    }
+    for name in ["action", "reason"] {
+        let text = obj.str_at(&format!("/{name}"));
+        errors.extend(required(name, text));
+        if text.len() > 128 {
+            errors.push(FieldError::invalid(name, &json!(""), "can have at most 128 characters"));
+        }
+    }
+    errors
+}
+
+/// `ValidateEventCreate` for events.k8s.io.
+fn new(obj: &Value) -> Errors {
+    if !obj.has("/eventTime") {
+        return vec![FieldError::required("eventTime", "")];
+    }
+    let mut errors =
+        core(&stored(obj)).into_iter().filter(|e| e.field == "involvedObject.namespace").collect::<Errors>();
+    errors.extend(reporter(obj, "reportingController", obj.str_at("/reportingController")));
+    let kind = obj.str_at("/type");
+    if !matches!(kind, "Normal" | "Warning") {
+        errors.push(FieldError::invalid("type", &json!(""), &format!("has invalid value: {kind}")));
+    }
+    for field in ["deprecatedFirstTimestamp", "deprecatedLastTimestamp"] {
+        if obj.has(&format!("/{field}")) {
+            let field = field.trim_start_matches("deprecated");
+            let field = field[..1].to_lowercase() + &field[1..];
+            errors.push(FieldError::invalid(field, &json!(""), "needs to be unset"));
+        }
+    }
+    errors
+}
+
+fn changed(new: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::new();
+    for field in ["regarding", "related", "reason", "action", "note", "type", "eventTime", "reportingController"] {
+        let pointer = format!("/{field}");
+        let name = RENAMED.iter().find(|(_, new)| *new == field).map_or(field, |(core, _)| core);
+        errors.extend(super::checks::immutable(name, new.at(&pointer), old.at(&pointer)));
+    }
+    errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_shapes_hold_the_same() {
+        let core = json!({"involvedObject": {"kind": "Pod"}, "message": "m", "count": 2, "reason": "R"});
+        let mut event = core.clone();
+        (NEW.from_storage)(&mut event);
+        assert_eq!(event, json!({"regarding": {"kind": "Pod"}, "note": "m", "deprecatedCount": 2, "reason": "R"}));
+        (NEW.to_storage)(&mut event);
+        assert_eq!(event, core);
+    }
+
+    #[test]
+    fn an_event_lives_with_its_object() {
+        let of =
+            |about: &str| core(&json!({"metadata": {"namespace": "a"}, "involvedObject": {"namespace": about}})).len();
+        assert_eq!([of("a"), of("b"), of("")], [0, 1, 1]);
+    }
+}

@@ -1,0 +1,283 @@
+//! PersistentVolume, PersistentVolumeClaim, StorageClass and the other kinds of storage.k8s.io.
+
+use serde_json::{Value, json};
+
+use super::at::At;
+use super::checks::{Errors, immutable, label_selector, one_of, required_name};
+use super::names;
+use super::pod::containers::resource_quantity;
+use super::pod::{affinity, volumes};
+use super::quantity::Quantity;
+use super::rules::Rules;
+use super::tables::storage as tables;
+use crate::field::{FieldError, Kind, go_value};
+use crate::resource::{Cx, Part};
+use crate::status::Status;
+
+const MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+/// Sources of volumes that a PersistentVolume can have.
+const SOURCES: &[&str] = &[
+    "hostPath",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "glusterfs",
+    "flocker",
+    "nfs",
+    "rbd",
+    "quobyte",
+    "cephfs",
+    "iscsi",
+    "cinder",
+    "fc",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "scaleIO",
+    "local",
+    "storageos",
+    "csi",
+];
+
+pub(super) const VOLUME: Rules = Rules {
+    default: |obj| {
+        obj.default_at("/spec", json!({}));
+        obj.default_at("/spec/persistentVolumeReclaimPolicy", "Retain");
+        obj.default_at("/spec/volumeMode", "Filesystem");
+        obj.default_at("/spec/hostPath/type", "");
+        obj.default_at("/status", json!({}));
+        obj.default_at("/status/phase", "Pending");
+    },
+    prepare_create: |obj, cx| {
+        obj.set_at("/status/phase", "Pending");
+        obj.set_at("/status/lastPhaseTransitionTime", super::timestamp(cx.now));
+        protect(obj, "kubernetes.io/pv-protection");
+        Ok(())
+    },
+    prepare_update: |new, old, part, cx| {
+        if part == Part::Status && new.at("/status/phase") != old.at("/status/phase") {
+            new.set_at("/status/lastPhaseTransitionTime", super::timestamp(cx.now));
+        }
+        Ok(())
+    },
+    validate_create: |obj, _| volume(obj.at("/spec")),
+    validate_update: |new, old, part, _| {
+        if part == Part::Status {
+            return Errors::new();
+        }
+        let mut errors = volume(new.at("/spec"));
+        let source = |kind: &&str| new.at(&format!("/spec/{kind}")) != old.at(&format!("/spec/{kind}"));
+        if SOURCES.iter().any(source) {
+            let detail = "spec.persistentvolumesource is immutable after creation";
+            errors.push(FieldError::forbidden("spec.persistentvolumesource", detail));
+        }
+        errors.extend(immutable("spec.volumeMode", new.at("/spec/volumeMode"), old.at("/spec/volumeMode")));
+        errors
+    },
+    columns: || tables::columns(tables::VOLUME),
+    cells: tables::volume,
+    ..Rules::PLAIN
+};
+
+pub(super) const CLAIM: Rules = Rules {
+    default: claim_defaults,
+    prepare_create: claim_create,
+    validate_create: |obj, _| claim(obj.at("/spec")),
+    validate_update: |new, old, part, _| {
+        if part == Part::Status {
+            return Errors::new();
+        }
+        let mut errors = claim(new.at("/spec"));
+        errors.extend(claim_change(new, old));
+        errors
+    },
+    columns: || tables::columns(tables::CLAIM),
+    cells: tables::claim,
+    ..Rules::PLAIN
+};
+
+pub(super) const CLASS: Rules = Rules {
+    default: |obj| {
+        obj.default_at("/reclaimPolicy", "Delete");
+        obj.default_at("/volumeBindingMode", "Immediate");
+    },
+    validate_create: |obj, _| class(obj),
+    validate_update: |new, old, _, _| {
+        let mut errors = class(new);
+        for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
+            errors.extend(immutable(field, new.at(&format!("/{field}")), old.at(&format!("/{field}"))));
+        }
+        errors
+    },
+    columns: || tables::columns(tables::CLASS),
+    cells: tables::class,
+    ..Rules::PLAIN
+};
+
+fn protect(obj: &mut Value, finalizer: &str) {
+    let mut finalizers = obj.list_at("/metadata/finalizers").to_vec();
+    if !finalizers.iter().any(|f| f == finalizer) {
+        finalizers.push(json!(finalizer));
+        obj.set_at("/metadata/finalizers", finalizers);
+    }
+}
+
+fn volume(spec: &Value) -> Errors {
+    let mut errors = Errors::new();
+    if spec.list_at("/accessModes").is_empty() {
+        errors.push(FieldError::required("spec.accessModes", ""));
+    }
+    for mode in spec.list_at("/accessModes") {
+        errors.extend(one_of("spec.accessModes", mode.as_str().unwrap_or_default(), MODES));
+    }
+    let capacity = spec.at("/capacity");
+    let entries = spec.map_at("/capacity");
+    if entries.is_none_or(serde_json::Map::is_empty) {
+        errors.push(FieldError::required("spec.capacity", ""));
+    }
+    if entries.is_none_or(|map| map.len() != 1 || !map.contains_key("storage")) {
+        let detail = "supported values: \"storage\"";
+        errors.push(FieldError::with(Kind::NotSupported, "spec.capacity", Some(go_value(capacity)), detail));
+    }
+    for (name, value) in entries.into_iter().flatten() {
+        errors.extend(positive(name, value, &format!("spec.capacity[{name}]")));
+    }
+    let policy = spec.str_at("/persistentVolumeReclaimPolicy");
+    errors.extend(one_of("spec.persistentVolumeReclaimPolicy", policy, &["Delete", "Recycle", "Retain"]));
+    let node = spec.at("/nodeAffinity/required");
+    if spec.has("/nodeAffinity") && node.is_null() {
+        let detail = "must specify required node constraints";
+        errors.push(FieldError::required("spec.nodeAffinity.required", detail));
+    } else if !node.is_null() {
+        errors.extend(affinity::node_selector(node, "spec.nodeAffinity.required"));
+    }
+    let mut given = 0;
+    for kind in SOURCES {
+        let source = spec.at(&format!("/{kind}"));
+        if source.is_null() {
+            continue;
+        }
+        given += 1;
+        let field = format!("spec.{kind}");
+        if given > 1 {
+            errors.push(FieldError::forbidden(field, "may not specify more than 1 volume type"));
+        } else {
+            errors.extend(volumes::one_source(kind, source, &field));
+        }
+        if *kind == "local" && node.is_null() {
+            errors.push(FieldError::required("spec.nodeAffinity", "Local volume requires node affinity"));
+        }
+    }
+    if given == 0 {
+        errors.push(FieldError::required("spec", "must specify a volume type"));
+    }
+    errors.extend(one_of("spec.volumeMode", spec.str_at("/volumeMode"), &["Block", "Filesystem"]));
+    errors
+}
+
+fn positive(name: &str, value: &Value, field: &str) -> Errors {
+    let mut errors = resource_quantity(name, value, field);
+    if Quantity::parse(value.as_str().unwrap_or_default()).is_some_and(|q| q.is_zero() || q.is_negative()) {
+        errors.push(FieldError::invalid(field, value, "must be greater than zero"));
+    }
+    errors
+}
+
+/// Defaults of a claim, also of those in a StatefulSet.
+pub(super) fn claim_defaults(obj: &mut Value) {
+    obj.default_at("/spec", json!({}));
+    obj.default_at("/spec/volumeMode", "Filesystem");
+    obj.default_at("/spec/resources", json!({}));
+    obj.default_at("/status", json!({}));
+    obj.default_at("/status/phase", "Pending");
+}
+
+fn claim_create(obj: &mut Value, cx: &Cx<'_>) -> Result<(), Status> {
+    protect(obj, "kubernetes.io/pvc-protection");
+    // `dataSource` and `dataSourceRef` say the same.
+    for (from, to) in [("dataSource", "dataSourceRef"), ("dataSourceRef", "dataSource")] {
+        let source = obj.at(&format!("/spec/{from}")).clone();
+        if !source.is_null() && source.str_at("/namespace").is_empty() {
+            obj.default_at(&format!("/spec/{to}"), source);
+        }
+    }
+    let annotated = obj.has("/metadata/annotations/volume.beta.kubernetes.io~1storage-class");
+    if !obj.has("/spec/storageClassName") && !annotated {
+        let is_default = "/metadata/annotations/storageclass.kubernetes.io~1is-default-class";
+        let classes = cx.lookup.list("storage.k8s.io/storageclasses", "");
+        let newest = classes.iter().filter(|class| class.str_at(is_default) == "true").max_by(|a, b| {
+            let created = |class: &Value| class.str_at("/metadata/creationTimestamp").to_owned();
+            created(a).cmp(&created(b)).then_with(|| b.str_at("/metadata/name").cmp(a.str_at("/metadata/name")))
+        });
+        if let Some(class) = newest {
+            obj.set_at("/spec/storageClassName", class.at("/metadata/name").clone());
+        }
+    }
+    Ok(())
+}
+
+fn claim(spec: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let modes = spec.list_at("/accessModes");
+    if modes.is_empty() {
+        errors.push(FieldError::required("spec.accessModes", "at least 1 access mode is required"));
+    }
+    if spec.has("/selector") {
+        errors.extend(label_selector("spec.selector", spec.at("/selector")));
+    }
+    for mode in modes {
+        errors.extend(one_of("spec.accessModes", mode.as_str().unwrap_or_default(), MODES));
+    }
+    match spec.at("/resources/requests/storage") {
+        Value::Null => errors.push(FieldError::required("spec.resources[storage]", "")),
+        size => errors.extend(positive("storage", size, "spec.resources[storage]")),
+    }
+    let class = spec.str_at("/storageClassName");
+    if !class.is_empty() {
+        errors.extend(required_name("spec.storageClassName", class, names::dns_subdomain));
+    }
+    errors.extend(one_of("spec.volumeMode", spec.str_at("/volumeMode"), &["Block", "Filesystem"]));
+    errors
+}
+
+fn claim_change(new: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let (mut masked, before) = (new.at("/spec").clone(), old.at("/spec"));
+    let mut free = vec!["/volumeAttributesClassName"];
+    if old.str_at("/status/phase") == "Bound" {
+        free.push("/resources/requests");
+    }
+    if !before.has("/volumeName") {
+        free.push("/volumeName");
+    }
+    if !before.has("/storageClassName") {
+        free.push("/storageClassName");
+    }
+    for field in free {
+        super::pod::update::take(&mut masked, before, field);
+    }
+    if &masked != before {
+        let detail =
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+        errors.push(FieldError::forbidden("spec", detail));
+    }
+    let size = |obj: &Value| Quantity::parse(obj.str_at("/spec/resources/requests/storage"));
+    if size(new) < size(old) {
+        let detail = "field can not be less than status.capacity";
+        errors.push(FieldError::forbidden("spec.resources.requests.storage", detail));
+    }
+    errors
+}
+
+fn class(obj: &Value) -> Errors {
+    let mut errors =
+        required_name("provisioner", &obj.str_at("/provisioner").to_ascii_lowercase(), names::qualified_name);
+    errors.extend(one_of("reclaimPolicy", obj.str_at("/reclaimPolicy"), &["Delete", "Retain"]));
+    errors.extend(one_of(
+        "volumeBindingMode",
+        obj.str_at("/volumeBindingMode"),
+        &["Immediate", "WaitForFirstConsumer"],
+    ));
+    errors
+}

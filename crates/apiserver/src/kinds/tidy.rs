@@ -1,0 +1,115 @@
+//! What Go's typed round trip does to an object: empty optional fields vanish, quantities take their canonical form.
+
+use serde_json::Value;
+
+use super::quantity;
+use crate::schema::{AdditionalProperties, Typed};
+
+/// Deepest nesting that is looked at; decoding allows no more.
+const DEPTH: usize = 100;
+
+/// Fields whose empty string means something: pointers in Go.
+const EMPTY_STRINGS: &[&str] = &[
+    "storageClassName",
+    "service",
+    "type",
+    "name",
+    "volumeAttributesClassName",
+    "holderIdentity",
+    "timeZone",
+    "pathType",
+];
+
+/// Numbers and booleans that are no pointers in Go: 0 and `false` are the same as nothing.
+const ZEROES: &[&str] = &[
+    "hostNetwork",
+    "hostPID",
+    "hostIPC",
+    "stdin",
+    "stdinOnce",
+    "tty",
+    "paused",
+    "minReadySeconds",
+    "unschedulable",
+    "nodePort",
+    "hostPort",
+    "publishNotReadyAddresses",
+    "healthCheckNodePort",
+    "initialDelaySeconds",
+    "unavailableReplicas",
+    "updatedReplicas",
+    "observedGeneration",
+    "fullyLabeledReplicas",
+    "setHostnameAsFQDN",
+    "globalDefault",
+    "count",
+];
+
+/// Drops what is empty in `value`, a node of the given schema.
+pub(super) fn tidy(value: &mut Value, schema: Typed<'_>) {
+    node(value, schema, DEPTH);
+}
+
+fn node(value: &mut Value, schema: Typed<'_>, depth: usize) {
+    if depth == 0 || is_opaque(schema) {
+        return;
+    }
+    match value {
+        Value::String(text) if schema.name.is_some_and(|name| name.ends_with(".Quantity")) => {
+            *text = quantity::canonical(text);
+        }
+        Value::Number(number) if schema.name.is_some_and(|name| name.ends_with(".Quantity")) => {
+            *value = Value::String(quantity::canonical(&number.to_string()));
+        }
+        Value::Array(items) => {
+            if let Some(schema) = schema.items() {
+                items.iter_mut().for_each(|item| node(item, schema, depth - 1));
+            }
+        }
+        Value::Object(map) => {
+            for (key, child) in map.iter_mut() {
+                if let Some(schema) = schema.field(key) {
+                    node(child, schema, depth - 1);
+                }
+            }
+            map.retain(|key, child| keeps(key, child, schema));
+            for (key, child) in map.iter_mut() {
+                // A required list that is empty is nil, which prints so.
+                if child.as_array().is_some_and(Vec::is_empty) && schema.property(key).is_some() {
+                    *child = Value::Null;
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether the schema says nothing of what lies there.
+fn is_opaque(schema: Typed<'_>) -> bool {
+    schema.node.preserve_unknown
+        || schema.name.is_some_and(|name| {
+            [".RawExtension", ".JSON", ".FieldsV1", ".JSONSchemaProps"].iter().any(|opaque| name.ends_with(opaque))
+        })
+}
+
+fn keeps(key: &str, child: &Value, parent: Typed<'_>) -> bool {
+    let Some(schema) = parent.property(key) else {
+        // A map's value, or a field that the schema does not know.
+        return !child.is_null() || parent.values().is_none();
+    };
+    let required = parent.node.required.iter().any(|name| name == key);
+    let empty = match child {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty() && is_map(schema),
+        Value::String(text) => text.is_empty() && !EMPTY_STRINGS.contains(&key) && !is_opaque(schema),
+        Value::Bool(false) => ZEROES.contains(&key),
+        Value::Number(number) => number.as_i64() == Some(0) && ZEROES.contains(&key),
+        Value::Bool(true) => false,
+    };
+    required || !empty
+}
+
+fn is_map(schema: Typed<'_>) -> bool {
+    matches!(schema.node.additional_properties, Some(AdditionalProperties::Schema(_)))
+}

@@ -1,0 +1,425 @@
+//! Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController and ControllerRevision.
+
+use serde_json::{Value, json};
+
+use super::at::At;
+use super::checks::{
+    Errors, at_most_all, immutable, int_or_percent, label_selector, non_negative, one_of, percentage, selects,
+};
+use super::pod::{defaults, spec, update};
+use super::rules::Rules;
+use super::storage;
+use super::tables::workloads as tables;
+use crate::field::FieldError;
+
+const REPLICATED: Rules = Rules { generation: true, ..Rules::PLAIN };
+
+pub(super) const DEPLOYMENT: Rules = Rules {
+    default: |obj| {
+        obj.default_at("/spec", json!({}));
+        for (field, value) in [
+            ("replicas", json!(1)),
+            ("revisionHistoryLimit", json!(10)),
+            ("progressDeadlineSeconds", json!(600)),
+            ("strategy", json!({})),
+            ("template", json!({})),
+            ("strategy/type", json!("RollingUpdate")),
+        ] {
+            obj.default_at(&format!("/spec/{field}"), value);
+        }
+        if obj.str_at("/spec/strategy/type") == "RollingUpdate" {
+            obj.default_at("/spec/strategy/rollingUpdate", json!({}));
+            obj.default_at("/spec/strategy/rollingUpdate/maxUnavailable", "25%");
+            obj.default_at("/spec/strategy/rollingUpdate/maxSurge", "25%");
+        }
+        obj.default_at("/status", json!({}));
+        defaults::template(obj, "/spec/template");
+        condition_times(obj, &["lastUpdateTime", "lastTransitionTime"]);
+    },
+    prepare_update: |new, old, part, _| {
+        if part == crate::resource::Part::Status {
+            update::take(new, old, "/metadata/labels");
+        }
+        Ok(())
+    },
+    validate_create: |obj, _| deployment(obj.at("/spec")),
+    validate_update: |new, old, _, _| {
+        let mut errors = deployment(new.at("/spec"));
+        errors.extend(immutable("spec.selector", new.at("/spec/selector"), old.at("/spec/selector")));
+        errors
+    },
+    columns: || tables::columns(tables::DEPLOYMENT),
+    cells: tables::deployment,
+    ..REPLICATED
+};
+
+pub(super) const REPLICA_SET: Rules = Rules {
+    default: |obj| {
+        obj.default_at("/spec", json!({}));
+        obj.default_at("/spec/replicas", 1);
+        obj.default_at("/spec/template", json!({}));
+        obj.default_at("/status", json!({}));
+        obj.default_at("/status/replicas", 0);
+        defaults::template(obj, "/spec/template");
+        condition_times(obj, &["lastTransitionTime"]);
+    },
+    validate_create: |obj, _| replica_set(obj.at("/spec")),
+    validate_update: |new, old, _, _| {
+        let mut errors = replica_set(new.at("/spec"));
+        errors.extend(immutable("spec.selector", new.at("/spec/selector"), old.at("/spec/selector")));
+        errors
+    },
+    columns: || tables::columns(tables::REPLICA_SET),
+    cells: tables::replica_set,
+    ..REPLICATED
+};
+
+pub(super) const STATEFUL_SET: Rules = Rules {
+    default: stateful_set_defaults,
+    validate_create: |obj, _| stateful_set(obj.at("/spec")),
+    validate_update: |new, old, _, _| {
+        let mut errors = stateful_set(new.at("/spec"));
+        errors.extend(stateful_set_change(new.at("/spec"), old.at("/spec")));
+        errors
+    },
+    columns: || tables::columns(tables::STATEFUL_SET),
+    cells: tables::stateful_set,
+    ..REPLICATED
+};
+
+pub(super) const DAEMON_SET: Rules = Rules {
+    default: |obj| {
+        obj.default_at("/spec", json!({}));
+        for (field, value) in [
+            ("revisionHistoryLimit", json!(10)),
+            ("updateStrategy", json!({})),
+            ("template", json!({})),
+            ("updateStrategy/type", json!("RollingUpdate")),
+        ] {
+            obj.default_at(&format!("/spec/{field}"), value);
+        }
+        if obj.str_at("/spec/updateStrategy/type") == "RollingUpdate" {
+            obj.default_at("/spec/updateStrategy/rollingUpdate", json!({}));
+            obj.default_at("/spec/updateStrategy/rollingUpdate/maxUnavailable", 1);
+            obj.default_at("/spec/updateStrategy/rollingUpdate/maxSurge", 0);
+        }
+        obj.default_at("/status", json!({}));
+        for count in ["currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady"] {
+            obj.default_at(&format!("/status/{count}"), 0);
+        }
+        defaults::template(obj, "/spec/template");
+        condition_times(obj, &["lastTransitionTime"]);
+    },
+    validate_create: |obj, _| daemon_set(obj.at("/spec")),
+    validate_update: |new, old, _, _| {
+        let mut errors = daemon_set(new.at("/spec"));
+        errors.extend(immutable("spec.selector", new.at("/spec/selector"), old.at("/spec/selector")));
+        errors
+    },
+    columns: || tables::columns(tables::DAEMON_SET),
+    cells: tables::daemon_set,
+    ..REPLICATED
+};
+
+pub(super) const REPLICATION_CONTROLLER: Rules = Rules {
+    default: |obj| {
+        obj.default_at("/spec", json!({}));
+        obj.default_at("/spec/replicas", 1);
+        obj.default_at("/status", json!({}));
+        obj.default_at("/status/replicas", 0);
+        if obj.has("/spec/template") {
+            defaults::template(obj, "/spec/template");
+        }
+        let labels = obj.at("/spec/template/metadata/labels").clone();
+        if !labels.is_null() {
+            for pointer in ["/spec/selector", "/metadata/labels"] {
+                if obj.map_at(pointer).is_none_or(serde_json::Map::is_empty) {
+                    obj.set_at(pointer, labels.clone());
+                }
+            }
+        }
+        condition_times(obj, &["lastTransitionTime"]);
+    },
+    validate_create: |obj, _| replication_controller(obj.at("/spec")),
+    validate_update: |new, _, _, _| replication_controller(new.at("/spec")),
+    fields: &["status.replicas"],
+    unselectable: |field| format!("field label not supported: {field}"),
+    columns: || tables::columns(tables::REPLICATION_CONTROLLER),
+    cells: tables::replication_controller,
+    ..REPLICATED
+};
+
+pub(super) const CONTROLLER_REVISION: Rules = Rules {
+    validate_create: |obj, _| revision(obj),
+    validate_update: |new, old, _, _| {
+        let mut errors = revision(new);
+        errors.extend(immutable("data", new.at("/data"), old.at("/data")));
+        errors
+    },
+    columns: || tables::columns(tables::CONTROLLER_REVISION),
+    cells: tables::controller_revision,
+    ..Rules::PLAIN
+};
+
+fn revision(obj: &Value) -> Errors {
+    let missing = obj.at("/data").is_null().then(|| FieldError::required("data", "data is mandatory"));
+    missing.into_iter().chain(non_negative(obj, "/revision", "revision")).collect()
+}
+
+/// Conditions always carry their times, `null` when unknown.
+fn condition_times(obj: &mut Value, times: &[&str]) {
+    for condition in obj.list_mut_at("/status/conditions") {
+        for time in times {
+            condition.default_at(&format!("/{time}"), Value::Null);
+        }
+    }
+}
+
+/// A selector that must be there and select something.
+fn required_selector(spec: &Value, kind: &str) -> Errors {
+    let selector = spec.at("/selector");
+    if selector.is_null() {
+        return vec![FieldError::required("spec.selector", "")];
+    }
+    let mut errors = label_selector("spec.selector", selector);
+    if selector.as_object().is_some_and(|map| map.values().all(is_empty)) {
+        let detail = format!("empty selector is invalid for {kind}");
+        errors.push(FieldError::invalid("spec.selector", selector, &detail));
+    }
+    errors
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        other => other.is_null(),
+    }
+}
+
+/// The template of a kind that replaces its pods: its labels are selected and it restarts Always.
+fn template(spec: &Value, kind: &str) -> Errors {
+    const FIELD: &str = "spec.template";
+    let template = spec.at("/template");
+    let labels = template.at("/metadata/labels");
+    let mut errors = Errors::new();
+    if !selects(spec.at("/selector"), labels) {
+        let detail = "`selector` does not match template `labels`";
+        errors.push(FieldError::invalid(format!("{FIELD}.metadata.labels"), labels, detail));
+    }
+    errors.extend(spec::validate_template(template, FIELD));
+    errors.extend(always(template, kind));
+    errors
+}
+
+fn always(template: &Value, kind: &str) -> Errors {
+    let mut errors = Errors::new();
+    let policy = template.str_at("/spec/restartPolicy");
+    // Other values than the three have been reported as such.
+    if policy != "Always" {
+        errors.extend(one_of("spec.template.spec.restartPolicy", policy, &["Always"]));
+    }
+    if template.has("/spec/activeDeadlineSeconds") {
+        let detail = format!("activeDeadlineSeconds in {kind} is not Supported");
+        errors.push(FieldError::forbidden("spec.template.spec.activeDeadlineSeconds", &detail));
+    }
+    errors
+}
+
+fn counts(spec: &Value, fields: &[&str]) -> Errors {
+    fields.iter().filter_map(|field| non_negative(spec, &format!("/{field}"), &format!("spec.{field}"))).collect()
+}
+
+fn deployment(spec: &Value) -> Errors {
+    let mut errors = counts(spec, &["replicas"]);
+    errors.extend(required_selector(spec, "deployment"));
+    errors.extend(template(spec, "ReplicaSet"));
+    let rolling = spec.at("/strategy/rollingUpdate");
+    const ROLLING: &str = "spec.strategy.rollingUpdate";
+    match spec.str_at("/strategy/type") {
+        "Recreate" => {
+            let detail = "may not be specified when strategy `type` is 'Recreate'";
+            errors.extend((!rolling.is_null()).then(|| FieldError::forbidden(ROLLING, detail)));
+        }
+        "RollingUpdate" => {
+            let (surge, unavailable) = (rolling.at("/maxSurge"), rolling.at("/maxUnavailable"));
+            let field = format!("{ROLLING}.maxUnavailable");
+            errors.extend(int_or_percent(&field, unavailable));
+            errors.extend(int_or_percent(&format!("{ROLLING}.maxSurge"), surge));
+            if is_zero(surge) && is_zero(unavailable) {
+                errors.push(FieldError::invalid(&field, unavailable, "may not be 0 when `maxSurge` is 0"));
+            }
+            errors.extend(at_most_all(&field, unavailable));
+        }
+        other => errors.extend(one_of("spec.strategy.type", other, &["Recreate", "RollingUpdate"])),
+    }
+    errors.extend(counts(spec, &["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"]));
+    if let Some(deadline) = spec.int_at("/progressDeadlineSeconds")
+        && deadline <= spec.int_at("/minReadySeconds").unwrap_or(0)
+    {
+        let detail = "must be greater than minReadySeconds";
+        errors.push(FieldError::invalid("spec.progressDeadlineSeconds", &json!(deadline), detail));
+    }
+    errors
+}
+
+fn is_zero(value: &Value) -> bool {
+    percentage(value).or(value.as_i64()).unwrap_or(0) == 0
+}
+
+fn replica_set(spec: &Value) -> Errors {
+    let mut errors = counts(spec, &["replicas", "minReadySeconds"]);
+    // The message says deployment for this kind too.
+    errors.extend(required_selector(spec, "deployment"));
+    errors.extend(template(spec, "ReplicaSet"));
+    errors
+}
+
+fn daemon_set(spec: &Value) -> Errors {
+    let mut errors = label_selector("spec.selector", spec.at("/selector"));
+    let labels = spec.at("/template/metadata/labels");
+    if !selects(spec.at("/selector"), labels) {
+        let detail = "`selector` does not match template `labels`";
+        errors.push(FieldError::invalid("spec.template.metadata.labels", labels, detail));
+    }
+    if spec.map_at("/selector").is_some_and(|map| map.values().all(is_empty)) {
+        let detail = "empty selector is invalid for daemonset";
+        errors.push(FieldError::invalid("spec.selector", spec.at("/selector"), detail));
+    }
+    errors.extend(spec::validate_template(spec.at("/template"), "spec.template"));
+    errors.extend(always(spec.at("/template"), "DaemonSet"));
+    errors.extend(counts(spec, &["minReadySeconds"]));
+    match spec.str_at("/updateStrategy/type") {
+        "RollingUpdate" => {
+            const ROLLING: &str = "spec.updateStrategy.rollingUpdate";
+            let rolling = spec.at("/updateStrategy/rollingUpdate");
+            let [unavailable, surge] = ["maxUnavailable", "maxSurge"].map(|name| rolling.at(&format!("/{name}")));
+            for (name, value) in [("maxUnavailable", unavailable), ("maxSurge", surge)] {
+                let field = format!("{ROLLING}.{name}");
+                errors.extend(int_or_percent(&field, value));
+                errors.extend(at_most_all(&field, value));
+            }
+            let field = format!("{ROLLING}.maxUnavailable");
+            if is_zero(surge) && is_zero(unavailable) {
+                errors.push(FieldError::required(&field, "cannot be 0 when maxSurge is 0"));
+            } else if !is_zero(surge) && !is_zero(unavailable) {
+                let detail = "may not be set when maxUnavailable is non-zero";
+                errors.push(FieldError::invalid(format!("{ROLLING}.maxSurge"), surge, detail));
+            }
+        }
+        other => errors.extend(one_of("spec.updateStrategy.type", other, &["OnDelete", "RollingUpdate"])),
+    }
+    errors.extend(counts(spec, &["revisionHistoryLimit"]));
+    errors
+}
+
+fn replication_controller(spec: &Value) -> Errors {
+    let mut errors = counts(spec, &["minReadySeconds"]);
+    let selector = spec.at("/selector");
+    if is_empty(selector) {
+        errors.push(FieldError::required("spec.selector", ""));
+    }
+    errors.extend(counts(spec, &["replicas"]));
+    let template = spec.at("/template");
+    if template.is_null() {
+        errors.push(FieldError::required("spec.template", ""));
+        return errors;
+    }
+    let labels = template.at("/metadata/labels");
+    if !is_empty(selector) && !selects(&json!({ "matchLabels": selector }), labels) {
+        let detail = "`selector` does not match template `labels`";
+        errors.push(FieldError::invalid("spec.template.metadata.labels", labels, detail));
+    }
+    errors.extend(spec::validate_template(template, "spec.template"));
+    errors.extend(always(template, "ReplicationController"));
+    errors
+}
+
+fn stateful_set_defaults(obj: &mut Value) {
+    obj.default_at("/spec", json!({}));
+    for (field, value) in [
+        ("podManagementPolicy", json!("OrderedReady")),
+        ("updateStrategy", json!({})),
+        ("replicas", json!(1)),
+        ("revisionHistoryLimit", json!(10)),
+        ("persistentVolumeClaimRetentionPolicy", json!({})),
+        ("persistentVolumeClaimRetentionPolicy/whenDeleted", json!("Retain")),
+        ("persistentVolumeClaimRetentionPolicy/whenScaled", json!("Retain")),
+        ("template", json!({})),
+    ] {
+        obj.default_at(&format!("/spec/{field}"), value);
+    }
+    if obj.str_at("/spec/updateStrategy/type").is_empty() {
+        obj.set_at("/spec/updateStrategy/type", "RollingUpdate");
+        obj.default_at("/spec/updateStrategy/rollingUpdate", json!({}));
+    }
+    if obj.has("/spec/updateStrategy/rollingUpdate") {
+        obj.default_at("/spec/updateStrategy/rollingUpdate/partition", 0);
+    }
+    for claim in obj.list_mut_at("/spec/volumeClaimTemplates") {
+        claim.default_at("/kind", "PersistentVolumeClaim");
+        claim.default_at("/apiVersion", "v1");
+        claim.default_at("/metadata", json!({}));
+        storage::claim_defaults(claim);
+    }
+    obj.default_at("/status", json!({}));
+    obj.default_at("/status/replicas", 0);
+    obj.default_at("/status/availableReplicas", 0);
+    defaults::template(obj, "/spec/template");
+    condition_times(obj, &["lastTransitionTime"]);
+}
+
+fn stateful_set(spec: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let policy = spec.str_at("/podManagementPolicy");
+    if !matches!(policy, "OrderedReady" | "Parallel") {
+        let detail = "must be 'OrderedReady' or 'Parallel'";
+        errors.push(FieldError::invalid("spec.podManagementPolicy", &json!(policy), detail));
+    }
+    let strategy = spec.str_at("/updateStrategy/type");
+    match strategy {
+        "OnDelete" if spec.has("/updateStrategy/rollingUpdate") => {
+            let detail = "only allowed for updateStrategy 'RollingUpdate'";
+            let value = spec.at("/updateStrategy/rollingUpdate");
+            errors.push(FieldError::invalid("spec.updateStrategy.rollingUpdate", value, detail));
+        }
+        "OnDelete" => {}
+        "RollingUpdate" => errors.extend(non_negative(
+            spec,
+            "/updateStrategy/rollingUpdate/partition",
+            "spec.updateStrategy.rollingUpdate.partition",
+        )),
+        _ => {
+            let detail = "must be 'RollingUpdate' or 'OnDelete'";
+            errors.push(FieldError::invalid("spec.updateStrategy", spec.at("/updateStrategy"), detail));
+        }
+    }
+    for when in ["whenDeleted", "whenScaled"] {
+        let field = format!("persistentVolumeClaimRetentionPolicy.{when}");
+        let value = spec.str_at(&format!("/persistentVolumeClaimRetentionPolicy/{when}"));
+        errors.extend(one_of(&format!("spec.{field}"), value, &["Delete", "Retain"]));
+    }
+    errors.extend(counts(spec, &["replicas", "minReadySeconds"]));
+    errors.extend(non_negative(spec, "/ordinals/start", "spec.ordinals.start"));
+    errors.extend(required_selector(spec, "statefulset"));
+    errors.extend(template(spec, "StatefulSet"));
+    errors
+}
+
+fn stateful_set_change(new: &Value, old: &Value) -> Option<FieldError> {
+    let mut masked = new.clone();
+    for field in [
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "minReadySeconds",
+        "persistentVolumeClaimRetentionPolicy",
+    ] {
+        update::take(&mut masked, old, &format!("/{field}"));
+    }
+    let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', \
+                  'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
+    (&masked != old).then(|| FieldError::forbidden("spec", detail))
+}
