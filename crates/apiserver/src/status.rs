@@ -15,6 +15,8 @@ pub struct Status {
     pub message: String,
     /// `details`, when there are any.
     pub details: Option<Box<Details>>,
+    /// `metadata.continue`: how to go on with a list whose token expired.
+    pub list_continue: Option<Box<str>>,
 }
 
 /// `StatusDetails`.
@@ -50,7 +52,7 @@ fn qualified(group: &str, resource: &str) -> String {
 impl Status {
     /// Any status; prefer the named constructors.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None }
+        Self { code, reason, message: message.into(), details: None, list_continue: None }
     }
 
     /// Attaches details.
@@ -161,6 +163,9 @@ impl Status {
     pub fn to_json(&self) -> Value {
         let mut out =
             json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": self.message});
+        if let Some(token) = &self.list_continue {
+            out["metadata"]["continue"] = json!(token);
+        }
         if !self.reason.is_empty() {
             out["reason"] = json!(self.reason);
         }

@@ -13,7 +13,7 @@ mod cron;
 mod events;
 mod job;
 pub(crate) mod meta;
-mod names;
+pub(crate) mod names;
 mod networking;
 mod pod;
 mod policy;

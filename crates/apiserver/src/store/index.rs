@@ -284,7 +284,7 @@ impl Resource {
         let order = |namespace: &str, name: &str| (namespace_key(namespace), name.to_owned());
         let start = after.map(|(namespace, name)| order(namespace, name));
         let mut rows: BTreeMap<(String, String), Row> = BTreeMap::new();
-        let mut insert = |rows: &mut BTreeMap<_, _>, at, namespace: &Arc<str>, name: &Arc<str>, object: &Object| {
+        let insert = |rows: &mut BTreeMap<_, _>, at, namespace: &Arc<str>, name: &Arc<str>, object: &Object| {
             let position = Position { namespace: namespace.clone(), name: name.clone() };
             rows.insert(at, (position, object.clone()));
         };

@@ -7,13 +7,17 @@
 //! | `writer` | the one writer: group commit |
 //! | `disk` | a redb file, its lock and its format; or nowhere |
 //! | `watch` | a cursor into recent events |
+//! | [`listing`] | which revision a list reads and where a watch starts |
+//! | `continue_token` | where the next page starts |
 //!
 //! A write goes through a bounded queue to the writer, which checks its expectation, commits it together with whatever else
 //! waits, publishes it and answers. A read takes a short lock on the index and clones shared bytes.
 
+mod continue_token;
 mod disk;
 mod encoded;
 mod index;
+pub mod listing;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -27,6 +31,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::continue_token::ContinueToken;
 pub use self::disk::OpenError;
 pub use self::encoded::{Encoded, EventKind, NotAnObject, Object};
 pub use self::index::HistoryLimits;
