@@ -208,10 +208,12 @@ impl LabelSelector {
 
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A lone empty value needs its comma: `()` is the empty set, which is refused.
+        let set = |values: &[String]| if *values == [""] { ",".to_owned() } else { values.join(",") };
         let key = &self.key;
         match &self.condition {
-            Condition::In(values) => write!(f, "{key} in ({})", values.join(",")),
-            Condition::NotIn(values) => write!(f, "{key} notin ({})", values.join(",")),
+            Condition::In(values) => write!(f, "{key} in ({})", set(values)),
+            Condition::NotIn(values) => write!(f, "{key} notin ({})", set(values)),
             Condition::Equals { value, sign } => write!(f, "{key}{sign}{value}"),
             Condition::NotEquals(value) => write!(f, "{key}!={value}"),
             Condition::Exists => f.write_str(key),
