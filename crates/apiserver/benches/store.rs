@@ -12,9 +12,12 @@ use paddock_apiserver::clock::Clock;
 use paddock_apiserver::store::{Encoded, Expect, Key, ListRequest, Store, Write};
 use serde_json::json;
 
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// How long each figure is measured.
 const TIME: Duration = Duration::from_secs(2);
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new()?;
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     println!("cores: {}", std::thread::available_parallelism()?);
@@ -44,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn create(writer: usize, i: u64) -> Result<Write, Box<dyn Error + Send + Sync>> {
+fn create(writer: usize, i: u64) -> Result<Write, Failure> {
     let (namespace, name) = (format!("tenant-{writer}"), format!("settings-{i}"));
     let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"key": "value"}, "metadata": {
         "name": name, "namespace": namespace, "uid": "9a3f1f1e-7f59-4c2a-9f6d-1f6d3f0f6a51",
@@ -55,7 +58,7 @@ fn create(writer: usize, i: u64) -> Result<Write, Box<dyn Error + Send + Sync>> 
     Ok(Write { key, expect: Expect::Absent, value: Some(Encoded::new(&value)?) })
 }
 
-async fn creates(store: Store, writers: usize) -> Result<f64, Box<dyn Error>> {
+async fn creates(store: Store, writers: usize) -> Result<f64, Failure> {
     let started = Instant::now();
     let tasks: Vec<_> = (0..writers)
         .map(|writer| {
@@ -66,18 +69,18 @@ async fn creates(store: Store, writers: usize) -> Result<f64, Box<dyn Error>> {
                     store.write(create(writer, done)?).await?;
                     done += 1;
                 }
-                Ok::<u64, Box<dyn Error + Send + Sync>>(done)
+                Ok::<u64, Failure>(done)
             })
         })
         .collect();
     let mut total = 0_u64;
     for task in tasks {
-        total += task.await?.map_err(|error| error.to_string())?;
+        total += task.await??;
     }
     Ok(per_second(total, started.elapsed()))
 }
 
-fn fdatasync(dir: &Path) -> Result<f64, Box<dyn Error>> {
+fn fdatasync(dir: &Path) -> Result<f64, Failure> {
     let mut file = std::fs::File::create(dir.join("fdatasync"))?;
     let (started, mut done) = (Instant::now(), 0_u64);
     while started.elapsed() < TIME {

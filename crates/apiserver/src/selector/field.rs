@@ -77,6 +77,11 @@ impl FieldSelector {
         })
     }
 
+    /// Adds `field=value`: a request for one name is a list or watch of that name.
+    pub fn require(&mut self, field: &str, value: &str) {
+        self.terms.push(Term { field: field.to_owned(), value: value.to_owned(), equal: true });
+    }
+
     /// The value that `field` must have, if a term says so: `metadata.name=x` is a read of one object.
     pub fn required(&self, field: &str) -> Option<&str> {
         self.terms.iter().find(|term| term.equal && term.field == field).map(|term| term.value.as_str())

@@ -10,11 +10,19 @@ use serde_json::{Map, Value, json};
 use super::label_syntax;
 use crate::field::{FieldError, Kind};
 use crate::kinds::names;
+use crate::status::Status;
 
 /// Why a selector is not one, worded as kube-apiserver words it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SelectorError(pub String);
+
+/// A selector that does not parse is a bad request.
+impl From<SelectorError> for Status {
+    fn from(error: SelectorError) -> Self {
+        Self::bad_request(error.0)
+    }
+}
 
 /// All requirements must hold; without any, everything matches. Ordered by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -16,8 +16,7 @@ enum Token<'a> {
 impl<'a> Token<'a> {
     fn text(self) -> &'a str {
         match self {
-            Self::Word(text) => text,
-            Self::Symbol(text) => text,
+            Self::Word(text) | Self::Symbol(text) => text,
             Self::End => "",
         }
     }

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use redb::backends::FileBackend;
 use redb::{BackendError, Database, StorageBackend};
 
-use super::super::disk::{self as subject, Disk, SyncErrorsAreFatal, open_backend};
+use super::super::disk::{Disk, SyncErrorsAreFatal, open_backend};
 use super::*;
 
 fn open(dir: &Path) -> Store {
@@ -134,7 +134,7 @@ fn a_full_file_system_loses_nothing_and_takes_writes_again_when_there_is_space()
     disk.commit(&[added("c", 3)]).unwrap();
     drop(disk);
     let mut names = Vec::new();
-    let (_, revision) = subject::Disk::open(dir.path(), |_, _, name, _| names.push(name.to_owned())).unwrap();
+    let (_, revision) = Disk::open(dir.path(), |_, _, name, _| names.push(name.to_owned())).unwrap();
     assert_eq!((names, revision), (vec!["a".to_owned(), "c".to_owned()], 3));
 }
 
