@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::at::At;
+use super::ages::age;
 pub(in super::super) use super::columns;
 use super::{created, joined, name, or_none};
-use crate::table::age;
 
 pub(in super::super) const NAMESPACE: &str = "Name|Status|Age";
 pub(in super::super) const NODE: &str =

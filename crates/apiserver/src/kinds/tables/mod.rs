@@ -1,5 +1,6 @@
 //! Columns and cells of Tables, as kube-apiserver's printers give them (`pkg/printers/internalversion/printers.go`).
 
+mod ages;
 pub(super) mod cluster;
 pub(super) mod config;
 pub(super) mod networking;
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::at::At;
 use crate::resource::Column;
-use crate::table::age;
+use ages::age;
 
 /// Columns from their short form: names separated by `|`, `:TYPE` after a name that is no string, `+` after one that only
 /// `-o wide` shows.

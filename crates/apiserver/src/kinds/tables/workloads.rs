@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::super::at::At;
 use super::super::checks::selector_text;
+use super::ages::{age, duration, seconds_between};
 pub(in super::super) use super::columns;
 use super::{count, created, joined, labels_text, name, or_none};
-use crate::table::{age, duration, seconds_between};
 
 pub(in super::super) const POD: &str = "Name|Ready|Status|Restarts|Age|IP+|Node+|Nominated Node+|Readiness Gates+";
 pub(in super::super) const POD_TEMPLATE: &str = "Name|Containers|Images|Pod Labels";
