@@ -35,8 +35,8 @@ fn split(pointer: &str) -> (&str, String) {
 }
 
 impl At for Value {
-    fn at(&self, pointer: &str) -> &Value {
-        self.pointer(pointer).unwrap_or(&Value::Null)
+    fn at(&self, pointer: &str) -> &Self {
+        self.pointer(pointer).unwrap_or(&Self::Null)
     }
     fn str_at(&self, pointer: &str) -> &str {
         self.at(pointer).as_str().unwrap_or_default()
@@ -45,36 +45,36 @@ impl At for Value {
         self.at(pointer).as_i64()
     }
     fn true_at(&self, pointer: &str) -> bool {
-        self.at(pointer) == &Value::Bool(true)
+        self.at(pointer) == &Self::Bool(true)
     }
-    fn list_at(&self, pointer: &str) -> &[Value] {
+    fn list_at(&self, pointer: &str) -> &[Self] {
         self.at(pointer).as_array().map_or(&[], Vec::as_slice)
     }
-    fn map_at(&self, pointer: &str) -> Option<&Map<String, Value>> {
+    fn map_at(&self, pointer: &str) -> Option<&Map<String, Self>> {
         self.at(pointer).as_object()
     }
     fn has(&self, pointer: &str) -> bool {
         !self.at(pointer).is_null()
     }
-    fn default_at(&mut self, pointer: &str, value: impl Into<Value>) {
+    fn default_at(&mut self, pointer: &str, value: impl Into<Self>) {
         let (parent, key) = split(pointer);
-        if let Some(Value::Object(map)) = self.pointer_mut(parent) {
-            let slot = map.entry(key).or_insert(Value::Null);
+        if let Some(Self::Object(map)) = self.pointer_mut(parent) {
+            let slot = map.entry(key).or_insert(Self::Null);
             if slot.is_null() {
                 *slot = value.into();
             }
         }
     }
-    fn set_at(&mut self, pointer: &str, value: impl Into<Value>) {
+    fn set_at(&mut self, pointer: &str, value: impl Into<Self>) {
         let mut here = self;
         for part in pointer.split('/').skip(1) {
             let key = part.replace("~1", "/").replace("~0", "~");
             if here.is_null() {
-                *here = Value::Object(Map::new());
+                *here = Self::Object(Map::new());
             }
             here = match here {
-                Value::Object(map) => map.entry(key).or_insert(Value::Null),
-                Value::Array(list) => match key.parse::<usize>().ok().and_then(|index| list.get_mut(index)) {
+                Self::Object(map) => map.entry(key).or_insert(Self::Null),
+                Self::Array(list) => match key.parse::<usize>().ok().and_then(|index| list.get_mut(index)) {
                     Some(item) => item,
                     None => return,
                 },
@@ -83,13 +83,13 @@ impl At for Value {
         }
         *here = value.into();
     }
-    fn remove_at(&mut self, pointer: &str) -> Option<Value> {
+    fn remove_at(&mut self, pointer: &str) -> Option<Self> {
         let (parent, key) = split(pointer);
         self.pointer_mut(parent)?.as_object_mut()?.remove(&key)
     }
-    fn list_mut_at(&mut self, pointer: &str) -> &mut [Value] {
+    fn list_mut_at(&mut self, pointer: &str) -> &mut [Self] {
         match self.pointer_mut(pointer) {
-            Some(Value::Array(list)) => list,
+            Some(Self::Array(list)) => list,
             _ => &mut [],
         }
     }

@@ -18,8 +18,7 @@ pub fn scale(obj: &Value) -> Value {
         }
     }
     let selector = obj.at("/spec/selector");
-    let typed = selector.map_at("/matchLabels").is_some() || selector.map_at("/matchExpressions").is_some();
-    let typed = typed || selector.list_at("/matchExpressions").first().is_some();
+    let typed = selector.map_at("/matchLabels").is_some() || !selector.list_at("/matchExpressions").is_empty();
     let text = if typed { selector_text(selector) } else { selector_text(&json!({ "matchLabels": selector })) };
     let mut scale = json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": {},
