@@ -7,25 +7,48 @@
 //!
 //! | module | what it is for | may touch |
 //! |---|---|---|
-//! | `server` | builder, start, stop, kubeconfig | everything |
-//! | `http` | request line → [`request`], body limits, responses, watch streams | hyper |
+//! | [`server`] | builder, start, stop, client, kubeconfig | everything |
+//! | `identity` | CA, serving certificate, who a client certificate names | the PKI directory |
+//! | `http` | sockets and in-process clients → `api`; body limits, headers, streams | hyper |
+//! | `api` | one request in, one answer out: faults, log, dispatch | the rooms below |
+//! | [`request`] | path, query and Accept → what is asked | pure |
 //! | `handlers` | one function per verb: decode → admit → validate → store | the rooms below |
-//! | `registry` | which resources are served; built-in and from CRDs | `schema`, `kinds` |
+//! | `documents`, `discovery`, `openapi` | health, discovery, OpenAPI | the registry |
+//! | [`registry`] | which resources are served; built-in and from CRDs | `schema`, `kinds` |
+//! | `crd` | what a CustomResourceDefinition makes | pure |
 //! | `kinds` | defaults, validation and life-cycle rules of the built-in kinds | pure |
 //! | `schema` | OpenAPI schemas: decoding, pruning, defaulting, validation, documents | pure |
 //! | `patch` | JSON, merge, strategic merge patches and server-side apply | pure |
 //! | `selector` | label and field selectors | pure |
 //! | `store` | one log of revisions, an index in memory, a file | disk |
-//! | `fault`, `log`, `clock` | what tests hold in their hands | nothing |
+//! | [`fault`], [`log`], [`clock`] | what tests hold in their hands | nothing |
 //! | `loops` | namespace life cycle, ServiceAccounts, garbage collection | the API, as any client |
 
+mod api;
+mod bootstrap;
 pub mod clock;
+mod crd;
+mod discovery;
+mod documents;
+pub mod fault;
 pub mod field;
+mod handlers;
+mod http;
+mod identity;
 pub mod kinds;
+pub mod log;
+mod loops;
+mod openapi;
 pub mod patch;
+pub mod registry;
+pub mod request;
 pub mod resource;
 pub mod schema;
 pub mod selector;
+pub mod server;
 pub mod status;
 pub mod store;
-pub mod table;
+mod table;
+
+pub use api::User;
+pub use server::{Builder, Server, StartError};

@@ -114,6 +114,17 @@ pub struct Column {
     pub priority: i32,
 }
 
+/// Where a scalable object keeps what a Scale shows, as JSON pointers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScalePaths {
+    /// Wanted replicas, usually `/spec/replicas`.
+    pub spec: String,
+    /// Observed replicas, usually `/status/replicas`.
+    pub status: String,
+    /// Selector: a LabelSelector object or its text.
+    pub selector: Option<String>,
+}
+
 /// How object names are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameRule {
@@ -188,6 +199,10 @@ pub trait Strategy: Send + Sync {
     /// What is said of a field selector that names any other field.
     fn unselectable(&self, field: &str) -> String {
         format!("field label not supported: {field}")
+    }
+    /// Where the `scale` subresource reads and writes; `None`: there is none.
+    fn scale_paths(&self) -> Option<ScalePaths> {
+        None
     }
     /// Grace period in seconds that a DELETE starts with, given the one asked for; `None` deletes at once.
     fn grace_period(&self, _obj: &Value, _asked: Option<i64>) -> Option<i64> {

@@ -23,7 +23,7 @@ mod rules;
 mod served;
 mod service;
 mod storage;
-pub mod subresources;
+pub(crate) mod subresources;
 mod tables;
 mod tidy;
 mod webhooks;
@@ -35,7 +35,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::field::FieldError;
-use crate::resource::{Column, Cx, NameRule, Part, Resource, Strategy, Subresource};
+use crate::resource::{Column, Cx, NameRule, Part, Resource, ScalePaths, Strategy, Subresource};
 use crate::schema::{self, Definitions, Schema, Typed};
 use crate::status::Status;
 use at::At;
@@ -75,6 +75,7 @@ fn resource(row: &served::Served) -> Resource {
         strategy: Arc::new(BuiltIn {
             selectable: rules.fields.iter().map(|&field| field.to_owned()).collect(),
             has_status: row.subresources.iter().any(|(name, ..)| *name == "status"),
+            has_scale: row.subresources.iter().any(|(name, ..)| *name == "scale"),
             rules,
             definitions,
             schema,
@@ -99,9 +100,17 @@ struct BuiltIn {
     has_status: bool,
     definitions: Arc<Definitions>,
     schema: Arc<Schema>,
+    has_scale: bool,
 }
 
 impl Strategy for BuiltIn {
+    fn scale_paths(&self) -> Option<ScalePaths> {
+        self.has_scale.then(|| ScalePaths {
+            spec: "/spec/replicas".to_owned(),
+            status: "/status/replicas".to_owned(),
+            selector: Some("/spec/selector".to_owned()),
+        })
+    }
     fn name_rule(&self) -> NameRule {
         self.rules.name
     }

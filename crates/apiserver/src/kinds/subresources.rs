@@ -1,4 +1,4 @@
-//! The pure parts of subresources: Scale, Binding, Eviction, TokenRequest. The handlers read, call these, and write.
+//! The pure parts of subresources: scale, binding, eviction, log options. The handlers read, call these, and write.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -7,41 +7,88 @@ use super::at::At;
 use super::checks::{selector_text, selects};
 use super::timestamp;
 use crate::field::FieldError;
+use crate::patch::managed;
+use crate::request::Query;
+use crate::resource::{Resource, ScalePaths};
 use crate::status::Status;
 
-/// The `autoscaling/v1` Scale of a Deployment, ReplicaSet, StatefulSet or ReplicationController.
-pub fn scale(obj: &Value) -> Value {
+/// The paths of a scalable resource, or 404.
+fn paths(resource: &Resource) -> Result<ScalePaths, Status> {
+    resource.strategy.scale_paths().ok_or_else(Status::no_such_resource)
+}
+
+fn steps(pointer: &str) -> Vec<&str> {
+    pointer.split('/').skip(1).collect()
+}
+
+/// The `autoscaling/v1` Scale of an object.
+pub(crate) fn scale(resource: &Resource, object: &Value) -> Result<Value, Status> {
+    let paths = paths(resource)?;
     let mut metadata = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
-        if obj.has(&format!("/metadata/{field}")) {
-            metadata.set_at(&format!("/{field}"), obj.at(&format!("/metadata/{field}")).clone());
+        if let Some(value) = object["metadata"].get(field) {
+            metadata[field] = value.clone();
         }
     }
-    let selector = obj.at("/spec/selector");
-    let typed = selector.map_at("/matchLabels").is_some() || !selector.list_at("/matchExpressions").is_empty();
-    let text = if typed { selector_text(selector) } else { selector_text(&json!({ "matchLabels": selector })) };
-    let mut scale = json!({
+    let fields = managed::scale_from_parent(object.pointer("/metadata/managedFields"), &steps(&paths.spec));
+    if !fields.is_empty() {
+        metadata["managedFields"] = fields.into();
+    }
+    let mut out = json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": {},
-        "status": {"replicas": obj.int_at("/status/replicas").unwrap_or(0)},
+        "status": {"replicas": object.int_at(&paths.status).unwrap_or(0)},
     });
-    // Zero is left out of the wish, not of the state.
-    if let Some(replicas) = obj.int_at("/spec/replicas").filter(|n| *n != 0) {
-        scale.set_at("/spec/replicas", replicas);
+    // Go leaves a zero out of the spec, not out of the status.
+    if let Some(replicas) = object.int_at(&paths.spec).filter(|r| *r != 0) {
+        out["spec"]["replicas"] = replicas.into();
     }
-    if text != "<none>" {
-        scale.set_at("/status/selector", text);
+    let selector = match paths.selector.as_deref().map(|p| object.at(p)) {
+        Some(Value::String(text)) => text.clone(),
+        // A ReplicationController's selector is a plain map of labels.
+        Some(Value::Object(labels)) if labels.values().all(Value::is_string) => {
+            labels.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect::<Vec<_>>().join(",")
+        }
+        Some(selector) => selector_text(selector),
+        _ => String::new(),
+    };
+    if !selector.is_empty() {
+        out["status"]["selector"] = selector.into();
     }
-    scale
+    Ok(out)
 }
 
-/// Errors of a Scale that was sent.
-pub fn validate_scale(scale: &Value) -> Vec<FieldError> {
-    super::meta::non_negative("spec.replicas", scale.at("/spec/replicas")).into_iter().collect()
-}
-
-/// Writes the wish of a Scale into the object it scales.
-pub fn apply_scale(obj: &mut Value, scale: &Value) {
-    obj.set_at("/spec/replicas", scale.int_at("/spec/replicas").unwrap_or(0));
+/// The object with the replicas, managed fields and resourceVersion of a written Scale.
+pub(crate) fn with_scale(resource: &Resource, object: &Value, scale: &Value) -> Result<Value, Status> {
+    let paths = paths(resource)?;
+    let name = object.str_at("/metadata/name");
+    if scale.str_at("/metadata/name") != name && scale.has("/metadata/name") {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({}) does not match the name on the URL ({name})",
+            scale.str_at("/metadata/name")
+        )));
+    }
+    let replicas = scale.int_at("/spec/replicas").unwrap_or(0);
+    if replicas < 0 {
+        let error = FieldError::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0");
+        return Err(Status::invalid("autoscaling", "Scale", name, &[error]));
+    }
+    let mut out = object.clone();
+    out.set_at(&paths.spec, replicas);
+    let parent = object.pointer("/metadata/managedFields");
+    let fields = managed::scale_to_parent(
+        parent,
+        scale.pointer("/metadata/managedFields"),
+        &steps(&paths.spec),
+        &resource.api_version(),
+    );
+    out.set_at("/metadata/managedFields", Value::from(fields));
+    match scale.str_at("/metadata/resourceVersion") {
+        "" => {
+            out.remove_at("/metadata/resourceVersion");
+        }
+        version => out.set_at("/metadata/resourceVersion", version),
+    }
+    Ok(out)
 }
 
 /// Binds a pod to a node (`POST pods/NAME/binding`): the pod as it is to be stored.
@@ -133,25 +180,34 @@ pub fn evict(pod: &Value, budgets: &[Value], now: Timestamp) -> Result<Eviction,
     Ok(Eviction::Spend(Box::new(budget)))
 }
 
-/// Errors of a TokenRequest.
-pub fn validate_token_request(request: &Value) -> Vec<FieldError> {
-    const FIELD: &str = "spec.expirationSeconds";
-    let Some(seconds) = request.int_at("/spec/expirationSeconds") else { return Vec::new() };
-    let value = json!(seconds);
-    if seconds < 600 {
-        vec![FieldError::invalid(FIELD, &value, "may not specify a duration less than 10 minutes")]
-    } else if seconds > 1 << 32 {
-        vec![FieldError::invalid(FIELD, &value, "may not specify a duration larger than 2^32 seconds")]
-    } else {
-        Vec::new()
+/// Checks the options of a log request against the pod.
+pub(crate) fn check_log_options(pod: &Value, query: &Query) -> Result<(), Status> {
+    let name = pod.str_at("/metadata/name");
+    let mut errors = Vec::new();
+    for (field, least) in [("tailLines", 0), ("sinceSeconds", 1), ("limitBytes", 1)] {
+        if let Some(value) = query.integer(field)?
+            && value < least
+        {
+            let detail = if least == 0 { "must be greater than or equal to 0" } else { "must be greater than 0" };
+            errors.push(FieldError::invalid(field, &value.into(), detail));
+        }
     }
-}
-
-/// Defaults of a TokenRequest: an hour.
-pub fn default_token_request(request: &mut Value) {
-    request.default_at("/spec", json!({}));
-    request.default_at("/spec/expirationSeconds", 3600);
-    request.default_at("/spec/boundObjectRef", Value::Null);
+    if !errors.is_empty() {
+        return Err(Status::invalid("", "PodLogOptions", name, &errors));
+    }
+    let container = query.get("container");
+    let lists = ["/spec/containers", "/spec/initContainers", "/spec/ephemeralContainers"];
+    let names: Vec<&str> = lists.iter().flat_map(|list| pod.list_at(list)).map(|c| c.str_at("/name")).collect();
+    if container.is_empty() && pod.list_at("/spec/containers").len() > 1 {
+        return Err(Status::bad_request(format!(
+            "a container name must be specified for pod {name}, choose one of: [{}]",
+            names.join(" ")
+        )));
+    }
+    if !container.is_empty() && !names.contains(&container) {
+        return Err(Status::bad_request(format!("container {container} is not valid for pod {name}")));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -166,7 +222,8 @@ mod tests {
     fn a_scale_leaves_out_a_wish_for_none() {
         let object =
             json!({"metadata": {"name": "d"}, "spec": {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}}});
-        let scale = scale(&object);
+        let resource = crate::kinds::resources().into_iter().find(|r| *r.plural == *"deployments").unwrap();
+        let scale = scale(&resource, &object).unwrap();
         assert_eq!((scale.at("/spec"), scale.at("/status")), (&json!({}), &json!({"replicas": 0, "selector": "a=b"})));
     }
 
@@ -189,10 +246,5 @@ mod tests {
         assert!(
             matches!(evict(&pod, &[budget(1)], now()), Ok(Eviction::Spend(b)) if b.at("/status/disruptionsAllowed") == 0)
         );
-    }
-
-    #[test]
-    fn a_short_lived_token_is_refused() {
-        assert_eq!(validate_token_request(&json!({"spec": {"expirationSeconds": 599}})).len(), 1);
     }
 }

@@ -39,7 +39,7 @@ pub use self::watch::{Watch, WatchError};
 use crate::clock::Clock;
 
 /// Names one object. `resource` is [`Resource::storage`](crate::resource::Resource::storage).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// `apps/deployments`, `/configmaps`.
     pub resource: Arc<str>,
@@ -356,6 +356,11 @@ impl Store {
     /// Sets how much of the past is kept, from the next write to each resource on.
     pub fn set_history(&self, limits: HistoryLimits) {
         self.shared.index_mut().limits = limits;
+    }
+
+    /// Whether writes are taken.
+    pub fn is_open(&self) -> bool {
+        !self.shared.lifecycle.borrow().is_over()
     }
 
     /// Resolves with the cause when the disk failed and writes are no longer possible; never otherwise.

@@ -1,0 +1,392 @@
+//! The heart of the server: one request in, one answer out, whatever carried it (HTTPS or a client in the same process).
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::{BoxStream, Stream, StreamExt};
+use http::{HeaderMap, Method};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::documents::Documents;
+use crate::fault::{Action, Faults};
+use crate::handlers::Call;
+use crate::log::{Entry, Log};
+use crate::registry::Registry;
+use crate::request::{Format, Query, ResourcePath, Verb, segments};
+use crate::resource::{Lookup, Resource};
+use crate::status::Status;
+use crate::store::{Committed, Encoded, ListRequest, Object, Store, Write, WriteError};
+
+/// Where CustomResourceDefinitions are stored: a write there changes what is served.
+pub(crate) const CRDS: &str = "apiextensions.k8s.io/customresourcedefinitions";
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// User name: the certificate's common name.
+    pub name: String,
+    /// Groups: the certificate's organisations, and `system:authenticated`.
+    pub groups: Vec<String>,
+}
+
+impl User {
+    /// Who gives no credentials.
+    pub fn anonymous() -> Self {
+        Self { name: "system:anonymous".to_owned(), groups: vec!["system:unauthenticated".to_owned()] }
+    }
+
+    /// The administrator that kubeconfigs of this server name.
+    pub fn admin() -> Self {
+        Self { name: "admin".to_owned(), groups: vec!["system:masters".to_owned(), "system:authenticated".to_owned()] }
+    }
+
+    fn is_anonymous(&self) -> bool {
+        self.groups.iter().any(|g| g == "system:unauthenticated")
+    }
+}
+
+/// One request, its body read.
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    pub(crate) user: User,
+    pub(crate) body: Bytes,
+}
+
+/// One answer.
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) content_type: &'static str,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) body: Body,
+}
+
+/// The body of an answer.
+pub(crate) enum Body {
+    Whole(Bytes),
+    Stream(BoxStream<'static, Result<Bytes, std::io::Error>>),
+    /// The connection is closed without an answer: a fault on order.
+    Dropped,
+}
+
+impl Answer {
+    pub(crate) fn bytes(code: u16, bytes: Bytes) -> Self {
+        Self {
+            code,
+            content_type: "application/json",
+            headers: Vec::new(),
+            warnings: Vec::new(),
+            body: Body::Whole(bytes),
+        }
+    }
+    pub(crate) fn json(code: u16, value: &Value) -> Self {
+        Self::bytes(code, value.to_string().into())
+    }
+    pub(crate) fn text(code: u16, text: impl Into<String>) -> Self {
+        Self { content_type: "text/plain; charset=utf-8", ..Self::bytes(code, text.into().into()) }
+    }
+    pub(crate) fn empty(code: u16) -> Self {
+        Self { content_type: "text/plain", ..Self::bytes(code, Bytes::new()) }
+    }
+    pub(crate) fn stream(
+        content_type: &'static str,
+        stream: impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
+    ) -> Self {
+        Self { content_type, body: Body::Stream(stream.boxed()), ..Self::empty(200) }
+    }
+    pub(crate) fn dropped() -> Self {
+        Self { body: Body::Dropped, ..Self::empty(0) }
+    }
+}
+
+impl From<Status> for Answer {
+    fn from(status: Status) -> Self {
+        let mut answer = Self::json(status.code, &status.to_json());
+        if let Some(seconds) = status.details.as_ref().and_then(|d| d.retry_after) {
+            answer.headers.push(("retry-after", seconds.to_string()));
+        }
+        answer
+    }
+}
+
+/// A value as a YAML answer.
+pub(crate) fn yaml(code: u16, value: &Value) -> Result<Answer, Status> {
+    let text = serde_saphyr::to_string(value).map_err(|e| Status::internal(e.to_string()))?;
+    Ok(Answer { content_type: "application/yaml", ..Answer::bytes(code, text.into()) })
+}
+
+/// The server without its sockets. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Api(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    pub(crate) registry: Registry,
+    pub(crate) documents: Documents,
+    pub(crate) clock: Clock,
+    pub(crate) faults: Faults,
+    pub(crate) log: Log,
+    /// Cancelled when the server stops: watches end.
+    pub(crate) closing: CancellationToken,
+}
+
+impl std::ops::Deref for Api {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").field("revision", &self.store.revision()).finish_non_exhaustive()
+    }
+}
+
+impl Api {
+    pub(crate) fn new(inner: Inner) -> Result<Self, Status> {
+        let api = Self(Arc::new(inner));
+        api.reload_custom()?;
+        Ok(api)
+    }
+
+    /// Serves exactly the custom resources that stored CRDs define.
+    pub(crate) fn reload_custom(&self) -> Result<(), Status> {
+        let resources =
+            Lookup::list(self, CRDS, "").iter().filter_map(|crd| crate::crd::resources(crd).ok()).flatten().collect();
+        self.registry.set_custom(resources);
+        Ok(())
+    }
+
+    /// Answers a request.
+    pub(crate) async fn handle(&self, request: Request) -> Answer {
+        let Some(segments) = segments(&request.path) else {
+            return Status::bad_request("the path is not valid UTF-8").into();
+        };
+        let Some(path) = ResourcePath::parse(&segments) else {
+            return self.documents.answer(self, &request, &segments);
+        };
+        let served = self.registry.served();
+        if !served.has_version(&path.group, &path.version) {
+            return if served.has_group(&path.group) {
+                Status::no_such_resource().into()
+            } else {
+                Answer::text(404, "404 page not found\n")
+            };
+        }
+        let Some(verb) = path.verb(&request.method, &request.query) else {
+            return Status::method_not_allowed().into();
+        };
+        let resource = served.find(&path.group, &path.version, &path.resource).cloned();
+        drop(served);
+        let fault = self.faults.decide(verb, &path);
+        let answer = match fault {
+            Some(Action::Status(code)) => fault_status(code).into(),
+            Some(Action::Conflict) => Status::modified(&path.group, &path.resource, &path.name).into(),
+            Some(Action::Gone) => Status::expired("too old resource version: injected").into(),
+            Some(Action::Drop) => Answer::dropped(),
+            Some(Action::DropAfter) => {
+                self.answer(resource, verb, &path, &request).await;
+                Answer::dropped()
+            }
+            Some(Action::Latency(time)) => {
+                tokio::time::sleep(time).await;
+                self.answer(resource, verb, &path, &request).await
+            }
+            Some(Action::CutWatch(events)) => cut(self.answer(resource, verb, &path, &request).await, events),
+            None => self.answer(resource, verb, &path, &request).await,
+        };
+        self.log.push(|| Entry {
+            verb,
+            group: path.group.clone(),
+            resource: path.resource.clone(),
+            subresource: path.subresource.clone(),
+            namespace: path.namespace.clone(),
+            name: path.name.clone(),
+            user: request.user.name.clone(),
+            field_manager: request.query.get("fieldManager").to_owned(),
+            code: answer.code,
+            dry_run: request.query.get("dryRun") == "All",
+        });
+        answer
+    }
+
+    async fn answer(
+        &self,
+        resource: Option<Arc<Resource>>,
+        verb: Verb,
+        path: &ResourcePath,
+        request: &Request,
+    ) -> Answer {
+        // Authorisation's place: until it is here, who is known may do everything and who is not may do nothing.
+        if request.user.is_anonymous() {
+            return Status::unauthorized().into();
+        }
+        let Some(resource) = resource else { return Status::no_such_resource().into() };
+        if !is_served(&resource, verb, path) {
+            return Status::method_not_allowed().into();
+        }
+        if !path.subresource.is_empty() && resource.subresource(&path.subresource).is_none() {
+            return Status::no_such_resource().into();
+        }
+        let collection = path.name.is_empty() && verb != Verb::Create && verb != Verb::Watch;
+        let format = match Format::negotiate(&request.headers, collection) {
+            Ok(format) => format,
+            Err(status) => return status.into(),
+        };
+        let call = Call {
+            api: self,
+            resource,
+            path,
+            query: &request.query,
+            headers: &request.headers,
+            user: &request.user,
+            format,
+            now: self.clock.now(),
+            warnings: Vec::new(),
+        };
+        call.run(verb, request.body.clone()).await.unwrap_or_else(Answer::from)
+    }
+
+    /// Hands a write to the store. The inner error: another writer was faster.
+    pub(crate) async fn write(&self, write: Write) -> Result<Result<Committed, ()>, Status> {
+        let custom = *write.key.resource == *CRDS;
+        match self.store.write(write).await {
+            Ok(committed) => {
+                if custom {
+                    self.reload_custom()?;
+                }
+                Ok(Ok(committed))
+            }
+            Err(WriteError::Conflict(_)) => Ok(Err(())),
+            Err(WriteError::Full) => Err(Status::new(
+                507,
+                "InsufficientStorage",
+                "the disk is full: nothing was written; reads go on, and writes will when there is space again",
+            )),
+            Err(error) => Err(Status::internal(error.to_string())),
+        }
+    }
+
+    /// An object as it is stored: in the storage version of its resource.
+    pub(crate) fn encode(&self, resource: &Resource, object: &Value) -> Result<Encoded, Status> {
+        let encoded = if *resource.storage_version == *resource.api_version() {
+            Encoded::new(object)
+        } else {
+            let mut stored = object.clone();
+            resource.strategy.to_storage(&mut stored);
+            stored["apiVersion"] = (&*resource.storage_version).into();
+            Encoded::new(&stored)
+        };
+        encoded.map_err(|e| Status::internal(e.to_string()))
+    }
+
+    /// Stored bytes as a version of the resource shows them.
+    pub(crate) fn decode_stored(&self, resource: &Resource, object: &Object) -> Result<Value, Status> {
+        let mut object = object.decode().map_err(|e| Status::internal(format!("stored object: {e}")))?;
+        let version = resource.api_version();
+        if object["apiVersion"].as_str() != Some(version.as_str()) {
+            resource.strategy.from_storage(&mut object);
+            object["apiVersion"] = version.into();
+            object["kind"] = (&*resource.kind).into();
+        }
+        Ok(object)
+    }
+
+    /// A stored object as it lies there.
+    pub(crate) fn lookup(&self, storage: &str, namespace: &str, name: &str) -> Option<Value> {
+        let object: Object = self.store.get(storage, namespace, name)?;
+        object.decode().ok()
+    }
+
+    /// The path that kube-apiserver's storage errors print.
+    pub(crate) fn registry_key(&self, resource: &Resource, namespace: &str, name: &str) -> String {
+        let mut key = String::new();
+        if resource.custom {
+            key.push_str(&format!("/{}", resource.group));
+        }
+        key.push_str(&format!("/{}", resource.plural));
+        if !namespace.is_empty() {
+            key.push_str(&format!("/{namespace}"));
+        }
+        key.push_str(&format!("/{name}"));
+        key
+    }
+}
+
+impl Lookup for Api {
+    fn get(&self, storage: &str, namespace: &str, name: &str) -> Option<Value> {
+        self.lookup(storage, namespace, name)
+    }
+
+    fn list(&self, storage: &str, namespace: &str) -> Vec<Value> {
+        let namespace = (!namespace.is_empty()).then_some(namespace);
+        let Ok(listing) = self.store.list(&ListRequest { namespace, ..ListRequest::all(storage) }) else {
+            return Vec::new();
+        };
+        listing.objects.iter().filter_map(|o| o.decode().ok()).collect()
+    }
+}
+
+/// Whether the resource or subresource serves the verb on this form of path.
+fn is_served(resource: &Resource, verb: Verb, path: &ResourcePath) -> bool {
+    if path.rest {
+        return false;
+    }
+    let verbs = match path.subresource.as_str() {
+        "" => resource.verbs,
+        name => match resource.subresource(name) {
+            Some(subresource) => subresource.verbs,
+            None => return true,
+        },
+    };
+    // Collections are created in and listed, objects are named; creating without a namespace needs a cluster-scoped kind.
+    let fits = match verb {
+        Verb::Create => path.name.is_empty() == path.subresource.is_empty(),
+        Verb::Update | Verb::Patch => !path.name.is_empty(),
+        _ => true,
+    };
+    let scoped = resource.namespaced == !path.namespace.is_empty()
+        || (resource.namespaced && path.name.is_empty() && matches!(verb, Verb::List | Verb::Watch));
+    fits && scoped && verbs.contains(&verb.as_str())
+}
+
+fn fault_status(code: u16) -> Status {
+    let reason = match code {
+        400 => "BadRequest",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "NotFound",
+        409 => "Conflict",
+        410 => "Expired",
+        422 => "Invalid",
+        429 => "TooManyRequests",
+        503 => "ServiceUnavailable",
+        504 => "Timeout",
+        _ => "InternalError",
+    };
+    Status::new(code, reason, "injected fault")
+}
+
+/// Ends a watch in the middle of the stream.
+fn cut(mut answer: Answer, events: usize) -> Answer {
+    answer.body = match answer.body {
+        Body::Stream(stream) => {
+            let broken =
+                futures::stream::once(async { Err(std::io::Error::other("injected fault: the watch is cut")) });
+            Body::Stream(stream.take(events).chain(broken).boxed())
+        }
+        other => other,
+    };
+    answer
+}
+
+/// How long a body may take to arrive.
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(60);

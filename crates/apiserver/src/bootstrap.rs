@@ -1,0 +1,103 @@
+//! The objects that every cluster has from its first moment: namespaces, the `kubernetes` Service, priority classes and the
+//! APIServices of the built-in groups. Written once; what exists is left alone.
+
+use futures::future::try_join_all;
+use serde_json::{Value, json};
+
+use crate::api::Api;
+use crate::clock::rfc3339_seconds;
+use crate::status::Status;
+use crate::store::{Expect, Key, Write};
+
+/// The namespaces of a new cluster.
+pub(crate) const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
+
+/// The address of the `kubernetes` Service: the first of the service range 10.96.0.0/16.
+const KUBERNETES_SERVICE_IP: &str = "10.96.0.1";
+
+/// Writes what is missing, in one group commit.
+pub(crate) async fn first_objects(api: &Api) -> Result<(), Status> {
+    let mut objects: Vec<(&str, Value)> = Vec::new();
+    for name in NAMESPACES {
+        objects.push((
+            "/namespaces",
+            json!({
+                "apiVersion": "v1", "kind": "Namespace",
+                "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
+                "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
+            }),
+        ));
+    }
+    objects.push((
+        "/services",
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"component": "apiserver", "provider": "kubernetes"}},
+            "spec": {
+                "type": "ClusterIP", "clusterIP": KUBERNETES_SERVICE_IP, "clusterIPs": [KUBERNETES_SERVICE_IP],
+                "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "internalTrafficPolicy": "Cluster",
+                "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}], "sessionAffinity": "None",
+            },
+            "status": {"loadBalancer": {}},
+        }),
+    ));
+    for (name, value, about) in [
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
+        (
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
+    ] {
+        objects.push((
+            "scheduling.k8s.io/priorityclasses",
+            json!({
+                "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name, "generation": 1},
+                "value": value, "description": about, "preemptionPolicy": "PreemptLowerPriority",
+            }),
+        ));
+    }
+    for (group, version) in api.registry.served().versions() {
+        objects.push(("apiregistration.k8s.io/apiservices", api_service(&group, &version, api)));
+    }
+    let now = rfc3339_seconds(api.clock.now());
+    let writes = objects.into_iter().filter_map(|(storage, mut object)| {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let key = Key::new(storage, text("namespace"), text("name"));
+        if api.store.get(storage, &key.namespace, &key.name).is_some() {
+            return None;
+        }
+        object["metadata"]["uid"] = uuid::Uuid::new_v4().to_string().into();
+        object["metadata"]["creationTimestamp"] = now.as_str().into();
+        Some(async move {
+            let value = crate::store::Encoded::new(&object).map_err(|e| Status::internal(e.to_string()))?;
+            api.write(Write { key, expect: Expect::Absent, value: Some(value) }).await
+        })
+    });
+    try_join_all(writes).await.map(|_| ())
+}
+
+/// The APIService of a group that this server itself serves.
+fn api_service(group: &str, version: &str, api: &Api) -> Value {
+    let mut spec = json!({
+        "version": version,
+        "groupPriorityMinimum": if group.is_empty() { 18000 } else { 17000 },
+        "versionPriority": 15,
+    });
+    if !group.is_empty() {
+        spec["group"] = group.into();
+    }
+    json!({
+        "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+        "metadata": {"name": format!("{version}.{group}"), "labels": {"kube-aggregator.kubernetes.io/automanaged": "onstart"}},
+        "spec": spec,
+        "status": {"conditions": [{
+            "type": "Available", "status": "True", "reason": "Local", "message": "Local APIServices are always available",
+            "lastTransitionTime": rfc3339_seconds(api.clock.now()),
+        }]},
+    })
+}

@@ -1,0 +1,69 @@
+//! Request bodies: media type → format, bytes → object of the resource, and what unknown fields lead to.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::Call;
+use crate::schema::body::{self, Format};
+use crate::schema::decode::{self, FieldValidation};
+use crate::status::Status;
+
+/// A body of a kind of its own (options, a Scale, a Binding): read, not checked.
+pub(super) fn untyped(bytes: &[u8], format: Format) -> Result<Value, Status> {
+    body::parse(bytes, format).map(|b| b.value).map_err(Status::bad_request)
+}
+
+impl Call<'_> {
+    /// The format that the Content-Type names; 415 for others.
+    fn body_format(&self) -> Result<Format, Status> {
+        let media = self.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        match media.split(';').next().unwrap_or_default().trim() {
+            "" | "application/json" => Ok(Format::Json),
+            "application/yaml" => Ok(Format::Yaml),
+            _ => Err(Status::unsupported_media_type(
+                "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml",
+            )),
+        }
+    }
+
+    pub(super) fn untyped(&self, bytes: &Bytes) -> Result<Value, Status> {
+        untyped(bytes, self.body_format()?)
+    }
+
+    /// Decodes a body into this resource's kind.
+    pub(super) fn decode_body(&mut self, bytes: &Bytes, validation: FieldValidation) -> Result<Value, Status> {
+        let (mut object, warnings) = decode::read(bytes, self.body_format()?, &self.resource, validation)?;
+        self.expect_type(&mut object)?;
+        self.warnings.extend(warnings);
+        Ok(object)
+    }
+
+    /// Kind and version may be left out; when they are there they are the path's.
+    fn expect_type(&self, object: &mut Value) -> Result<(), Status> {
+        let (version, kind) = (self.resource.api_version(), &*self.resource.kind);
+        let sent = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
+        let (sent_version, sent_kind) = (sent("apiVersion"), sent("kind"));
+        if !sent_version.is_empty() && sent_version != version {
+            return Err(Status::bad_request(format!(
+                "the API version in the data ({sent_version}) does not match the expected API version ({version})"
+            )));
+        }
+        if !sent_kind.is_empty() && sent_kind != kind {
+            return Err(Status::bad_request(format!(
+                "{sent_kind} in version {:?} cannot be handled as a {kind}: the kinds do not match",
+                &*self.resource.version
+            )));
+        }
+        object["apiVersion"] = version.into();
+        object["kind"] = kind.into();
+        if !object["metadata"].is_object() {
+            object["metadata"] = json!({});
+        }
+        Ok(())
+    }
+}
+
+/// Unknown paths as strict decoding words them.
+pub(super) fn unknown_fields(paths: &[String]) -> Vec<String> {
+    paths.iter().map(|path| format!("unknown field {path:?}")).collect()
+}

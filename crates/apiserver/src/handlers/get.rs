@@ -1,0 +1,207 @@
+//! GET of an object and of a collection, and how objects and lists are written into answers.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::Call;
+use crate::api::{Answer, yaml};
+use crate::request::{Encoding, Shape, Verb};
+use crate::selector::{FieldSelector, LabelSelector};
+use crate::status::Status;
+use crate::store::listing::{self, ListOptions, ListPlan};
+use crate::store::{ListRequest, Listing, Object, Position};
+use crate::table;
+
+/// The selectors of a request.
+pub(crate) struct Selection {
+    pub(crate) labels: LabelSelector,
+    pub(crate) fields: FieldSelector,
+}
+
+impl Selection {
+    pub(crate) fn is_everything(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+
+    /// Whether a decoded object is selected.
+    pub(crate) fn matches(&self, call: &Call<'_>, object: &Value) -> bool {
+        self.labels.matches_object(object) && self.fields.matches(object, &*call.resource.strategy)
+    }
+}
+
+/// Paging of a list answer.
+pub(crate) struct ListMeta {
+    pub(crate) revision: u64,
+    pub(crate) next: Option<String>,
+    pub(crate) remaining: Option<usize>,
+}
+
+impl Call<'_> {
+    pub(crate) fn get(&mut self) -> Result<Answer, Status> {
+        listing::check_get(self.query.get("resourceVersion"), self.api.store.revision())?;
+        let object = self.stored(&self.path.name).ok_or_else(|| self.not_found(&self.path.name))?;
+        if self.format.shape == Shape::Object && self.format.encoding == Encoding::Json && self.stored_as_served() {
+            return Ok(Answer::bytes(200, object.bytes().clone()));
+        }
+        let value = self.decode_stored(&object)?;
+        self.answer_object(200, &value)
+    }
+
+    /// Stored bytes are what this version serves: nothing to convert.
+    pub(crate) fn stored_as_served(&self) -> bool {
+        *self.resource.storage_version == *self.resource.api_version()
+    }
+
+    /// The selectors of the query; a malformed or unsupported one is a 400.
+    pub(crate) fn selection(&self) -> Result<Selection, Status> {
+        let labels = LabelSelector::parse(self.query.get("labelSelector"))?;
+        let fields = FieldSelector::parse(self.query.get("fieldSelector"))?;
+        fields.check(&*self.resource.strategy)?;
+        Ok(Selection { labels, fields })
+    }
+
+    pub(crate) fn list(&mut self) -> Result<Answer, Status> {
+        let selection = self.selection()?;
+        let plan = listing::plan_list(&self.list_options()?, self.namespace(), self.api.store.revision())?;
+        let page = self.read_page(&plan, &selection)?;
+        let remaining = (page.next.is_some() && selection.is_everything()).then_some(page.remaining);
+        let next = listing::next_token(&page, self.namespace());
+        let meta = ListMeta { revision: page.revision, next, remaining };
+        if self.format.shape == Shape::Object && self.format.encoding == Encoding::Json && self.stored_as_served() {
+            return Ok(Answer::bytes(200, self.list_bytes(&page.objects, &meta)));
+        }
+        let items = page.objects.iter().map(|o| self.decode_stored(o)).collect::<Result<Vec<_>, _>>()?;
+        self.answer_list(Verb::List, items, Some(meta))
+    }
+
+    /// The namespace of a collection path; `None` for all.
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        (!self.path.namespace.is_empty()).then_some(self.path.namespace.as_str())
+    }
+
+    pub(crate) fn list_options(&self) -> Result<ListOptions<'_>, Status> {
+        Ok(ListOptions {
+            resource_version: self.query.get("resourceVersion"),
+            resource_version_match: self.query.get("resourceVersionMatch"),
+            continue_token: self.query.get("continue"),
+            limit: self.query.integer("limit")?.unwrap_or(0),
+            send_initial_events: self.query.find("sendInitialEvents").map(|_| self.query.flag("sendInitialEvents")),
+            allow_watch_bookmarks: self.query.flag("allowWatchBookmarks"),
+        })
+    }
+
+    fn read_page(&self, plan: &ListPlan, selection: &Selection) -> Result<Listing, Status> {
+        let request = ListRequest {
+            resource: &self.resource.storage,
+            namespace: self.namespace(),
+            after: plan.after.as_ref().map(|at| (&*at.namespace, &*at.name)),
+            limit: plan.limit,
+            at: plan.at,
+        };
+        let listing = if selection.is_everything() {
+            self.api.store.list(&request)
+        } else if selection.labels.is_empty() && selection.fields.is_key_only() {
+            self.api.store.list_where(&request, |at, _| selection.fields.matches_key(&at.namespace, &at.name))
+        } else {
+            let pass =
+                |_: &Position, object: &Object| self.decode_stored(object).is_ok_and(|v| selection.matches(self, &v));
+            self.api.store.list_where(&request, pass)
+        };
+        listing.map_err(|_| listing::list_expired(plan, self.namespace()))
+    }
+
+    /// All objects that a collection request selects, decoded.
+    pub(crate) fn select_all(&self) -> Result<Vec<Value>, Status> {
+        let selection = self.selection()?;
+        let page = self.read_page(&ListPlan { at: None, after: None, limit: None }, &selection)?;
+        page.objects.iter().map(|o| self.decode_stored(o)).collect()
+    }
+
+    /// A list written from stored bytes, without decoding one object.
+    fn list_bytes(&self, objects: &[Object], meta: &ListMeta) -> Bytes {
+        let size: usize = objects.iter().map(|o| o.bytes().len() + 1).sum();
+        let mut out = Vec::with_capacity(size + 256);
+        let head = json!({"apiVersion": self.resource.api_version(), "kind": &*self.resource.list_kind, "metadata": list_metadata(meta)});
+        let head = head.to_string();
+        out.extend_from_slice(head[..head.len() - 1].as_bytes());
+        out.extend_from_slice(b",\"items\":[");
+        for (i, object) in objects.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            // Items of built-in lists carry no kind and apiVersion: the list says them.
+            if self.resource.custom {
+                out.extend_from_slice(object.bytes());
+            } else {
+                out.push(b'{');
+                out.extend_from_slice(&object.untyped());
+            }
+        }
+        out.extend_from_slice(b"]}");
+        out.into()
+    }
+
+    /// Writes one object in the negotiated format.
+    pub(crate) fn answer_object(&self, code: u16, object: &Value) -> Result<Answer, Status> {
+        let shown = match self.format.shape {
+            Shape::Object => Cow::Borrowed(object),
+            Shape::Metadata => Cow::Owned(table::partial_object_metadata(object)),
+            Shape::Table => {
+                let meta = json!({"resourceVersion": super::meta::text(object, "resourceVersion")});
+                Cow::Owned(self.table(std::slice::from_ref(object), &meta)?)
+            }
+        };
+        self.write(code, &shown)
+    }
+
+    pub(crate) fn answer_list(
+        &self,
+        _verb: Verb,
+        mut items: Vec<Value>,
+        meta: Option<ListMeta>,
+    ) -> Result<Answer, Status> {
+        let meta = meta.unwrap_or(ListMeta { revision: self.api.store.revision(), next: None, remaining: None });
+        let metadata = list_metadata(&meta);
+        let shown = match self.format.shape {
+            Shape::Object => {
+                if !self.resource.custom {
+                    for item in items.iter_mut().filter_map(Value::as_object_mut) {
+                        item.remove("apiVersion");
+                        item.remove("kind");
+                    }
+                }
+                json!({"apiVersion": self.resource.api_version(), "kind": &*self.resource.list_kind, "metadata": metadata, "items": items})
+            }
+            Shape::Metadata => table::partial_object_metadata_list(&items, &metadata),
+            Shape::Table => self.table(&items, &metadata)?,
+        };
+        self.write(200, &shown)
+    }
+
+    pub(crate) fn table(&self, items: &[Value], metadata: &Value) -> Result<Value, Status> {
+        let asked = self.query.get("includeObject");
+        let include = table::IncludeObject::parse(asked)
+            .ok_or_else(|| Status::bad_request(format!("unrecognized includeObject value: {asked:?}")))?;
+        Ok(table::table(&self.resource, items, metadata, include, true, self.now))
+    }
+
+    pub(crate) fn write(&self, code: u16, value: &Value) -> Result<Answer, Status> {
+        match self.format.encoding {
+            Encoding::Json => Ok(Answer::json(code, value)),
+            Encoding::Yaml => yaml(code, value),
+        }
+    }
+}
+
+fn list_metadata(meta: &ListMeta) -> Value {
+    let mut out = json!({"resourceVersion": meta.revision.to_string()});
+    if let Some(next) = &meta.next {
+        out["continue"] = next.as_str().into();
+    }
+    if let Some(remaining) = meta.remaining.filter(|r| *r > 0) {
+        out["remainingItemCount"] = remaining.into();
+    }
+    out
+}

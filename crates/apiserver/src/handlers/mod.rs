@@ -1,0 +1,146 @@
+//! One function per verb. Each follows the order of kube-apiserver's handlers, because the order decides which error wins:
+//! options → body → namespace → admission's place → defaults → prepare → validate → managed fields → store.
+
+mod body;
+mod create;
+mod delete;
+mod get;
+mod meta;
+mod patch;
+mod special;
+mod update;
+mod watch;
+
+pub(crate) use meta::is_terminating;
+pub(crate) use update::ATTEMPTS;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::api::{Answer, Api, User};
+use crate::field::FieldError;
+use crate::patch::managed;
+use crate::request::{Format, Query, ResourcePath, Verb};
+use crate::resource::{Cx, Lookup, Part, Resource};
+use crate::schema::Typed;
+use crate::schema::decode::FieldValidation;
+use crate::status::Status;
+use crate::store::{Key, Object};
+
+/// One request to a resource, with everything that its handler may look at.
+pub(crate) struct Call<'a> {
+    pub(crate) api: &'a Api,
+    pub(crate) resource: Arc<Resource>,
+    pub(crate) path: &'a ResourcePath,
+    pub(crate) query: &'a Query,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) user: &'a User,
+    pub(crate) format: Format,
+    pub(crate) now: Timestamp,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Options of a write.
+#[derive(Clone)]
+pub(crate) struct WriteOptions {
+    pub(crate) dry_run: bool,
+    pub(crate) validation: FieldValidation,
+    pub(crate) manager: String,
+}
+
+impl<'a> Call<'a> {
+    /// Answers the request, with the warnings that came up on the way.
+    pub(crate) async fn run(mut self, verb: Verb, body: Bytes) -> Result<Answer, Status> {
+        let mut answer = match self.path.subresource.as_str() {
+            "" => self.on(Part::Main, verb, &body).await?,
+            "status" => self.on(Part::Status, verb, &body).await?,
+            _ => self.special(verb, &body).await?,
+        };
+        answer.warnings = self.warnings;
+        Ok(answer)
+    }
+
+    async fn on(&mut self, part: Part, verb: Verb, body: &Bytes) -> Result<Answer, Status> {
+        match verb {
+            Verb::Get => self.get(),
+            Verb::List => self.list(),
+            Verb::Watch => self.watch(),
+            Verb::Create => self.create(body).await,
+            Verb::Update => self.update(part, body).await,
+            Verb::Patch => self.patch(part, body).await,
+            Verb::Delete => self.delete(body).await,
+            Verb::DeleteCollection => self.delete_collection(body).await,
+        }
+    }
+
+    pub(crate) fn cx(&self) -> Cx<'_> {
+        Cx { now: self.now, lookup: self.api as &dyn Lookup, user: &self.user.name }
+    }
+
+    pub(crate) fn key(&self, name: &str) -> Key {
+        Key::new(self.resource.storage.clone(), self.path.namespace.as_str(), name)
+    }
+
+    /// The stored object of that name in the request's namespace.
+    pub(crate) fn stored(&self, name: &str) -> Option<Object> {
+        self.api.store.get(&self.resource.storage, &self.path.namespace, name)
+    }
+
+    pub(crate) fn typed(&self) -> Typed<'_> {
+        Typed::new(&self.resource.definitions, &self.resource.schema)
+    }
+
+    pub(crate) fn not_found(&self, name: &str) -> Status {
+        Status::not_found(&self.resource.group, &self.resource.plural, name)
+    }
+
+    pub(crate) fn invalid(&self, name: &str, errors: &[FieldError]) -> Status {
+        Status::invalid(&self.resource.group, &self.resource.kind, name, errors)
+    }
+
+    pub(crate) fn forbidden(&self, name: &str, why: &str) -> Status {
+        Status::forbidden(&self.resource.group, &self.resource.plural, name, why)
+    }
+
+    /// The stored object in this version, or 404.
+    pub(crate) fn current(&self) -> Result<(Object, Value), Status> {
+        let object = self.stored(&self.path.name).ok_or_else(|| self.not_found(&self.path.name))?;
+        let value = self.decode_stored(&object)?;
+        Ok((object, value))
+    }
+
+    /// A stored object as this version of the resource shows it.
+    pub(crate) fn decode_stored(&self, object: &Object) -> Result<Value, Status> {
+        self.api.decode_stored(&self.resource, object)
+    }
+
+    /// Options shared by all writes; `kind` is the options kind that errors name (`CreateOptions`, …).
+    pub(crate) fn write_options(&self, kind: &str) -> Result<WriteOptions, Status> {
+        let mut errors = Vec::new();
+        let dry: Vec<&str> = self.query.all("dryRun").filter(|v| !v.is_empty()).collect();
+        if dry.iter().any(|v| *v != "All") {
+            errors.push(FieldError::not_supported("dryRun", &Value::from(dry.clone()), &["All"]));
+        }
+        let manager = self.query.get("fieldManager");
+        errors.extend(managed::manager_errors(manager));
+        let asked = self.query.get("fieldValidation");
+        let validation = FieldValidation::parse(asked);
+        if validation.is_none() {
+            errors.push(FieldError::not_supported(
+                "fieldValidation",
+                &Value::from(asked),
+                &["", "Ignore", "Strict", "Warn"],
+            ));
+        }
+        if !errors.is_empty() {
+            return Err(Status::invalid("meta.k8s.io", kind, "", &errors));
+        }
+        let agent = self.headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let manager = managed::manager_name(manager, agent);
+        Ok(WriteOptions { dry_run: !dry.is_empty(), validation: validation.unwrap_or_default(), manager })
+    }
+}

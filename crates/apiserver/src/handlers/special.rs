@@ -1,0 +1,198 @@
+//! Subresources other than `status`: scale, binding, eviction, token, log, finalize, and those that need a node.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::delete::DeleteOptions;
+use super::update::{Attempt, Tracking};
+use super::{ATTEMPTS, Call, body};
+use crate::api::Answer;
+use crate::kinds::subresources;
+use crate::patch::{self, PatchType, managed};
+use crate::request::Verb;
+use crate::resource::{Lookup, Part};
+use crate::schema::body::Format;
+use crate::schema::{self, Typed};
+use crate::status::Status;
+use crate::store::{Encoded, Expect, Key, Write};
+
+impl Call<'_> {
+    pub(crate) async fn special(&mut self, verb: Verb, body: &Bytes) -> Result<Answer, Status> {
+        let name = self.path.subresource.clone();
+        match (&*self.resource.plural, name.as_str(), verb) {
+            (_, "scale", Verb::Get) => {
+                let (_, object) = self.current()?;
+                let scale = subresources::scale(&self.resource, &object)?;
+                self.answer_object(200, &scale)
+            }
+            (_, "scale", Verb::Update | Verb::Patch) => self.write_scale(verb, body).await,
+            ("pods", "binding", Verb::Create) => self.bind(body).await,
+            ("pods", "eviction", Verb::Create) => self.evict(body).await,
+            ("pods", "log", Verb::Get) => self.log(),
+            ("pods", "exec" | "attach" | "portforward" | "proxy", _) | ("services" | "nodes", "proxy", _) => {
+                self.current()?;
+                Err(Status::bad_request(format!("{name} needs a node that runs the workload: this server has none")))
+            }
+            ("serviceaccounts", "token", Verb::Create) => {
+                self.current()?;
+                Err(Status::new(
+                    501,
+                    "NotImplemented",
+                    "this server does not issue service account tokens yet: use the kubeconfig's certificate",
+                ))
+            }
+            ("namespaces", "finalize", Verb::Update) => {
+                self.resource.subresource("finalize").ok_or_else(Status::method_not_allowed)?;
+                self.update(Part::Other("finalize"), body).await
+            }
+            (_, _, Verb::Get) => self.get(),
+            (_, _, Verb::Update) => {
+                let part = self.part(&name)?;
+                self.update(part, body).await
+            }
+            (_, _, Verb::Patch) => {
+                let part = self.part(&name)?;
+                self.patch(part, body).await
+            }
+            _ => Err(Status::method_not_allowed()),
+        }
+    }
+
+    fn part(&self, name: &str) -> Result<Part, Status> {
+        self.resource.subresource(name).map(|s| Part::Other(s.name)).ok_or_else(Status::no_such_resource)
+    }
+
+    /// A Scale is a view: what is written to it is written to the object's replicas.
+    async fn write_scale(&mut self, verb: Verb, body: &Bytes) -> Result<Answer, Status> {
+        let options = self.write_options(if verb == Verb::Patch { "PatchOptions" } else { "UpdateOptions" })?;
+        let (definitions, schema) = schema::builtin("autoscaling", "v1", "Scale");
+        let typed = Typed::new(&definitions, &schema);
+        let nothing = managed::FieldSet::default();
+        let target = managed::Target {
+            schema: typed,
+            api_version: "autoscaling/v1",
+            kind: "Scale",
+            custom: false,
+            reset: &nothing,
+        };
+        let manager = managed::Manager { name: &options.manager, subresource: "scale", now: self.now };
+        for _ in 0..ATTEMPTS {
+            let (live, old) = self.current()?;
+            let view = subresources::scale(&self.resource, &old)?;
+            let kind = if verb == Verb::Patch { Some(self.patch_type()?) } else { None };
+            let wanted = match kind {
+                Some(PatchType::Apply) => {
+                    let force = self.query.find("force").map(|_| self.query.flag("force"));
+                    managed::check_patch_options(PatchType::Apply, self.query.get("fieldManager"), force)?;
+                    let config = body::untyped(body, Format::Yaml)?;
+                    let mut seen = view.clone();
+                    seen["spec"]["replicas"] = view["spec"].get("replicas").cloned().unwrap_or_else(|| 0.into());
+                    managed::apply(&target, Some(&seen), &config, &manager, force == Some(true))?
+                }
+                kind => {
+                    let mut wanted = match kind {
+                        Some(kind) => {
+                            let mut patched = patch::apply_patch(kind, Some(typed), &view, body)?.object;
+                            // The version is only a condition when the patch itself names it.
+                            if patched["metadata"]["resourceVersion"] == view["metadata"]["resourceVersion"] {
+                                super::meta::metadata(&mut patched).remove("resourceVersion");
+                            }
+                            patched
+                        }
+                        None => self.untyped(body)?,
+                    };
+                    managed::track_update(&target, Some(&view), &mut wanted, &manager);
+                    wanted
+                }
+            };
+            let new = subresources::with_scale(&self.resource, &old, &wanted)?;
+            let attempt = self.attempt(Part::Other("scale"), new, &live, &old, &options, Tracking::Applied).await?;
+            if let Attempt::Done(stored) = attempt {
+                let scale = subresources::scale(&self.resource, &stored)?;
+                return self.answer_object(200, &scale);
+            }
+        }
+        Err(self.modified())
+    }
+
+    async fn bind(&mut self, body: &Bytes) -> Result<Answer, Status> {
+        let options = self.write_options("CreateOptions")?;
+        let binding = self.untyped(body)?;
+        for _ in 0..ATTEMPTS {
+            let (live, old) = self.current()?;
+            let new = subresources::bind(&old, &binding, self.now)?;
+            if let Attempt::Done(_) =
+                self.attempt(Part::Other("binding"), new, &live, &old, &options, Tracking::Update).await?
+            {
+                return Ok(success(201));
+            }
+        }
+        Err(self.modified())
+    }
+
+    async fn evict(&mut self, body: &Bytes) -> Result<Answer, Status> {
+        let options = self.write_options("CreateOptions")?;
+        let eviction = self.untyped(body)?;
+        let (_, pod) = self.current()?;
+        let named = super::meta::text(&eviction, "name");
+        if !named.is_empty() && named != self.path.name {
+            return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+        }
+        let budgets = Lookup::list(self.api, "policy/poddisruptionbudgets", &self.path.namespace);
+        if let subresources::Eviction::Spend(budget) = subresources::evict(&pod, &budgets, self.now)? {
+            self.spend(&budget, options.dry_run).await?;
+        }
+        let preconditions = |field: &str| {
+            eviction
+                .pointer(&format!("/deleteOptions/preconditions/{field}"))
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
+        let delete = DeleteOptions {
+            grace: eviction.pointer("/deleteOptions/gracePeriodSeconds").and_then(Value::as_i64),
+            uid: preconditions("uid"),
+            resource_version: preconditions("resourceVersion"),
+            dry_run: options.dry_run,
+            ..DeleteOptions::default()
+        };
+        self.delete_quietly(&self.path.name.clone(), &delete).await?;
+        Ok(success(201))
+    }
+
+    /// Writes a budget that has one disruption less. Another eviction that was faster is a 429, as kube-apiserver answers.
+    async fn spend(&self, budget: &Value, dry_run: bool) -> Result<(), Status> {
+        if dry_run {
+            return Ok(());
+        }
+        let storage = "policy/poddisruptionbudgets";
+        let name = super::meta::text(budget, "name");
+        let raced = || Status::new(429, "TooManyRequests", "Too many evictions at once: try again");
+        let live = self.api.store.get(storage, &self.path.namespace, name).ok_or_else(raced)?;
+        if super::meta::text(budget, "resourceVersion") != live.revision().to_string() {
+            return Err(raced());
+        }
+        let value = Encoded::new(budget).map_err(|e| Status::internal(e.to_string()))?;
+        let key = Key::new(storage, self.path.namespace.as_str(), name);
+        let write = Write { key, expect: Expect::Revision(live.revision()), value: Some(value) };
+        self.api.write(write).await?.map(|_| ()).map_err(|()| raced())
+    }
+
+    /// A pod that no node has taken has an empty log.
+    fn log(&self) -> Result<Answer, Status> {
+        let (_, pod) = self.current()?;
+        subresources::check_log_options(&pod, self.query)?;
+        match pod.pointer("/spec/nodeName").and_then(Value::as_str) {
+            None | Some("") => Ok(Answer::empty(204)),
+            Some(node) => Err(Status::bad_request(format!(
+                "no node {node:?} is connected to this server: its logs cannot be read"
+            ))),
+        }
+    }
+}
+
+fn success(code: u16) -> Answer {
+    Answer::json(
+        code,
+        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code}),
+    )
+}

@@ -1,0 +1,210 @@
+//! From HTTP to [`Api::handle`] and back: identity from the client certificate, bounded bodies, headers, streams. The same
+//! service carries requests from sockets and from clients in this process.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::TryStreamExt;
+use http::{HeaderValue, Request as HttpRequest, Response, header};
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use jiff::Timestamp;
+use kube::Client;
+use paddock_serve::{Listener, Options, Peer, Tls, TlsSource};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Answer, Api, BODY_TIMEOUT, Body, Request, User};
+use crate::identity::{self, Identity};
+use crate::request::Query;
+use crate::status::Status;
+
+/// Largest body that is read, as in kube-apiserver (`MaxRequestBodyBytes`).
+const BODY_LIMIT: usize = 3 * 1024 * 1024;
+
+/// Body of an answer on its way out. An error breaks the connection.
+type OutBody = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// Why no answer is given: a fault on order closed the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is dropped by an injected fault")]
+struct Dropped;
+
+/// Reads the body, asks the API, writes the answer.
+async fn respond<B>(api: &Api, user: User, request: HttpRequest<B>) -> Result<Response<OutBody>, Dropped>
+where
+    B: HttpBody + Send,
+    B::Data: Send,
+{
+    let (parts, body) = request.into_parts();
+    let answer = match tokio::time::timeout(BODY_TIMEOUT, read(body)).await {
+        Ok(Ok(body)) => {
+            let request = Request {
+                path: parts.uri.path().to_owned(),
+                query: Query::parse(parts.uri.query()),
+                method: parts.method,
+                headers: parts.headers,
+                user,
+                body,
+            };
+            api.handle(request).await
+        }
+        Ok(Err(status)) => status.into(),
+        Err(_) => Status::new(408, "Timeout", "the body did not arrive in time").into(),
+    };
+    write(answer)
+}
+
+async fn read<B: HttpBody>(body: B) -> Result<Bytes, Status> {
+    let mut body = std::pin::pin!(body);
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    let mut size = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Err(Status::bad_request("the body was cut off")) };
+        let Ok(mut data) = frame.into_data() else { continue };
+        let length = bytes::Buf::remaining(&data);
+        let chunk = bytes::Buf::copy_to_bytes(&mut data, length);
+        size += chunk.len();
+        if size > BODY_LIMIT {
+            return Err(Status::too_large(BODY_LIMIT));
+        }
+        // Most bodies come in one frame: no copy.
+        match first.take() {
+            None if rest.is_empty() => first = Some(chunk),
+            None => rest.extend_from_slice(&chunk),
+            Some(before) => {
+                rest.extend_from_slice(&before);
+                rest.extend_from_slice(&chunk);
+            }
+        }
+    }
+    Ok(first.unwrap_or_else(|| rest.freeze()))
+}
+
+fn write(answer: Answer) -> Result<Response<OutBody>, Dropped> {
+    let body = match answer.body {
+        Body::Whole(bytes) => Full::new(bytes).map_err(|never: Infallible| match never {}).boxed_unsync(),
+        Body::Stream(stream) => StreamBody::new(stream.map_ok(Frame::data)).boxed_unsync(),
+        Body::Dropped => return Err(Dropped),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = http::StatusCode::from_u16(answer.code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
+        headers.insert("audit-id", id);
+    }
+    for (name, value) in answer.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+    for warning in answer.warnings {
+        // RFC 7234, section 5.5: code, agent, quoted text.
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - {}", quoted(&warning))) {
+            headers.append(header::WARNING, value);
+        }
+    }
+    Ok(response)
+}
+
+/// A quoted-string: backslash and quote escaped, what a header cannot hold left out.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars().filter(|c| !c.is_control()) {
+        if matches!(c, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.push('"');
+    out
+}
+
+/// Listens, and serves until `closing`. The serving certificate is renewed at two thirds of its life, without a gap.
+pub(crate) async fn bind(
+    api: &Api,
+    identity: &Arc<Identity>,
+    address: SocketAddr,
+    closing: CancellationToken,
+    tasks: &mut JoinSet<()>,
+) -> std::io::Result<SocketAddr> {
+    let listener = Listener::bind(address).await?;
+    let bound = listener.local_addr();
+    let (tls, renew_at) = serving_tls(identity, api.clock.now())?;
+    let source = TlsSource::new(tls);
+    let service = {
+        let api = api.clone();
+        hyper::service::service_fn(move |mut request: HttpRequest<hyper::body::Incoming>| {
+            let api = api.clone();
+            async move {
+                let peer = request.extensions_mut().remove::<Peer>();
+                let user = match peer {
+                    // A certificate that was shown and is not believed is an error, not an anonymous caller.
+                    Some(Peer { rejected: Some(_), .. }) => return write(Status::unauthorized().into()),
+                    Some(peer) => identity::user(&peer.certificates),
+                    None => User::anonymous(),
+                };
+                respond(&api, user, request).await
+            }
+        })
+    };
+    tasks.spawn(renew(api.clone(), identity.clone(), source.clone(), renew_at, closing.clone()));
+    tasks.spawn(async move {
+        paddock_serve::serve(listener, Some(source), service, Options::default(), closing).await;
+    });
+    Ok(bound)
+}
+
+fn serving_tls(identity: &Identity, now: Timestamp) -> std::io::Result<(Tls, Timestamp)> {
+    let leaf = identity.serving_leaf(now).map_err(std::io::Error::other)?;
+    let renew_at = paddock_pki::inspect(&leaf.certificate_pem).map_err(std::io::Error::other)?.renew_at();
+    let ca = identity.ca_pem().as_bytes();
+    let tls = Tls::from_pem(leaf.certificate_pem.as_bytes(), leaf.key_pem.expose().as_bytes(), Some(ca));
+    Ok((tls.map_err(std::io::Error::other)?, renew_at))
+}
+
+/// How often the age of the serving certificate is looked at: a laptop sleeps, so a single long timer would not do.
+const RENEWAL_CHECK: Duration = Duration::from_secs(3600);
+
+async fn renew(
+    api: Api,
+    identity: Arc<Identity>,
+    source: TlsSource,
+    mut renew_at: Timestamp,
+    closing: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = closing.cancelled() => return,
+            () = tokio::time::sleep(RENEWAL_CHECK) => {}
+        }
+        if api.clock.now() < renew_at {
+            continue;
+        }
+        match serving_tls(&identity, api.clock.now()) {
+            Ok((tls, next)) => {
+                source.replace(tls);
+                renew_at = next;
+            }
+            Err(error) => tracing::error!(%error, "cannot renew the serving certificate; the old one is kept"),
+        }
+    }
+}
+
+/// A client that calls the API in this process, past sockets and TLS but through everything else.
+pub(crate) fn in_process(api: &Api, user: User) -> Client {
+    let api = api.clone();
+    let service = tower::service_fn(move |request: HttpRequest<kube::client::Body>| {
+        let (api, user) = (api.clone(), user.clone());
+        async move { respond(&api, user, request).await }
+    });
+    Client::new(service, "default")
+}

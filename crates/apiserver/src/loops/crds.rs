@@ -1,0 +1,72 @@
+//! The end of a CustomResourceDefinition: its objects are deleted, then its finalizer is taken off.
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{Caller, path};
+use crate::api::CRDS;
+use crate::handlers::is_terminating;
+use crate::resource::Lookup;
+use crate::status::Status;
+
+const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+/// How soon a definition whose objects are not gone yet is looked at again.
+const RETRY: Duration = Duration::from_millis(200);
+
+pub(super) async fn run(caller: Caller) {
+    loop {
+        let Ok(mut watch) = caller.api.store.watch(CRDS, caller.api.store.revision()) else { continue };
+        loop {
+            let mut waiting = false;
+            for crd in Lookup::list(&caller.api, CRDS, "") {
+                if is_terminating(&crd) {
+                    waiting |= !finish(&caller, &crd).await.unwrap_or(false);
+                }
+            }
+            tokio::select! {
+                events = watch.next() => if events.is_err() { break },
+                () = tokio::time::sleep(RETRY), if waiting => {}
+            }
+        }
+    }
+}
+
+/// Deletes the definition's objects. `true`: nothing is left to do.
+async fn finish(caller: &Caller, crd: &Value) -> Result<bool, Status> {
+    let finalizers: Vec<Value> = crd["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    if !finalizers.iter().any(|f| f == FINALIZER) {
+        return Ok(true);
+    }
+    let (group, plural) = (
+        crd["spec"]["group"].as_str().unwrap_or_default(),
+        crd["spec"]["names"]["plural"].as_str().unwrap_or_default(),
+    );
+    let resource =
+        caller.api.registry.served().resources.iter().find(|r| *r.group == *group && *r.plural == *plural).cloned();
+    if let Some(resource) = resource {
+        let mut left = false;
+        for object in Lookup::list(&caller.api, &resource.storage, "") {
+            let (namespace, name) = (
+                object["metadata"]["namespace"].as_str().unwrap_or_default(),
+                object["metadata"]["name"].as_str().unwrap_or_default(),
+            );
+            if !is_terminating(&object) {
+                let options = json!({"preconditions": {"uid": object["metadata"]["uid"]}});
+                // A conflict or a missing object is as good as done: the look below decides.
+                caller.call(Method::DELETE, &path(&resource, namespace, name), "", Some(&options)).await.ok();
+            }
+            left |= caller.api.lookup(&resource.storage, namespace, name).is_some();
+        }
+        if left {
+            return Ok(false);
+        }
+    }
+    let rest: Vec<&Value> = finalizers.iter().filter(|f| *f != FINALIZER).collect();
+    let name = crd["metadata"]["name"].as_str().unwrap_or_default();
+    let patch = json!({"metadata": {"finalizers": rest, "resourceVersion": crd["metadata"]["resourceVersion"]}});
+    let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}");
+    caller.call(Method::PATCH, &path, "", Some(&patch)).await.map(|_| true)
+}

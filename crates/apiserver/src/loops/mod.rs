@@ -1,0 +1,112 @@
+//! What kube-controller-manager does for every namespace and object: namespaces get their ServiceAccount and root CA and are
+//! emptied at their end, dependents follow their owners, objects of a deleted CustomResourceDefinition go.
+//!
+//! Each loop is level-triggered: an event only says where to look; what is done follows from what is there. They speak to the
+//! API as any client, under their own user names, so the request log and faults see them.
+
+mod crds;
+mod garbage;
+mod graph;
+mod namespaces;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Api, Body, Request, User};
+use crate::request::Query;
+use crate::resource::Resource;
+use crate::status::Status;
+
+/// Starts all loops; they end when `closing` is cancelled.
+pub(crate) fn spawn(api: &Api, root_ca: &str, closing: &CancellationToken, tasks: &mut JoinSet<()>) {
+    let stop = |task: futures::future::BoxFuture<'static, ()>| {
+        let closing = closing.clone();
+        async move {
+            tokio::select! {
+                () = closing.cancelled() => {}
+                () = task => {}
+            }
+        }
+    };
+    tasks.spawn(stop(Box::pin(namespaces::run(Caller::new(api, "namespace-controller"), root_ca.to_owned()))));
+    tasks.spawn(stop(Box::pin(garbage::run(Caller::new(api, "generic-garbage-collector")))));
+    tasks.spawn(stop(Box::pin(crds::run(Caller::new(api, "crd-finalizer")))));
+}
+
+/// A loop's way to the API: its own user, the same handlers as everyone.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) api: Api,
+    user: User,
+}
+
+impl Caller {
+    fn new(api: &Api, name: &str) -> Self {
+        let user = User {
+            name: format!("system:serviceaccount:kube-system:{name}"),
+            groups: ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"]
+                .map(str::to_owned)
+                .to_vec(),
+        };
+        Self { api: api.clone(), user }
+    }
+
+    /// One request; the answer's body, or the Status that refused it.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        query: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Status> {
+        let mut headers = HeaderMap::new();
+        let media = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+        headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(media));
+        headers.insert(http::header::USER_AGENT, http::HeaderValue::from_static("kube-controller-manager"));
+        let request = Request {
+            method,
+            path: path.to_owned(),
+            query: Query::parse(Some(query)),
+            headers,
+            user: self.user.clone(),
+            body: body.map_or_else(Bytes::new, |b| b.to_string().into()),
+        };
+        let answer = self.api.handle(request).await;
+        let Body::Whole(bytes) = answer.body else { return Err(Status::internal("the request was dropped")) };
+        let value: Value = serde_json::from_slice(&bytes).map_err(|e| Status::internal(e.to_string()))?;
+        if answer.code < 400 {
+            return Ok(value);
+        }
+        let reason = match value["reason"].as_str() {
+            Some("NotFound") => "NotFound",
+            Some("AlreadyExists") => "AlreadyExists",
+            Some("Conflict") => "Conflict",
+            _ => "",
+        };
+        Err(Status::new(answer.code, reason, value["message"].as_str().unwrap_or_default()))
+    }
+}
+
+/// The path of a collection or, with a name, of an object.
+pub(crate) fn path(resource: &Resource, namespace: &str, name: &str) -> String {
+    let mut path = if resource.group.is_empty() {
+        format!("/api/{}", resource.version)
+    } else {
+        format!("/apis/{}/{}", resource.group, resource.version)
+    };
+    if !namespace.is_empty() {
+        path.push_str(&format!("/namespaces/{}", encode(namespace)));
+    }
+    path.push_str(&format!("/{}", resource.plural));
+    if !name.is_empty() {
+        path.push_str(&format!("/{}", encode(name)));
+    }
+    path
+}
+
+fn encode(segment: &str) -> String {
+    percent_encoding::utf8_percent_encode(segment, percent_encoding::NON_ALPHANUMERIC).to_string()
+}

@@ -1,0 +1,156 @@
+//! The life of a namespace: at its start it gets the ServiceAccount `default` and the ConfigMap `kube-root-ca.crt`, at its end
+//! everything in it is deleted, then its finalizer is taken off.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{Caller, path};
+use crate::handlers::is_terminating;
+use crate::resource::{Lookup, Resource};
+use crate::status::Status;
+use crate::store::Watch;
+
+const ROOT_CA: &str = "kube-root-ca.crt";
+const SERVICE_ACCOUNT: &str = "default";
+
+/// How soon a namespace that is not empty yet is looked at again.
+const RETRY: Duration = Duration::from_millis(200);
+
+pub(super) async fn run(caller: Caller, root_ca: String) {
+    let start = || {
+        let from = caller.api.store.revision();
+        ["/namespaces", "/serviceaccounts", "/configmaps"].map(|r| caller.api.store.watch(r, from))
+    };
+    loop {
+        let [Ok(mut namespaces), Ok(mut accounts), Ok(mut maps)] = start() else { continue };
+        let mut dirty: BTreeSet<String> = all(&caller);
+        // Until a watch falls out of the history: then everything is looked at again.
+        loop {
+            let mut left = BTreeSet::new();
+            for namespace in std::mem::take(&mut dirty) {
+                if !settle(&caller, &namespace, &root_ca).await {
+                    left.insert(namespace);
+                }
+            }
+            dirty = left;
+            let seen = tokio::select! {
+                seen = touched(&mut namespaces, |key| Some(key.name.to_string())) => seen,
+                seen = touched(&mut accounts, |key| (*key.name == *SERVICE_ACCOUNT).then(|| key.namespace.to_string())) => seen,
+                seen = touched(&mut maps, |key| (*key.name == *ROOT_CA).then(|| key.namespace.to_string())) => seen,
+                () = tokio::time::sleep(RETRY), if !dirty.is_empty() => Some(BTreeSet::new()),
+            };
+            match seen {
+                Some(seen) => dirty.extend(seen),
+                None => break,
+            }
+        }
+    }
+}
+
+fn all(caller: &Caller) -> BTreeSet<String> {
+    let list = Lookup::list(&caller.api, "/namespaces", "");
+    list.iter().filter_map(|n| n["metadata"]["name"].as_str()).map(str::to_owned).collect()
+}
+
+/// The namespaces that a batch of events is about; `None`: the watch is too far behind.
+async fn touched(watch: &mut Watch, of: impl Fn(&crate::store::Key) -> Option<String>) -> Option<BTreeSet<String>> {
+    let events = watch.next().await.ok()?;
+    Some(events.iter().filter_map(|event| of(&event.key)).collect())
+}
+
+/// Brings one namespace to where it should be. `false`: look again soon.
+async fn settle(caller: &Caller, name: &str, root_ca: &str) -> bool {
+    let Some(namespace) = caller.api.lookup("/namespaces", "", name) else { return true };
+    if is_terminating(&namespace) {
+        return empty(caller, name, &namespace).await.unwrap_or(false);
+    }
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": SERVICE_ACCOUNT}});
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": ROOT_CA, "annotations": {"kubernetes.io/description":
+            "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal \
+             service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters."}},
+        "data": {"ca.crt": root_ca},
+    });
+    let accounts = ensure(caller, "/serviceaccounts", name, &account, |_| true).await;
+    let maps = ensure(caller, "/configmaps", name, &map, |live| live["data"] == map["data"]).await;
+    accounts && maps
+}
+
+/// Creates what is missing and restores what differs.
+async fn ensure(
+    caller: &Caller,
+    storage: &str,
+    namespace: &str,
+    wanted: &Value,
+    right: impl Fn(&Value) -> bool,
+) -> bool {
+    let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
+    let collection = format!("/api/v1/namespaces/{namespace}{storage}");
+    let done = match caller.api.lookup(storage, namespace, name) {
+        Some(live) if right(&live) => return true,
+        Some(_) => {
+            let patch = json!({"data": wanted["data"]});
+            caller.call(Method::PATCH, &format!("{collection}/{name}"), "", Some(&patch)).await
+        }
+        None => caller.call(Method::POST, &collection, "", Some(wanted)).await,
+    };
+    match done {
+        Ok(_) => true,
+        // The namespace went, or someone was faster: the events of that bring us back.
+        Err(status) => matches!(status.code, 403 | 404 | 409),
+    }
+}
+
+/// Deletes everything in a terminating namespace; when nothing is left, takes the finalizer off.
+async fn empty(caller: &Caller, name: &str, namespace: &Value) -> Result<bool, Status> {
+    let has_ours = namespace["spec"]["finalizers"].as_array().is_some_and(|f| f.iter().any(|f| f == "kubernetes"));
+    if !has_ours {
+        return Ok(true);
+    }
+    let resources: Vec<Arc<Resource>> = {
+        let served = caller.api.registry.served();
+        let deletable = |r: &&Arc<Resource>| r.namespaced && r.verbs.contains(&"delete") && r.verbs.contains(&"list");
+        let mut seen = BTreeSet::new();
+        served.resources.iter().filter(deletable).filter(|r| seen.insert(r.storage.clone())).cloned().collect()
+    };
+    let mut left = 0;
+    for resource in resources {
+        for object in Lookup::list(&caller.api, &resource.storage, name) {
+            let object_name = object["metadata"]["name"].as_str().unwrap_or_default();
+            if !is_terminating(&object) {
+                let options =
+                    json!({"propagationPolicy": "Background", "preconditions": {"uid": object["metadata"]["uid"]}});
+                let deleted =
+                    caller.call(Method::DELETE, &path(&resource, name, object_name), "", Some(&options)).await;
+                if let Err(status) = deleted
+                    && status.code != 404
+                    && status.code != 409
+                {
+                    return Err(status);
+                }
+            }
+            left += usize::from(caller.api.lookup(&resource.storage, name, object_name).is_some());
+        }
+    }
+    if left > 0 {
+        return Ok(false);
+    }
+    let mut done = namespace.clone();
+    let others = namespace["spec"]["finalizers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|f| *f != "kubernetes")
+        .cloned()
+        .collect();
+    done["spec"]["finalizers"] = Value::Array(others);
+    match caller.call(Method::PUT, &format!("/api/v1/namespaces/{name}/finalize"), "", Some(&done)).await {
+        Err(status) if status.code != 404 => Ok(false),
+        _ => Ok(true),
+    }
+}

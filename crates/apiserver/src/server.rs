@@ -1,0 +1,217 @@
+//! The server with its sockets: build it, start it, ask it for a client, stop it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Api, Inner, User};
+use crate::clock::Clock;
+use crate::documents::Documents;
+use crate::fault::Faults;
+use crate::log::Log;
+use crate::registry::Registry;
+use crate::store::Store;
+use crate::{bootstrap, http, identity, kinds};
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] crate::store::OpenError),
+    /// The CA or a key cannot be read, made or written.
+    #[error(transparent)]
+    Identity(#[from] identity::IdentityError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The first objects (namespaces, the `kubernetes` Service) could not be written.
+    #[error("cannot write the first objects: {0}")]
+    Bootstrap(crate::status::Status),
+}
+
+/// What a server is to be. See [`Server::builder`].
+pub struct Builder {
+    listen: Option<SocketAddr>,
+    data_dir: Option<PathBuf>,
+    pki_dir: Option<PathBuf>,
+    loops: bool,
+    log: bool,
+    clock: Clock,
+}
+
+impl Builder {
+    /// Listens on this address (HTTPS). Port 0 takes a free one. Without it the server has no socket: only
+    /// [`Server::client`] reaches it. Names of the certificate: `localhost`, `kubernetes.default.svc`, loopback and this address.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = Some(address);
+        self
+    }
+
+    /// Keeps everything in `dir`, durably: a write that was answered survives a crash. Keys lie in `dir/pki`.
+    #[must_use]
+    pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(dir.into());
+        self
+    }
+
+    /// Keeps everything in memory (the default).
+    #[must_use]
+    pub fn in_memory(mut self) -> Self {
+        self.data_dir = None;
+        self
+    }
+
+    /// Where CA and keys are kept, when not in the data directory. Without either they live in memory.
+    #[must_use]
+    pub fn pki_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.pki_dir = Some(dir.into());
+        self
+    }
+
+    /// Whether the server's own loops run: namespace life cycle, ServiceAccounts, garbage collection. Default true.
+    #[must_use]
+    pub fn loops(mut self, on: bool) -> Self {
+        self.loops = on;
+        self
+    }
+
+    /// Remembers requests for [`Server::log`]. Default false.
+    #[must_use]
+    pub fn request_log(mut self, on: bool) -> Self {
+        self.log = on;
+        self
+    }
+
+    /// The clock that time stamps come from. Default: the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Starts the server: opens the store, makes or reads the keys, writes the first objects, listens.
+    pub async fn start(self) -> Result<Server, StartError> {
+        let store = match &self.data_dir {
+            Some(dir) => Store::open(dir, self.clock.clone())?,
+            None => Store::in_memory(self.clock.clone()),
+        };
+        let pki_dir = self.pki_dir.or_else(|| self.data_dir.as_ref().map(|d| d.join("pki")));
+        let identity = Arc::new(identity::Identity::load(pki_dir.as_deref(), self.listen, self.clock.now())?);
+        let closing = CancellationToken::new();
+        let api = Api::new(Inner {
+            store,
+            registry: Registry::new(kinds::resources()),
+            documents: Documents::default(),
+            clock: self.clock,
+            faults: Faults::default(),
+            log: if self.log { Log::on() } else { Log::default() },
+            closing: closing.clone(),
+        })
+        .map_err(StartError::Bootstrap)?;
+        bootstrap::first_objects(&api).await.map_err(StartError::Bootstrap)?;
+        let mut tasks = tokio::task::JoinSet::new();
+        let address = match self.listen {
+            None => None,
+            Some(address) => {
+                let bound = http::bind(&api, &identity, address, closing.clone(), &mut tasks)
+                    .await
+                    .map_err(|source| StartError::Listen { address, source })?;
+                Some(bound)
+            }
+        };
+        if self.loops {
+            crate::loops::spawn(&api, identity.ca_pem(), &closing, &mut tasks);
+        }
+        Ok(Server { api, identity, address, closing, tasks })
+    }
+}
+
+/// A running server. Dropping it stops it at once; [`Server::shutdown`] lets requests end first.
+pub struct Server {
+    api: Api,
+    identity: Arc<identity::Identity>,
+    address: Option<SocketAddr>,
+    closing: CancellationToken,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+impl Server {
+    /// A server that keeps everything in memory, runs its loops and has no socket, until told otherwise.
+    pub fn builder() -> Builder {
+        Builder { listen: None, data_dir: None, pki_dir: None, loops: true, log: false, clock: Clock::system() }
+    }
+
+    /// The address that it listens on; `None` without a socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// A client in this process, as the administrator: no socket and no TLS, but the same handler chain, request log and faults.
+    pub fn client(&self) -> Client {
+        self.client_as(User::admin())
+    }
+
+    /// A client in this process as someone else.
+    pub fn client_as(&self, user: User) -> Client {
+        http::in_process(&self.api, user)
+    }
+
+    /// A kubeconfig (YAML) with a client certificate of the administrator. Needs a socket.
+    pub fn kubeconfig(&self) -> Option<String> {
+        self.address.map(|address| self.identity.kubeconfig(address))
+    }
+
+    /// Writes [`Server::kubeconfig`] to a file that only its owner can read.
+    pub fn write_kubeconfig(&self, path: &Path) -> std::io::Result<()> {
+        let text = self.kubeconfig().ok_or_else(|| std::io::Error::other("the server has no socket"))?;
+        identity::write_private(path, text.as_bytes())
+    }
+
+    /// What goes wrong on order.
+    pub fn faults(&self) -> &Faults {
+        &self.api.faults
+    }
+
+    /// What was asked so far; empty unless the builder switched it on.
+    pub fn log(&self) -> &Log {
+        &self.api.log
+    }
+
+    /// The server's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.api.clock
+    }
+
+    /// Forgets the history: watches and pages from before now get a 410.
+    pub fn compact(&self) {
+        self.api.store.compact();
+    }
+
+    /// Resolves when the store can write no more (a failed fsync): the process should end.
+    pub async fn failed(&self) -> Arc<str> {
+        self.api.store.failed().await
+    }
+
+    /// Stops: watches end, running requests get a moment, the store is closed.
+    pub async fn shutdown(mut self) {
+        self.closing.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        self.api.store.close().await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}

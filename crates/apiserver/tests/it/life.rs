@@ -1,0 +1,97 @@
+//! The loops: what happens to namespaces, dependents and definitions without anyone asking.
+
+use futures::TryStreamExt;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
+use kube::api::{Api, DeleteParams, PostParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use paddock_apiserver::Server;
+use serde_json::json;
+
+use crate::objects::{map, maps};
+
+async fn living() -> Server {
+    Server::builder().in_memory().start().await.expect("the server starts")
+}
+
+/// Waits until an object is there, or gone.
+async fn until<K>(api: Api<K>, name: &str, there: bool)
+where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+{
+    let wait = async {
+        let mut seen = Box::pin(watcher::watch_object(api, name).default_backoff());
+        while let Ok(Some(state)) = seen.try_next().await {
+            if state.is_some() == there {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), wait).await.expect("it happens in time");
+}
+
+#[tokio::test]
+async fn a_namespace_gets_its_default_service_account() {
+    let server = living().await;
+    until(Api::<ServiceAccount>::namespaced(server.client(), "default"), "default", true).await;
+}
+
+#[tokio::test]
+async fn a_namespace_gets_the_root_certificate() {
+    let server = living().await;
+    until(maps(&server), "kube-root-ca.crt", true).await;
+}
+
+#[tokio::test]
+async fn a_deleted_namespace_takes_its_content_along() {
+    let server = living().await;
+    let namespaces: Api<Namespace> = Api::all(server.client());
+    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": "short"}})).unwrap();
+    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+    let inside: Api<ConfigMap> = Api::namespaced(server.client(), "short");
+    inside.create(&PostParams::default(), &map("a", "1")).await.unwrap();
+    namespaces.delete("short", &DeleteParams::default()).await.unwrap();
+    until(namespaces, "short", false).await;
+    assert!(inside.get_opt("a").await.unwrap().is_none());
+}
+
+async fn owned(server: &Server, namespace: &str, name: &str, owner: &ConfigMap) -> Api<ConfigMap> {
+    let api: Api<ConfigMap> = Api::namespaced(server.client(), namespace);
+    let mut child = map(name, "1");
+    child.metadata.owner_references = Some(vec![
+        serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "name": owner.metadata.name, "uid": owner.metadata.uid,
+        }))
+        .unwrap(),
+    ]);
+    api.create(&PostParams::default(), &child).await.unwrap();
+    api
+}
+
+#[tokio::test]
+async fn a_dependent_goes_with_its_owner() {
+    let server = living().await;
+    let owner = maps(&server).create(&PostParams::default(), &map("owner", "1")).await.unwrap();
+    let children = owned(&server, "default", "child", &owner).await;
+    maps(&server).delete("owner", &DeleteParams::default()).await.unwrap();
+    until(children, "child", false).await;
+}
+
+#[tokio::test]
+async fn an_owner_in_another_namespace_counts_as_gone() {
+    let server = living().await;
+    let owner = maps(&server).create(&PostParams::default(), &map("owner", "1")).await.unwrap();
+    let children = owned(&server, "kube-system", "child", &owner).await;
+    until(children, "child", false).await;
+}
+
+#[tokio::test]
+async fn orphaned_dependents_stay_without_their_reference() {
+    let server = living().await;
+    let owner = maps(&server).create(&PostParams::default(), &map("owner", "1")).await.unwrap();
+    let children = owned(&server, "default", "child", &owner).await;
+    let orphan =
+        DeleteParams { propagation_policy: Some(kube::api::PropagationPolicy::Orphan), ..DeleteParams::default() };
+    maps(&server).delete("owner", &orphan).await.unwrap();
+    until(maps(&server), "owner", false).await;
+    assert_eq!(children.get("child").await.unwrap().metadata.owner_references, None);
+}

@@ -1,0 +1,6 @@
+//! The server as its users see it: over HTTPS or through a client in the same process.
+
+mod faults;
+mod life;
+mod objects;
+mod wire;
