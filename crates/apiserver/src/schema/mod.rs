@@ -6,8 +6,11 @@
 pub mod body;
 mod builtin;
 pub mod decode;
+pub mod defaults;
+mod formats;
 pub mod prune;
 pub mod quantity;
+pub mod validate;
 
 pub use builtin::{builtin, definition_name, definitions};
 
