@@ -9,6 +9,7 @@ use crate::settings::{Effective, LogFormat, table};
 
 /// Starts logging as the settings say.
 pub(crate) fn start(settings: &Effective) -> Result<(), Failure> {
+    // Two rows, one flag: what is quiet by default for commands that people watch.
     let level = settings.get(&table::LOG_LEVEL);
     let filter = EnvFilter::try_new(&level)
         .map_err(|error| Failure::usage(format!("--log-level: {level:?} is not a log filter: {error}")))?;

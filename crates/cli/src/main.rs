@@ -24,7 +24,7 @@ use clap_complete::Shell;
 
 use crate::arguments::Stop;
 use crate::exit::{Failure, Outcome};
-use crate::settings::Effective;
+use crate::settings::{Effective, table};
 
 fn main() -> ExitCode {
     let outcome = match arguments::parse() {
@@ -59,19 +59,31 @@ fn run(matches: &ArgMatches) -> Outcome {
             commands::docs::run(Path::new(root), typed.get_flag("write"))
         }
         "manifests" => commands::manifests::run(&settle("manifests", typed)?, chosen(typed)),
-        _ => serve(name, typed),
+        _ => run_for_a_while(name, typed),
     }
 }
 
 /// The commands that run for a while: they log, and they stop on a signal.
-fn serve(name: &str, typed: &ArgMatches) -> Outcome {
+fn run_for_a_while(name: &str, typed: &ArgMatches) -> Outcome {
+    let Some(command) = table::COMMANDS.iter().copied().find(|known| *known == name) else {
+        return Err(Failure::usage(format!("unknown command {name:?}")));
+    };
+    let settings = settle(command, typed)?;
+    logging::start(&settings)?;
+    settings.log();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::undetermined(format!("cannot start threads: {error}")))?;
     runtime.block_on(async {
-        match name {
-            _ => Err(Failure::usage(format!("unknown command {name:?}"))),
+        let stop =
+            signals::stop_token().map_err(|error| Failure::undetermined(format!("cannot catch signals: {error}")))?;
+        match command {
+            "apiserver" => commands::apiserver::run(&settings, stop).await,
+            "up" => commands::up::run(&settings, stop).await,
+            "operator" => commands::operator::run(&settings, stop).await,
+            "demo" => commands::demo::run(&settings, stop).await,
+            _ => Err(Failure::usage(format!("`{command}` is not a command that runs"))),
         }
     })
 }

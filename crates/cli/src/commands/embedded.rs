@@ -44,7 +44,8 @@ impl Embedded {
     fn hand_out(&self, server: &Server) -> Outcome {
         let file = self.kubeconfig.display();
         if let Some(parent) = self.kubeconfig.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            std::fs::create_dir_all(parent).map_err(|error| Failure::usage(format!("{}: {error}", parent.display())))?;
+            std::fs::create_dir_all(parent)
+                .map_err(|error| Failure::usage(format!("{}: {error}", parent.display())))?;
         }
         server.write_kubeconfig(&self.kubeconfig).map_err(|error| Failure::usage(format!("{file}: {error}")))
     }

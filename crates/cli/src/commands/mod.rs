@@ -1,4 +1,10 @@
 //! One module per command. Each is thin: it settles what was asked, calls the crate that does it, and reports.
 
+pub(crate) mod apiserver;
+pub(crate) mod controllers;
+pub(crate) mod demo;
 pub(crate) mod docs;
+pub(crate) mod embedded;
 pub(crate) mod manifests;
+pub(crate) mod operator;
+pub(crate) mod up;

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::observe::{Observer, snapshot};
 use self::screen::Screen;
 use self::story::{Event, Snapshot, compare};
-use super::controllers::{self, CONTROL_NAMESPACE};
+use super::controllers::{CONTROL_NAMESPACE, Options, Running, create_namespace};
 use super::embedded::{Embedded, Place};
 use crate::exit::{Failure, Outcome, chain};
 use crate::settings::value::{Controller, Controllers};
@@ -65,13 +65,14 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
     // The demo looks at the world through a client of its own; so does every controller.
     let quit = stop.child_token();
     let client = server.client();
-    let running = controllers::start(
-        server.client(),
-        &Controllers(vec![Controller::Gateways]),
-        &controllers::Options::default(),
-        quit.clone(),
-    )
-    .await?;
+    create_namespace(&client, CONTROL_NAMESPACE).await?;
+    let options = Options {
+        namespace: CONTROL_NAMESPACE.to_owned(),
+        controllers: Controllers(vec![Controller::Gateways]),
+        gateway_image: None,
+        shared: false,
+    };
+    let mut controllers = Running::start(server.client(), &options, quit.clone());
     let outcome = tokio::select! {
         told = tell(&client, &mut screen, began) => told,
         () = stop.cancelled() => Ok(()),
@@ -83,9 +84,9 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
         stop.cancelled().await;
     }
     quit.cancel();
-    running.ended().await;
+    let ended = controllers.ended().await;
     server.shutdown().await;
-    outcome
+    outcome.and(ended)
 }
 
 fn keep(screen: &mut Screen, kubeconfig: &Path) -> Outcome {
@@ -107,12 +108,13 @@ async fn tell(client: &Client, screen: &mut Screen, began: Instant) -> Outcome {
 
     step(screen, "Creating the namespaces tenant-a and tenant-b")?;
     for tenant in TENANTS {
-        controllers::create_namespace(client, tenant).await?;
+        create_namespace(client, tenant).await?;
     }
     step(screen, "Applying examples/platform-config.yaml")?;
     apply(client, EXAMPLE).await?;
     screen.waiting_for("waiting for both gateways to be applied");
-    let first = settle(client, screen, &mut observer, |world| world.iter().all(|(_, tenant)| tenant.is_complete())).await?;
+    let first =
+        settle(client, screen, &mut observer, |world| world.iter().all(|(_, tenant)| tenant.is_complete())).await?;
     let status = status(client).await?;
     for (tenant, world) in &first {
         screen.show(&Event::Tenant(world.standing(tenant, &status(tenant))))?;
@@ -191,9 +193,7 @@ async fn status(client: &Client) -> Result<impl Fn(&str) -> Value, Failure> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), CONTROL_NAMESPACE);
     let found = api.get_opt(STATUS).await.map_err(|error| Failure::undetermined(chain(&error)))?;
     let data = found.and_then(|map| map.data).unwrap_or_default();
-    Ok(move |tenant: &str| {
-        data.get(tenant).and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null)
-    })
+    Ok(move |tenant: &str| data.get(tenant).and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null))
 }
 
 #[cfg(test)]

@@ -19,7 +19,14 @@ pub(crate) enum Event {
     /// Where a tenant stands.
     Tenant(Standing),
     /// A certificate was issued anew.
-    Reissued { tenant: String, secret: String, serial: Pair, names: Vec<String>, added_names: Vec<String>, not_after: String },
+    Reissued {
+        tenant: String,
+        secret: String,
+        serial: Pair,
+        names: Vec<String>,
+        added_names: Vec<String>,
+        not_after: String,
+    },
     /// A Secret with key material that stayed as it was.
     Kept { tenant: String, secret: String },
     /// A pod template changed, which restarts the pods.
@@ -271,12 +278,20 @@ mod tests {
     }
 
     fn config(version: &str, text: &str) -> (&'static str, &'static str, Value) {
-        ("ConfigMap", "openshell-gateway-config", json!({"metadata": {"resourceVersion": version}, "data": {"gateway.toml": text}}))
+        (
+            "ConfigMap",
+            "openshell-gateway-config",
+            json!({"metadata": {"resourceVersion": version}, "data": {"gateway.toml": text}}),
+        )
     }
 
     fn workload(version: &str, hash: &str) -> (&'static str, &'static str, Value) {
         let template = json!({"metadata": {"annotations": {CONFIG_HASH: hash}}});
-        ("StatefulSet", "openshell-gateway", json!({"metadata": {"resourceVersion": version}, "spec": {"template": template}}))
+        (
+            "StatefulSet",
+            "openshell-gateway",
+            json!({"metadata": {"resourceVersion": version}, "spec": {"template": template}}),
+        )
     }
 
     #[test]
@@ -318,7 +333,9 @@ mod tests {
 
     #[test]
     fn a_secret_with_the_same_data_was_kept() {
-        let secret = |version: &str| ("Secret", "openshell-client-tls", json!({"metadata": {"resourceVersion": version}, "data": {"k": "v"}}));
+        let secret = |version: &str| {
+            ("Secret", "openshell-client-tls", json!({"metadata": {"resourceVersion": version}, "data": {"k": "v"}}))
+        };
         assert_eq!(
             compare("tenant-a", &snapshot(&[secret("1")]), &snapshot(&[secret("2")])),
             [Event::Kept { tenant: "tenant-a".to_owned(), secret: "openshell-client-tls".to_owned() }]
@@ -342,7 +359,8 @@ mod tests {
 
     #[test]
     fn columns_of_the_summary_are_aligned() {
-        let row = |tenant: &str| Standing { tenant: tenant.to_owned(), phase: "Waiting".to_owned(), ..Standing::default() };
+        let row =
+            |tenant: &str| Standing { tenant: tenant.to_owned(), phase: "Waiting".to_owned(), ..Standing::default() };
         let text = table(&[row("a"), row("longer-name")]);
         let columns: BTreeSet<_> = text.lines().skip(2).filter_map(|line| line.find("Waiting")).collect();
         assert_eq!(columns.len(), 1);

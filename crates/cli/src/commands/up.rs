@@ -1,0 +1,72 @@
+//! `paddock up`: the Kubernetes API and the controllers in one process, durable.
+
+use std::path::PathBuf;
+
+use tokio_util::sync::CancellationToken;
+
+use super::controllers::{CONTROL_NAMESPACE, Options, Running, create_namespace};
+use super::embedded::{Embedded, Place};
+use crate::exit::{Failure, Outcome};
+use crate::settings::{Effective, table};
+
+/// Runs until `stop`: then the controllers finish what they are at, and the server closes its store.
+pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcome {
+    let dir = match settings.find(&table::DATA_DIR) {
+        Some(dir) => dir,
+        None => default_dir(|name| std::env::var_os(name).map(PathBuf::from))?,
+    };
+    let kubeconfig = settings.find(&table::KUBECONFIG_OUT).unwrap_or_else(|| dir.join("kubeconfig"));
+    let embedded =
+        Embedded { listen: settings.get(&table::LISTEN), place: Place::Directory(dir), kubeconfig, loops: true };
+    let server = embedded.start().await?;
+    create_namespace(&server.client(), CONTROL_NAMESPACE).await?;
+
+    let quit = stop.child_token();
+    let options = Options::of(settings, CONTROL_NAMESPACE.to_owned(), false);
+    let mut controllers = Running::start(server.client(), &options, quit.clone());
+    let health = match controllers.serve_health(settings.get(&table::HEALTH_LISTEN_UP), quit.clone()).await {
+        Ok(health) => health,
+        Err(failure) => {
+            quit.cancel();
+            server.shutdown().await;
+            return Err(failure);
+        }
+    };
+    embedded.announce(&server)?;
+
+    let (outcome, controllers_run) = tokio::select! {
+        () = stop.cancelled() => (Ok(()), true),
+        ended = controllers.ended() => (ended, false),
+        why = server.failed() => (Err(Failure::undetermined(format!("the store can write no more: {why}"))), true),
+    };
+    quit.cancel();
+    // The controllers first: what they finish now is still written.
+    let ended = if controllers_run { controllers.ended().await } else { Ok(()) };
+    if let Some(health) = health {
+        // A panic of the health port was logged; there is nothing left to do about it.
+        let _ = health.await;
+    }
+    server.shutdown().await;
+    outcome.and(ended)
+}
+
+/// Where a person's data lives when no directory is named: the XDG base directories.
+fn default_dir(env: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf, Failure> {
+    let data = env("XDG_DATA_HOME").filter(|dir| dir.is_absolute());
+    let data = data.or_else(|| env("HOME").filter(|home| home.is_absolute()).map(|home| home.join(".local/share")));
+    data.map(|dir| dir.join("paddock")).ok_or_else(|| Failure::usage("--data-dir is required: HOME is not set"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_lives_where_the_user_keeps_data() {
+        let xdg = |name: &str| (name == "XDG_DATA_HOME").then(|| PathBuf::from("/data"));
+        assert_eq!(default_dir(xdg).unwrap(), PathBuf::from("/data/paddock"));
+        let home = |name: &str| (name == "HOME").then(|| PathBuf::from("/home/me"));
+        assert_eq!(default_dir(home).unwrap(), PathBuf::from("/home/me/.local/share/paddock"));
+        assert!(default_dir(|_| None).is_err());
+    }
+}
