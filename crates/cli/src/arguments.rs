@@ -99,7 +99,6 @@ fn help(row: &Row) -> String {
     match row.default {
         Default::Is("false") if row.is_switch => {}
         Default::Is(default) => text.push_str(&format!(" [default: {default}]")),
-        Default::Required => text.push_str(" [required]"),
         Default::Absent(meaning) => text.push_str(&format!(" [default: {}]", meaning.replace('`', ""))),
     }
     text

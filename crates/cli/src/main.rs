@@ -82,6 +82,7 @@ fn run_for_a_while(name: &str, typed: &ArgMatches) -> Outcome {
             "apiserver" => commands::apiserver::run(&settings, stop).await,
             "up" => commands::up::run(&settings, stop).await,
             "operator" => commands::operator::run(&settings, stop).await,
+            "bench" => commands::bench::run(&settings, chosen(typed), stop).await,
             "demo" => commands::demo::run(&settings, stop).await,
             _ => Err(Failure::usage(format!("`{command}` is not a command that runs"))),
         }

@@ -1,6 +1,7 @@
 //! One module per command. Each is thin: it settles what was asked, calls the crate that does it, and reports.
 
 pub(crate) mod apiserver;
+pub(crate) mod bench;
 pub(crate) mod controllers;
 pub(crate) mod demo;
 pub(crate) mod docs;

@@ -58,7 +58,7 @@ impl Effective {
         Ok(Self { command, values })
     }
 
-    /// The value of a row that has a default or is required.
+    /// The value of a row that has a default.
     ///
     /// # Panics
     /// When the command has no such row or the row may be absent: both are mistakes in the table, which its tests find.
@@ -109,7 +109,6 @@ fn find(
     match row.default {
         Default::Is(text) => Ok(Some((text.to_owned(), Source::Default))),
         Default::Absent(_) => Ok(None),
-        Default::Required => Err(Failure::usage(format!("{} is required", row.title()))),
     }
 }
 

@@ -56,8 +56,6 @@ impl Row {
 pub(crate) enum Default {
     /// This value.
     Is(&'static str),
-    /// It must be given.
-    Required,
     /// Nothing; the text says what that means.
     Absent(&'static str),
 }

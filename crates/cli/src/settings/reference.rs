@@ -46,7 +46,6 @@ fn default(row: &Row) -> String {
     match row.default {
         Default::Is("false") if row.is_switch => "off".to_owned(),
         Default::Is(text) => format!("`{text}`"),
-        Default::Required => "required".to_owned(),
         Default::Absent(meaning) => meaning.to_owned(),
     }
 }

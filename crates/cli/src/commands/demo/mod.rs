@@ -6,7 +6,7 @@
 //! | [`observe`] | watches and snapshots |
 //! | [`screen`] | spinner, plain lines or JSON |
 
-mod observe;
+pub(crate) mod observe;
 mod screen;
 mod story;
 

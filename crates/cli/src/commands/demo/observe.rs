@@ -14,7 +14,7 @@ use super::story::{Change, Event, Snapshot};
 use crate::exit::{Failure, chain};
 
 /// Paddock's mark on what it manages.
-const OURS: &str = "app.kubernetes.io/managed-by=paddock";
+pub(crate) const OURS: &str = "app.kubernetes.io/managed-by=paddock";
 
 /// The kinds of which a tenant's gateway consists.
 fn kinds() -> Vec<ApiResource> {

@@ -135,7 +135,8 @@ pub(crate) fn table(rows: &[Standing]) -> String {
     };
     let mut text = String::from("\n");
     for row in std::iter::once(head.map(str::to_owned)).chain(cells.iter().cloned()) {
-        let line: Vec<_> = row.iter().enumerate().map(|(column, cell)| format!("{cell:<1$}", width(column))).collect();
+        let line: Vec<_> =
+            row.iter().enumerate().map(|(column, cell)| format!("{cell:<width$}", width = width(column))).collect();
         text.push_str(&format!("  {}\n", line.join("  ").trim_end()));
     }
     text

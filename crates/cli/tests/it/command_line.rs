@@ -1,0 +1,85 @@
+//! What a wrong or a simple command line gives.
+
+use crate::process::{paddock, run, stderr, stdout};
+
+#[test]
+fn a_wrong_flag_exits_2_with_one_line() {
+    let output = run(&["up", "--lisen", "127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        stderr(&output),
+        "error: unexpected argument '--lisen' found; a similar argument exists: '--listen' (see --help)\n"
+    );
+}
+
+#[test]
+fn a_bad_address_exits_2_with_one_line() {
+    let output = run(&["up", "--listen", "localhost"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        stderr(&output),
+        "error: --listen: \"localhost\" is not an address and a port, such as `127.0.0.1:6443`\n"
+    );
+}
+
+#[test]
+fn a_bad_variable_is_called_by_its_name() {
+    let output = paddock(&["up"]).env("PADDOCK_CONTROLLERS", "all").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(stderr(&output), "error: PADDOCK_CONTROLLERS: \"all\" is not a comma-separated list of: gateways\n");
+}
+
+#[test]
+fn an_unreadable_kubeconfig_exits_2_and_is_named() {
+    let output = run(&["operator", "--kubeconfig", "/does/not/exist", "--log-level", "off", "--health-listen", "off"]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(text.starts_with("error: ") && text.contains("/does/not/exist"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+#[test]
+fn a_taken_address_exits_2_and_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let kubeconfig = dir.path().join("kubeconfig");
+    let arguments = [
+        "apiserver",
+        "--in-memory",
+        "--listen",
+        &address,
+        "--kubeconfig-out",
+        kubeconfig.to_str().unwrap(),
+        "--log-level",
+        "off",
+    ];
+    let output = run(&arguments);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains(&address), "{}", stderr(&output));
+}
+
+#[test]
+fn the_version_names_commit_and_crypto() {
+    let output = run(&["--version"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = stdout(&output);
+    assert!(text.starts_with(concat!("paddock ", env!("CARGO_PKG_VERSION"), " (commit ")), "{text}");
+    assert!(text.ends_with(", crypto aws-lc-rs)\n"), "{text}");
+}
+
+#[test]
+fn there_are_no_custom_resources_and_it_says_so() {
+    let output = run(&["manifests", "crds"]);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), ""));
+    assert!(stderr(&output).contains("no custom resources"));
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = run(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+        assert!(stdout(&output).contains("apiserver"), "{shell}");
+    }
+}

@@ -1,0 +1,7 @@
+//! The binary as its users run it: exit codes, messages, a server that starts and stops, the demo.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
+
+mod command_line;
+mod pages;
+mod process;
+mod serving;
