@@ -129,7 +129,7 @@ pub(crate) async fn create_namespace(client: &Client, name: &str) -> Outcome {
     }
 }
 
-// TEMPORARY-LOCAL
+/// The gateways controller is added here when its crate has it.
 fn add_gateways(runtime: Runtime, _options: &Options) -> Runtime {
     runtime
 }
