@@ -30,12 +30,10 @@ pub async fn second_pass_writes_nothing<C: Controller>(world: &impl World, subje
 ///
 /// # Panics
 /// With the write after which the worlds differ, and how.
-pub async fn crash_after_every_write_converges<C, W, F>(fresh: impl Fn() -> F, subject: &Subject<C>)
-where
-    C: Controller,
-    W: World,
-    F: Future<Output = W>,
-{
+pub async fn crash_after_every_write_converges<C: Controller, W: World>(
+    fresh: impl AsyncFn() -> W,
+    subject: &Subject<C>,
+) {
     let world = fresh().await;
     let mut undisturbed = subject.start(&world);
     undisturbed.settle().await;
@@ -61,15 +59,12 @@ where
 ///
 /// # Panics
 /// With the writes that concern others.
-pub async fn tenants_are_isolated<C, F>(
+pub async fn tenants_are_isolated<C: Controller>(
     world: &impl World,
     subject: &Subject<C>,
-    edit: impl FnOnce() -> F,
+    edit: impl AsyncFnOnce(),
     belongs: impl Fn(&Request) -> bool,
-) where
-    C: Controller,
-    F: Future<Output = ()>,
-{
+) {
     let mut process = subject.start(world);
     process.settle().await;
     process.tap.clear();
@@ -111,11 +106,11 @@ pub async fn no_owner_across_namespaces<C: Controller>(world: &impl World, subje
 ///
 /// # Panics
 /// With the deletions.
-pub async fn failed_parse_deletes_nothing<C, F>(world: &impl World, subject: &Subject<C>, break_it: impl FnOnce() -> F)
-where
-    C: Controller,
-    F: Future<Output = ()>,
-{
+pub async fn failed_parse_deletes_nothing<C: Controller>(
+    world: &impl World,
+    subject: &Subject<C>,
+    break_it: impl AsyncFnOnce(),
+) {
     let mut process = subject.start(world);
     process.settle().await;
     let kinds = collections(&process.tap.writes());
@@ -139,12 +134,7 @@ where
 ///
 /// # Panics
 /// With the write.
-pub async fn only_our_objects_are_touched<C, W, F>(fresh: impl Fn() -> F, subject: &Subject<C>)
-where
-    C: Controller,
-    W: World,
-    F: Future<Output = W>,
-{
+pub async fn only_our_objects_are_touched<C: Controller, W: World>(fresh: impl AsyncFn() -> W, subject: &Subject<C>) {
     let world = fresh().await;
     let mut process = subject.start(&world);
     process.settle().await;

@@ -115,24 +115,25 @@ impl Record {
         let api = self.at.kind.api(pass.cx.client.clone(), self.at.namespace.as_deref());
         let manager = Some(pass.cx.identity.field_manager.clone());
         let failed = |e: kube::Error| Error::from_kube(&e, &self.at);
-        let answer = if self.exists {
-            // A merge patch of one entry: other keys' entries are written by other passes at the same time.
-            let entry = if self.items.is_empty() { Value::Null } else { text.as_str().into() };
-            let params = PatchParams { field_manager: manager, ..Default::default() };
-            let patch = json!({"data": {&self.entry: entry}});
-            api.patch(&self.at.name, &params, &Patch::Merge(&patch)).await.map_err(failed)?
-        } else {
-            let body = json!({
-                "apiVersion": "v1", "kind": "ConfigMap",
-                "metadata": {
-                    "name": self.at.name, "namespace": self.at.namespace,
-                    "labels": {MANAGED_BY: pass.cx.identity.managed_by},
-                },
-                "data": {&self.entry: text},
-            });
-            let body: DynamicObject = serde_json::from_value(body).map_err(|e| Error::fatal(format!("bug: {e}")))?;
-            let params = PostParams { field_manager: manager, ..Default::default() };
-            api.create(&params, &body).await.map_err(failed)?
+        let params = PostParams { field_manager: manager.clone(), ..Default::default() };
+        let created = match self.exists {
+            true => None,
+            false => match api.create(&params, &self.fresh(pass, &text)?).await {
+                Ok(created) => Some(created),
+                // Another key's pass was faster.
+                Err(kube::Error::Api(status)) if status.code == 409 => None,
+                Err(error) => return Err(failed(error)),
+            },
+        };
+        let answer = match created {
+            Some(created) => created,
+            None => {
+                // A merge patch of one entry: other keys' entries are written by other passes at the same time.
+                let entry = if self.items.is_empty() { Value::Null } else { text.as_str().into() };
+                let params = PatchParams { field_manager: manager, ..Default::default() };
+                let patch = json!({"data": {&self.entry: entry}});
+                api.patch(&self.at.name, &params, &Patch::Merge(&patch)).await.map_err(failed)?
+            }
         };
         pass.count("applied");
         pass.writes.applied += 1;
@@ -140,6 +141,18 @@ impl Record {
         self.exists = true;
         self.text = text;
         Ok(())
+    }
+
+    fn fresh(&self, pass: &Pass<'_>, text: &str) -> Result<DynamicObject, Error> {
+        let body = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {
+                "name": self.at.name, "namespace": self.at.namespace,
+                "labels": {MANAGED_BY: pass.cx.identity.managed_by},
+            },
+            "data": {&self.entry: text},
+        });
+        serde_json::from_value(body).map_err(|e| Error::fatal(format!("bug: {e}")))
     }
 }
 
