@@ -8,6 +8,7 @@ use super::cron;
 use super::pod::{defaults, spec, update};
 use super::rules::Rules;
 use super::tables::workloads as tables;
+use super::workloads;
 use crate::field::FieldError;
 use crate::resource::Cx;
 use crate::status::Status;
@@ -56,6 +57,7 @@ pub(super) const JOB: Rules = Rules {
         errors.extend(job_change(new.at("/spec"), old));
         errors
     },
+    warnings: |new, old| workloads::warnings(new, old, "/spec/template", "spec.template.spec"),
     fields: &["status.successful"],
     select: |obj, _| obj.int_at("/status/succeeded").unwrap_or(0).to_string(),
     unselectable: |field| format!("field label {field:?} not supported for Job"),
@@ -90,6 +92,9 @@ pub(super) const CRON_JOB: Rules = Rules {
         errors
     },
     validate_update: |new, _, _, _| cron_job(new.at("/spec")),
+    warnings: |new, old| {
+        workloads::warnings(new, old, "/spec/jobTemplate/spec/template", "spec.jobTemplate.spec.template.spec")
+    },
     columns: || tables::columns(tables::CRON_JOB),
     cells: tables::cron_job,
     ..Rules::PLAIN

@@ -18,6 +18,12 @@ pub(super) const INGRESS: Rules = Rules {
     },
     validate_create: |obj, _| ingress(obj.at("/spec")),
     validate_update: |new, _, _, _| ingress(new.at("/spec")),
+    warnings: |new, old| {
+        const CLASS: &str = "/metadata/annotations/kubernetes.io~1ingress.class";
+        let text =
+            "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead";
+        if new.has(CLASS) && !old.is_some_and(|old| old.has(CLASS)) { vec![text.to_owned()] } else { Vec::new() }
+    },
     columns: || tables::columns(tables::INGRESS),
     cells: tables::ingress,
     ..Rules::PLAIN

@@ -68,9 +68,42 @@ fn quota(obj: &Value) -> Errors {
     for (name, value) in obj.map_at("/spec/hard").into_iter().flatten() {
         let field = format!("spec.hard[{name}]");
         errors.extend(named(&field, name, names::qualified_name));
+        if errors.is_empty() && !name.contains('/') && !is_quota_name(name) {
+            for text in ["must be a standard resource type or fully qualified", "must be a standard resource for quota"]
+            {
+                errors.push(FieldError::invalid(&field, &json!(name), text));
+            }
+        }
         errors.extend(resource_quantity(name, value, &field));
     }
     errors
+}
+
+/// Names without a group that a quota can limit.
+fn is_quota_name(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "cpu",
+        "memory",
+        "ephemeral-storage",
+        "requests.cpu",
+        "requests.memory",
+        "requests.storage",
+        "requests.ephemeral-storage",
+        "limits.cpu",
+        "limits.memory",
+        "limits.ephemeral-storage",
+        "pods",
+        "services",
+        "replicationcontrollers",
+        "resourcequotas",
+        "secrets",
+        "configmaps",
+        "persistentvolumeclaims",
+        "services.nodeports",
+        "services.loadbalancers",
+    ];
+    NAMES.contains(&name)
+        || ["hugepages-", "requests.hugepages-", "limits.hugepages-", "count."].iter().any(|p| name.starts_with(p))
 }
 
 pub(super) const LIMITS: Rules = Rules {
@@ -219,9 +252,17 @@ pub(super) const AUTOSCALER: Rules = Rules {
                 {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}
             ]));
         }
-        for (direction, policy) in [("scaleUp", "Max"), ("scaleDown", "Max")] {
-            if obj.has(&format!("/spec/behavior/{direction}")) {
-                obj.default_at(&format!("/spec/behavior/{direction}/selectPolicy"), policy);
+        if obj.has("/spec/behavior") {
+            let all = json!({"type": "Percent", "value": 100, "periodSeconds": 15});
+            let up = json!({"stabilizationWindowSeconds": 0, "selectPolicy": "Max",
+                "policies": [{"type": "Pods", "value": 4, "periodSeconds": 15}, all]});
+            for (direction, rules) in
+                [("scaleUp", up), ("scaleDown", json!({"selectPolicy": "Max", "policies": [all]}))]
+            {
+                obj.default_at(&format!("/spec/behavior/{direction}"), json!({}));
+                for (field, value) in rules.as_object().into_iter().flatten() {
+                    obj.default_at(&format!("/spec/behavior/{direction}/{field}"), value.clone());
+                }
             }
         }
         obj.default_at("/status", json!({}));
@@ -319,6 +360,12 @@ mod tests {
         let mut item = json!({"type": "Container", "max": {"cpu": "2"}, "default": {"memory": "1Gi"}});
         limit_defaults(&mut item);
         assert_eq!(item.at("/defaultRequest"), &json!({"cpu": "2", "memory": "1Gi"}));
+    }
+
+    #[test]
+    fn a_quota_limits_known_names_or_those_of_a_group() {
+        let of = |name: &str| quota(&json!({"spec": {"hard": {name: "1"}}})).len();
+        assert_eq!([of("pods"), of("count/pods"), of("example.com/gpu"), of("dogs")], [0, 0, 0, 2]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) const SERVICE: Rules = Rules {
     name: NameRule::Label,
     default: service_defaults,
     prepare_create: |obj, cx| {
-        allocate(obj, None, cx);
+        allocate(obj, cx);
         Ok(())
     },
     prepare_update: service_update,
@@ -162,7 +162,7 @@ fn used_ports(services: &[Value]) -> HashSet<i64> {
 }
 
 /// Gives cluster IPs and node ports where the type needs them and none were asked for.
-fn allocate(obj: &mut Value, old: Option<&Value>, cx: &Cx<'_>) {
+fn allocate(obj: &mut Value, cx: &Cx<'_>) {
     let spec = obj.at("/spec");
     if !has_ip(spec) {
         return;
@@ -200,7 +200,16 @@ fn allocate(obj: &mut Value, old: Option<&Value>, cx: &Cx<'_>) {
             }
         }
     }
-    let _ = old;
+    let local_balancer =
+        obj.str_at("/spec/type") == "LoadBalancer" && obj.str_at("/spec/externalTrafficPolicy") == "Local";
+    if local_balancer && obj.int_at("/spec/healthCheckNodePort").unwrap_or(0) == 0 {
+        let mut used = used_ports(&services);
+        used.extend(obj.list_at("/spec/ports").iter().filter_map(|port| port.int_at("/nodePort")));
+        used.extend(services.iter().filter_map(|s| s.int_at("/spec/healthCheckNodePort")));
+        if let Some(free) = free_port(&used) {
+            obj.set_at("/spec/healthCheckNodePort", free);
+        }
+    }
 }
 
 /// A free address, searched from a random start.
@@ -292,7 +301,7 @@ fn service_update(new: &mut Value, old: &Value, part: Part, cx: &Cx<'_>) -> Resu
         }
     }
     drop_what_the_type_has_not(new, before);
-    allocate(new, Some(old), cx);
+    allocate(new, cx);
     Ok(())
 }
 

@@ -6,13 +6,36 @@ use super::at::At;
 use super::checks::{
     Errors, at_most_all, immutable, int_or_percent, label_selector, non_negative, one_of, percentage, selects,
 };
+use super::names;
 use super::pod::{defaults, spec, update};
 use super::rules::Rules;
 use super::storage;
 use super::tables::workloads as tables;
 use crate::field::FieldError;
 
-const REPLICATED: Rules = Rules { generation: true, ..Rules::PLAIN };
+const REPLICATED: Rules = Rules {
+    generation: true,
+    warnings: |new, old| warnings(new, old, "/spec/template", "spec.template.spec"),
+    ..Rules::PLAIN
+};
+
+/// What is said of a new workload's name and of its template at `pointer`, printed as `field`.
+pub(super) fn warnings(new: &Value, old: Option<&Value>, pointer: &str, field: &str) -> Vec<String> {
+    let changed = old.is_none_or(|old| old.at(pointer) != new.at(pointer));
+    let mut warnings = Vec::new();
+    let wrong = names::dns_label(new.str_at("/metadata/name"));
+    if old.is_none() && !wrong.is_empty() {
+        let wrong = wrong.join(" ");
+        warnings.push(format!(
+            "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is \
+             recommended: [{wrong}]"
+        ));
+    }
+    if changed {
+        warnings.extend(spec::warnings(new.at(&format!("{pointer}/spec")), field));
+    }
+    warnings
+}
 
 pub(super) const DEPLOYMENT: Rules = Rules {
     default: |obj| {

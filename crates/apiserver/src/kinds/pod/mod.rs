@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::admission;
 use super::at::At;
+use super::names;
 use super::quantity::Quantity;
 use super::rules::Rules;
 use super::tables::workloads as tables;
@@ -81,7 +82,7 @@ fn prepare_create(obj: &mut Value, cx: &Cx<'_>) -> Result<(), Status> {
     Ok(())
 }
 
-fn prepare_update(new: &mut Value, old: &Value, part: Part, cx: &Cx<'_>) -> Result<(), Status> {
+fn prepare_update(new: &mut Value, old: &Value, part: Part, _: &Cx<'_>) -> Result<(), Status> {
     match part {
         Part::Main => {
             admission::tolerations(new);
@@ -108,7 +109,6 @@ fn prepare_update(new: &mut Value, old: &Value, part: Part, cx: &Cx<'_>) -> Resu
         }
         Part::Other(name) => update::isolate(new, old, name),
     }
-    let _ = cx;
     Ok(())
 }
 
@@ -152,5 +152,16 @@ fn select(pod: &Value, field: &str) -> String {
 }
 
 fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
-    if old.is_some() { Vec::new() } else { spec::warnings(new.at("/spec"), "spec") }
+    if old.is_some() {
+        return Vec::new();
+    }
+    let wrong = names::dns_label(new.str_at("/metadata/name"));
+    let name = (!wrong.is_empty()).then(|| {
+        format!(
+            "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is \
+             recommended: [{}]",
+            wrong.join(" ")
+        )
+    });
+    name.into_iter().chain(spec::warnings(new.at("/spec"), "spec")).collect()
 }

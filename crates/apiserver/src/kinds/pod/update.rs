@@ -26,7 +26,7 @@ pub(super) fn validate(new: &Value, old: &Value, part: Part) -> Errors {
         Part::Other("ephemeralcontainers") => {
             let mut errors = super::validate(new);
             let now = new.list_at("/spec/ephemeralContainers");
-            for (index, container) in old.list_at("/spec/ephemeralContainers").iter().enumerate() {
+            for container in old.list_at("/spec/ephemeralContainers") {
                 let field = "spec.ephemeralContainers";
                 let name = container.str_at("/name");
                 match now.iter().find(|c| c.str_at("/name") == name) {
@@ -40,7 +40,6 @@ pub(super) fn validate(new: &Value, old: &Value, part: Part) -> Errors {
                     )),
                     Some(_) => {}
                 }
-                let _ = index;
             }
             errors
         }

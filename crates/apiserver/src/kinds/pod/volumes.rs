@@ -213,7 +213,7 @@ fn projected(source: &Value, path: &str) -> Errors {
 
 fn downward(source: &Value, path: &str) -> Errors {
     let mut errors = Errors::new();
-    for (index, item) in source.list_at("/items").iter().enumerate() {
+    for item in source.list_at("/items") {
         // kube reports these under the volume source itself.
         let file = item.str_at("/path");
         match required(&format!("{path}.path"), file) {
@@ -235,7 +235,6 @@ fn downward(source: &Value, path: &str) -> Errors {
             }
         }
         errors.extend(mode(item, "/mode", &format!("{path}.mode")));
-        let _ = index;
     }
     errors
 }

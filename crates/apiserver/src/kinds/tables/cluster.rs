@@ -14,6 +14,7 @@ pub(in super::super) const NODE: &str =
 pub(in super::super) const LEASE: &str = "Name|Holder|Age";
 pub(in super::super) const EVENT: &str =
     "Last Seen|Type|Reason|Object|Subobject+|Source+|Message|First Seen+|Count+|Name+";
+pub(in super::super) const WEBHOOKS: &str = "Name|Webhooks:integer|Age";
 pub(in super::super) const DEFINITION: &str = "Name|Created At:date";
 pub(in super::super) const API_SERVICE: &str = "Name|Service|Available|Age";
 
@@ -65,6 +66,10 @@ pub(in super::super) fn node(obj: &Value, now: Timestamp) -> Vec<Value> {
 
 pub(in super::super) fn lease(obj: &Value, now: Timestamp) -> Vec<Value> {
     vec![name(obj), json!(obj.str_at("/spec/holderIdentity")), created(obj, now)]
+}
+
+pub(in super::super) fn webhooks(obj: &Value, now: Timestamp) -> Vec<Value> {
+    vec![name(obj), json!(obj.list_at("/webhooks").len()), created(obj, now)]
 }
 
 pub(in super::super) fn definition(obj: &Value, _: Timestamp) -> Vec<Value> {
