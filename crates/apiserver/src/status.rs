@@ -143,7 +143,13 @@ impl Status {
 
     /// 422: `KIND "NAME" is invalid: …` with one cause per field error. `kind` is the Kind, not the resource.
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
-        let list: Vec<String> = errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
+        // An error that was found twice is told once, and is two causes.
+        let mut list: Vec<String> = Vec::new();
+        for text in errors.iter().map(|e| format!("{}: {}", e.field, e.message)) {
+            if !list.contains(&text) {
+                list.push(text);
+            }
+        }
         let text = if list.len() == 1 { list[0].clone() } else { format!("[{}]", list.join(", ")) };
         let mut details = Details::of(group, kind, name);
         details.causes =

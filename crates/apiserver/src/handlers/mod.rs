@@ -99,7 +99,9 @@ impl<'a> Call<'a> {
     }
 
     pub(crate) fn invalid(&self, name: &str, errors: &[FieldError]) -> Status {
-        Status::invalid(&self.resource.group, &self.resource.kind, name, errors)
+        // Errors name the stored group: an Event is validated as one of the core group.
+        let group = self.resource.storage.split('/').next().unwrap_or_default();
+        Status::invalid(group, &self.resource.kind, name, errors)
     }
 
     pub(crate) fn forbidden(&self, name: &str, why: &str) -> Status {

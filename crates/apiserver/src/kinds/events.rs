@@ -76,8 +76,14 @@ pub(super) const NEW: Rules = Rules {
     },
     validate_create: |obj, _| new(obj),
     validate_update: |event, old, _, _| changed(event, old),
-    from_storage: |obj| rename(obj, |core, new| (core, new)),
-    to_storage: |obj| rename(obj, |core, new| (new, core)),
+    from_storage: |obj| {
+        rename(obj, |core, new| (core, new));
+        (NEW.default)(obj);
+    },
+    to_storage: |obj| {
+        rename(obj, |core, new| (new, core));
+        (CORE.default)(obj);
+    },
     ..CORE
 };
 
@@ -175,10 +181,11 @@ mod tests {
 
     #[test]
     fn both_shapes_hold_the_same() {
-        let core = json!({"involvedObject": {"kind": "Pod"}, "message": "m", "count": 2, "reason": "R"});
+        let mut core = json!({"involvedObject": {"kind": "Pod"}, "message": "m", "count": 2, "reason": "R"});
+        (CORE.default)(&mut core);
         let mut event = core.clone();
         (NEW.from_storage)(&mut event);
-        assert_eq!(event, json!({"regarding": {"kind": "Pod"}, "note": "m", "deprecatedCount": 2, "reason": "R"}));
+        assert_eq!((event.str_at("/note"), event.has("/reportingController")), ("m", false));
         (NEW.to_storage)(&mut event);
         assert_eq!(event, core);
     }

@@ -166,9 +166,21 @@ fn finalizers(finalizers: &[Value]) -> Vec<FieldError> {
     errors
 }
 
-/// `ValidateObjectMetaUpdate`: what of the metadata may not change. The handlers have restored uid and creation time already
-/// where clients may leave them out.
+/// What of the metadata is wrong in a change. The handlers have restored uid and creation time already where clients may
+/// leave them out.
+///
+/// kube-apiserver looks twice, once for all kinds and once for the kind, and tells every cause each time; its message names
+/// each error once.
 pub(crate) fn validate_update(new: &Value, old: &Value) -> Vec<FieldError> {
+    let change = validate_change(new, old);
+    let mut errors = shared(new.at("/metadata"));
+    errors.extend(change.iter().cloned());
+    errors.extend(change);
+    errors
+}
+
+/// `ValidateObjectMetaUpdate`.
+fn validate_change(new: &Value, old: &Value) -> Vec<FieldError> {
     let (new, old) = (new.at("/metadata"), old.at("/metadata"));
     let mut errors = Vec::new();
     if new.has("/deletionTimestamp") || old.has("/deletionTimestamp") {
@@ -251,7 +263,7 @@ mod tests {
                 "deletionTimestamp": "2026-01-01T00:00:00Z"}})
         };
         assert_eq!(
-            texts(&validate_update(&meta(json!(["a.b/c", "d.e/f"])), &meta(json!(["a.b/c"])))),
+            texts(&validate_change(&meta(json!(["a.b/c", "d.e/f"])), &meta(json!(["a.b/c"])))),
             [
                 "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new \
               finalizers []string{\"d.e/f\"}"
@@ -263,7 +275,7 @@ mod tests {
     fn a_name_is_immutable() {
         let named = |name: &str| json!({"metadata": {"name": name, "resourceVersion": "1"}});
         assert_eq!(
-            texts(&validate_update(&named("b"), &named("a"))),
+            texts(&validate_change(&named("b"), &named("a"))),
             ["metadata.name: Invalid value: \"b\": field is immutable"]
         );
     }
@@ -272,5 +284,11 @@ mod tests {
     fn generated_names_keep_their_prefix_and_fit_a_label() {
         let name = generated_name(&"p".repeat(100));
         assert_eq!((name.len(), name.starts_with("pppp")), (63, true));
+    }
+
+    #[test]
+    fn a_change_of_metadata_is_looked_at_twice() {
+        let object = |uid: &str| json!({"metadata": {"name": "a", "uid": uid, "resourceVersion": "1"}});
+        assert_eq!(validate_update(&object("u"), &object("v")).len(), 2);
     }
 }
