@@ -293,7 +293,7 @@ impl Api {
         let mut object = object.decode().map_err(|e| Status::internal(format!("stored object: {e}")))?;
         let version = resource.api_version();
         if object["apiVersion"].as_str() != Some(version.as_str()) {
-            resource.strategy.from_storage(&mut object);
+            resource.strategy.served_from_storage(&mut object);
             object["apiVersion"] = version.into();
             object["kind"] = (&*resource.kind).into();
         }

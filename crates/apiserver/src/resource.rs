@@ -213,7 +213,7 @@ pub trait Strategy: Send + Sync {
     /// Cells in the order of the columns.
     fn cells(&self, obj: &Value, now: Timestamp) -> Vec<Value>;
     /// Converts a stored object to this version. The handlers rewrite `apiVersion`.
-    fn from_storage(&self, _obj: &mut Value) {}
+    fn served_from_storage(&self, _obj: &mut Value) {}
     /// Converts an object of this version to the stored one.
     fn to_storage(&self, _obj: &mut Value) {}
 }

@@ -62,7 +62,10 @@ pub(crate) fn partial_object_metadata(object: &Value) -> Value {
 }
 
 /// Objects reduced to their metadata, with the list's own.
-pub(crate) fn partial_object_metadata_list<'a>(objects: impl IntoIterator<Item = &'a Value>, metadata: &Value) -> Value {
+pub(crate) fn partial_object_metadata_list<'a>(
+    objects: impl IntoIterator<Item = &'a Value>,
+    metadata: &Value,
+) -> Value {
     let items: Vec<Value> = objects.into_iter().map(partial_object_metadata).collect();
     json!({ "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items })
 }

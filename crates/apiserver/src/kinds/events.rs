@@ -76,7 +76,7 @@ pub(super) const NEW: Rules = Rules {
     },
     validate_create: |obj, _| new(obj),
     validate_update: |event, old, _, _| changed(event, old),
-    from_storage: |obj| {
+    served_from_storage: |obj| {
         rename(obj, |core, new| (core, new));
         (NEW.default)(obj);
     },
@@ -184,7 +184,7 @@ mod tests {
         let mut core = json!({"involvedObject": {"kind": "Pod"}, "message": "m", "count": 2, "reason": "R"});
         (CORE.default)(&mut core);
         let mut event = core.clone();
-        (NEW.from_storage)(&mut event);
+        (NEW.served_from_storage)(&mut event);
         assert_eq!((event.str_at("/note"), event.has("/reportingController")), ("m", false));
         (NEW.to_storage)(&mut event);
         assert_eq!(event, core);

@@ -173,8 +173,8 @@ impl Strategy for BuiltIn {
     fn cells(&self, obj: &Value, now: Timestamp) -> Vec<Value> {
         (self.rules.cells)(obj, now)
     }
-    fn from_storage(&self, obj: &mut Value) {
-        (self.rules.from_storage)(obj);
+    fn served_from_storage(&self, obj: &mut Value) {
+        (self.rules.served_from_storage)(obj);
     }
     fn to_storage(&self, obj: &mut Value) {
         (self.rules.to_storage)(obj);

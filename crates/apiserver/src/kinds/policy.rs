@@ -287,7 +287,7 @@ pub(super) const AUTOSCALER_V1: Rules = Rules {
         obj.default_at("/status/currentReplicas", 0);
         obj.default_at("/status/desiredReplicas", 0);
     },
-    from_storage: |obj| {
+    served_from_storage: |obj| {
         let metric = |m: &&Value| m.str_at("/type") == "Resource" && m.str_at("/resource/name") == "cpu";
         let target = obj.list_at("/spec/metrics").iter().find(metric);
         let target = target.and_then(|m| m.int_at("/resource/target/averageUtilization"));
@@ -373,7 +373,7 @@ mod tests {
         let old = json!({"spec": {"minReplicas": 1, "maxReplicas": 3, "targetCPUUtilizationPercentage": 50}});
         let mut obj = old.clone();
         (AUTOSCALER_V1.to_storage)(&mut obj);
-        (AUTOSCALER_V1.from_storage)(&mut obj);
+        (AUTOSCALER_V1.served_from_storage)(&mut obj);
         assert_eq!(obj.at("/spec"), old.at("/spec"));
     }
 }

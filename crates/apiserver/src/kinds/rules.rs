@@ -32,7 +32,7 @@ pub(super) struct Rules {
     pub(super) grace_period: fn(&Value, Option<i64>) -> Option<i64>,
     pub(super) columns: fn() -> Vec<Column>,
     pub(super) cells: fn(&Value, Timestamp) -> Vec<Value>,
-    pub(super) from_storage: fn(&mut Value),
+    pub(super) served_from_storage: fn(&mut Value),
     pub(super) to_storage: fn(&mut Value),
 }
 
@@ -58,7 +58,7 @@ impl Rules {
         grace_period: |_, _| None,
         columns: || tables::columns(tables::NAME_AGE),
         cells: tables::name_age,
-        from_storage: |_| {},
+        served_from_storage: |_| {},
         to_storage: |_| {},
     };
 }

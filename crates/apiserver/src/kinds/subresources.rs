@@ -95,7 +95,7 @@ pub(crate) fn with_scale(resource: &Resource, object: &Value, scale: &Value) -> 
 ///
 /// # Errors
 /// 500 for a target that names no node; 409 when the pod is bound, gated or on its way out.
-pub fn bind(pod: &Value, binding: &Value, now: Timestamp) -> Result<Value, Status> {
+pub(crate) fn bind(pod: &Value, binding: &Value, now: Timestamp) -> Result<Value, Status> {
     let node = binding.str_at("/target/name");
     if let kind @ ("Pod" | "Service") = binding.str_at("/target/kind") {
         let text = format!("target.kind: Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\"");
@@ -132,7 +132,7 @@ pub fn bind(pod: &Value, binding: &Value, now: Timestamp) -> Result<Value, Statu
 
 /// What an eviction of a pod comes to.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Eviction {
+pub(crate) enum Eviction {
     /// Delete the pod; no budget counts it.
     Delete,
     /// Write this budget, which has one disruption less, then delete the pod.
@@ -143,7 +143,7 @@ pub enum Eviction {
 ///
 /// # Errors
 /// 429 when its budget allows no disruption now; 500 when several budgets count it.
-pub fn evict(pod: &Value, budgets: &[Value], now: Timestamp) -> Result<Eviction, Status> {
+pub(crate) fn evict(pod: &Value, budgets: &[Value], now: Timestamp) -> Result<Eviction, Status> {
     let over = matches!(pod.str_at("/status/phase"), "Succeeded" | "Failed" | "Pending");
     if over || pod.has("/metadata/deletionTimestamp") {
         return Ok(Eviction::Delete);
