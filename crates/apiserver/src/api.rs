@@ -353,7 +353,7 @@ fn is_served(resource: &Resource, verb: Verb, path: &ResourcePath) -> bool {
         Verb::Update | Verb::Patch => !path.name.is_empty(),
         _ => true,
     };
-    let scoped = resource.namespaced == !path.namespace.is_empty()
+    let scoped = resource.namespaced != path.namespace.is_empty()
         || (resource.namespaced && path.name.is_empty() && matches!(verb, Verb::List | Verb::Watch));
     fits && scoped && verbs.contains(&verb.as_str())
 }

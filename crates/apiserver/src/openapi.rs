@@ -52,7 +52,8 @@ pub(crate) fn v3_index(resources: &[Arc<Resource>], generation: u64) -> Value {
 /// `/openapi/v3/PATH`, or `None` when no group is served there.
 pub(crate) fn v3_document(resources: &[Arc<Resource>], path: &str, custom: &CustomSchema<'_>) -> Option<Value> {
     if path == "version" {
-        return Some(document(json!({"/version/": {"get": {"responses": {"200": {"description": "OK"}}}}}), json!({})));
+        let paths = json!({"/version/": {"get": {"responses": {"200": {"description": "OK"}}}}});
+        return Some(document(&paths, &json!({})));
     }
     let served: Vec<&Arc<Resource>> = resources.iter().filter(|r| group_path(&r.group, &r.version) == path).collect();
     if served.is_empty() {
@@ -62,10 +63,10 @@ pub(crate) fn v3_document(resources: &[Arc<Resource>], path: &str, custom: &Cust
     for resource in &served {
         add_paths(&mut paths, resource);
     }
-    Some(document(paths.into(), components(&served, custom).into()))
+    Some(document(&paths.into(), &components(&served, custom).into()))
 }
 
-fn document(paths: Value, schemas: Value) -> Value {
+fn document(paths: &Value, schemas: &Value) -> Value {
     json!({
         "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.2"},
         "paths": paths, "components": {"schemas": schemas},

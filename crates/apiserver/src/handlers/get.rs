@@ -125,7 +125,7 @@ impl Call<'_> {
         let mut out = Vec::with_capacity(size + 256);
         let head = json!({"apiVersion": self.resource.api_version(), "kind": &*self.resource.list_kind, "metadata": list_metadata(meta)});
         let head = head.to_string();
-        out.extend_from_slice(head[..head.len() - 1].as_bytes());
+        out.extend_from_slice(&head.as_bytes()[..head.len() - 1]);
         out.extend_from_slice(b",\"items\":[");
         for (i, object) in objects.iter().enumerate() {
             if i > 0 {

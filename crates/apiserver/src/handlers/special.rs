@@ -91,14 +91,7 @@ impl Call<'_> {
                 }
                 kind => {
                     let mut wanted = match kind {
-                        Some(kind) => {
-                            let mut patched = patch::apply_patch(kind, Some(typed), &view, body)?.object;
-                            // The version is only a condition when the patch itself names it.
-                            if patched["metadata"]["resourceVersion"] == view["metadata"]["resourceVersion"] {
-                                super::meta::metadata(&mut patched).remove("resourceVersion");
-                            }
-                            patched
-                        }
+                        Some(kind) => patch::apply_patch(kind, Some(typed), &view, body)?.object,
                         None => self.untyped(body)?,
                     };
                     managed::track_update(&target, Some(&view), &mut wanted, &manager);

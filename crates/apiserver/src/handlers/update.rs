@@ -78,7 +78,9 @@ impl Call<'_> {
         let resource = self.resource.clone();
         let name = text(old, "name").to_owned();
         let asked = text(&new, "resourceVersion").to_owned();
-        let conditional = !asked.is_empty() && asked != "0";
+        // A patched object still has the version that it was read with: that is no condition.
+        let read_with = tracking != Tracking::Replace && asked == live.revision().to_string();
+        let conditional = !asked.is_empty() && asked != "0" && !read_with;
         if conditional {
             let number: u64 = asked.parse().map_err(|_| {
                 let detail = format!("strconv.ParseUint: parsing {asked:?}: invalid syntax");
@@ -88,7 +90,7 @@ impl Call<'_> {
             if number != live.revision() {
                 return Err(self.modified());
             }
-        } else if !resource.strategy.unconditional_update() {
+        } else if tracking == Tracking::Replace && !resource.strategy.unconditional_update() {
             let detail = "must be specified for an update";
             let error = FieldError::invalid("metadata.resourceVersion", &Value::from(0), detail);
             return Err(self.invalid(&name, &[error]));
