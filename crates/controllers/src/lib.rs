@@ -1,1 +1,7 @@
-//! stub
+//! Paddock's controllers: each is a snapshot and a pure plan on the engine of `paddock-reconcile`.
+//!
+//! | room | what it keeps right |
+//! |---|---|
+//! | [`gateways`] | an OpenShell agent gateway in each tenant namespace that `platform-config` names |
+
+pub mod gateways;

@@ -151,6 +151,13 @@ impl CertificateAuthority {
     }
 }
 
+/// Whether an ECDSA P-256 private key belongs to a certificate. Unreadable texts and other kinds of keys do not.
+pub fn key_belongs(certificate_pem: &str, key_pem: &str) -> bool {
+    let (Ok(info), Ok(key)) = (inspect(certificate_pem), EcKey::from_pem(key_pem)) else { return false };
+    X509Certificate::from_der(info.der())
+        .is_ok_and(|(_, parsed)| *parsed.public_key().subject_public_key.data == *key.public_point())
+}
+
 impl fmt::Debug for CertificateAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CertificateAuthority").field("info", &self.info).finish_non_exhaustive()

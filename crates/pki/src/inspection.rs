@@ -89,7 +89,7 @@ pub fn inspect(certificate_pem: &str) -> Result<CertificateInfo, PkiError> {
         is_authority: certificate.is_ca(),
         serves: usages.is_none_or(|usage| usage.server_auth || usage.any),
         authenticates_client: usages.is_none_or(|usage| usage.client_auth || usage.any),
-        fingerprint: hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &der).as_ref()),
+        fingerprint: sha256_hex(&der),
         der: der.to_vec(),
     })
 }
@@ -120,6 +120,11 @@ fn san(name: &GeneralName<'_>) -> Option<SubjectAltName> {
 
 fn timestamp(seconds: i64) -> Result<Timestamp, PkiError> {
     Timestamp::from_second(seconds).map_err(|error| PkiError::Certificate(error.to_string()))
+}
+
+/// SHA-256 of `bytes` as 64 hexadecimal digits.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref())
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -16,13 +16,13 @@ mod provider;
 mod san;
 mod secret;
 
-pub use authority::{CertificateAuthority, Leaf, LeafRequest, Usage};
-pub use inspection::{CertificateInfo, inspect};
+pub use authority::{CertificateAuthority, Leaf, LeafRequest, Usage, key_belongs};
+pub use inspection::{CertificateInfo, inspect, sha256_hex};
 pub use jwt::JwtKeys;
 pub use lifetime::{CLOCK_SKEW, renew_at};
 pub use provider::{CRYPTO_PROVIDER_NAME, crypto_provider};
 pub use san::SubjectAltName;
-pub use secret::Secret;
+pub use secret::{Secret, random_key};
 
 /// Why a certificate or a key could not be made or read. Never carries key material.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

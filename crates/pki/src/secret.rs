@@ -2,7 +2,24 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rand::TryRngCore;
 use zeroize::Zeroizing;
+
+use crate::PkiError;
+
+/// 32 random bytes as base64 text: a key-encryption key in the form that gateways read.
+///
+/// # Errors
+/// [`PkiError::Provider`] when the system has no randomness.
+pub fn random_key() -> Result<Secret, PkiError> {
+    let mut bytes = Zeroizing::new([0_u8; 32]);
+    rand::rngs::OsRng
+        .try_fill_bytes(bytes.as_mut())
+        .map_err(|error| PkiError::Provider(format!("no random key: {error}")))?;
+    Ok(Secret::new(STANDARD.encode(bytes.as_ref())))
+}
 
 /// Secret text, such as a private key in PEM.
 #[derive(Clone)]

@@ -1,0 +1,206 @@
+//! What the platform wants for each tenant: entries judged, the last good set kept.
+//!
+//! Pure, except that [`Intents`] remembers the last good set in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use paddock_policy::dns::{self, SubjectName};
+use paddock_policy::image::{ImagePolicy, ImageReference};
+use paddock_policy::tenant::{ReservedNames, TenantName};
+
+use super::document::{self, Placed, RawEntry};
+use super::problem::Problem;
+use super::version::GatewayVersion;
+use super::{names, toml};
+
+/// What a tenant shall have. Every field was judged; nothing in it can fail to render.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// The tenant, which is also its namespace.
+    pub tenant: TenantName,
+    /// The effective gateway image: the entry's, else the default.
+    pub image: ImageReference,
+    /// The gateway's version, from the image's tag or from the entry.
+    pub version: GatewayVersion,
+    /// Every name of the server certificate: the mandatory ones and the entry's.
+    pub server_names: BTreeSet<SubjectName>,
+    /// The effective `gateway.toml`.
+    pub config: String,
+}
+
+/// The rules that entries are judged by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// The image of entries that name none.
+    pub default_image: ImageReference,
+    /// Which images may run.
+    pub images: ImagePolicy,
+    /// Which namespaces may not be tenants.
+    pub reserved: ReservedNames,
+}
+
+/// One tenant's entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// What to keep right: the entry as it stands, or while that is wrong the last good one of this process.
+    pub intent: Option<Arc<Intent>>,
+    /// What is wrong with the entry as it stands.
+    pub problems: Vec<Problem>,
+}
+
+/// The judged document.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Intents {
+    /// By tenant name as written (also names that cannot be tenants, with their problems); `#n` for nameless entries.
+    pub entries: BTreeMap<String, Entry>,
+    /// What is wrong with the document as a whole. Then `entries` are those of the last good document.
+    pub document: Option<Problem>,
+}
+
+impl Intents {
+    /// Judges a new document. What was good before stays where the new one is wrong; nothing is ever forgotten because of
+    /// a mistake. `None` is an absent document, which is a mistake too.
+    #[must_use]
+    pub fn next(&self, text: Option<&str>, rules: &Rules) -> Self {
+        let missing = || Problem {
+            entry: String::new(),
+            key: "namespaces".to_owned(),
+            position: None,
+            message: "the ConfigMap platform-config or its key namespaces does not exist".to_owned(),
+            hint: "what runs is kept".to_owned(),
+        };
+        match text.ok_or_else(missing).and_then(document::read) {
+            Err(problem) => Self { entries: self.entries.clone(), document: Some(problem) },
+            Ok(raw) => {
+                let mut entries = judge(raw, rules);
+                for (name, entry) in &mut entries {
+                    if entry.intent.is_none() {
+                        entry.intent = self.entries.get(name).and_then(|last| last.intent.clone());
+                    }
+                }
+                Self { entries, document: None }
+            }
+        }
+    }
+
+    /// Every problem, the document's first.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.document.iter().chain(self.entries.values().flat_map(|entry| &entry.problems))
+    }
+}
+
+fn judge(raw: Vec<(RawEntry, Vec<Problem>)>, rules: &Rules) -> BTreeMap<String, Entry> {
+    let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
+    let mut places = BTreeMap::new();
+    for (index, (raw, mut problems)) in raw.into_iter().enumerate() {
+        let label = raw.name.as_ref().map_or_else(|| format!("#{}", index + 1), |name| name.value.clone());
+        let place = raw.name.as_ref().and_then(|name| name.position).or(raw.position);
+        let intent = judge_entry(&raw, &label, rules, &mut problems);
+        let intent = if problems.is_empty() { intent.map(Arc::new) } else { None };
+        if let Some(first) = entries.get_mut(&label) {
+            // Which of the two was meant is for their author to say: neither counts.
+            let twice = |other: Option<super::problem::Position>| Problem {
+                entry: label.clone(),
+                key: "name".to_owned(),
+                position: other,
+                message: "two entries have this name; neither is applied".to_owned(),
+                hint: "remove one of them".to_owned(),
+            };
+            if first.intent.take().is_some() || !first.problems.iter().any(|p| p.message.starts_with("two entries")) {
+                first.problems.push(twice(places.get(&label).copied().flatten()));
+            }
+            first.problems.extend(problems);
+            first.problems.push(twice(place));
+        } else {
+            places.insert(label.clone(), place);
+            entries.insert(label, Entry { intent, problems });
+        }
+    }
+    entries
+}
+
+fn judge_entry(raw: &RawEntry, label: &str, rules: &Rules, problems: &mut Vec<Problem>) -> Option<Intent> {
+    let mut fail = |key: &str, placed: Option<&Placed<String>>, message: String, hint: &str| {
+        let position = placed.and_then(|placed| placed.position);
+        let (entry, key, hint) = (label.to_owned(), key.to_owned(), hint.to_owned());
+        problems.push(Problem { entry, key, position, message, hint });
+    };
+    let tenant = raw.name.as_ref().and_then(|name| {
+        let tenant = name.value.parse::<TenantName>().and_then(|tenant| rules.reserved.check(&tenant).map(|()| tenant));
+        tenant.map_err(|error| fail("name", Some(name), error.to_string(), "")).ok()
+    });
+    let image = match &raw.image {
+        None => Some(rules.default_image.clone()),
+        Some(text) => text
+            .value
+            .parse()
+            .map_err(|e: paddock_policy::image::ImageError| fail("gateway.image", Some(text), e.to_string(), ""))
+            .ok(),
+    };
+    let image = image.filter(|image| match rules.images.check(image) {
+        Ok(()) => true,
+        Err(error) => {
+            fail("gateway.image", raw.image.as_ref(), error.to_string(), "");
+            false
+        }
+    });
+    let version = match (&raw.version, &image) {
+        (Some(text), _) => text
+            .value
+            .parse()
+            .map_err(|e: super::version::VersionError| fail("gateway.version", Some(text), e.to_string(), ""))
+            .ok(),
+        (None, Some(image)) => {
+            let version = image.tag().and_then(|tag| tag.parse::<GatewayVersion>().ok());
+            if version.is_none() {
+                let message = format!("the gateway's version cannot be told from {image}");
+                fail("gateway.image", raw.image.as_ref(), message, "use a version tag, or set gateway.version");
+            }
+            version
+        }
+        (None, None) => None,
+    };
+    let version = version.filter(|version| {
+        let known = *version >= GatewayVersion::OLDEST;
+        if !known {
+            let message = format!("gateway {version} is older than {}, the oldest supported", GatewayVersion::OLDEST);
+            fail("gateway.version", raw.version.as_ref().or(raw.image.as_ref()), message, "");
+        }
+        known
+    });
+    let mut server_names = BTreeSet::new();
+    for (n, text) in raw.names.iter().enumerate() {
+        match text.value.parse::<SubjectName>() {
+            Ok(name) => {
+                server_names.insert(name);
+            }
+            Err(error) => fail(&format!("gateway.serverDnsNames[{n}]"), Some(text), error.to_string(), ""),
+        }
+    }
+    if let Err(error) = dns::collect(server_names.iter().cloned()) {
+        fail("gateway.serverDnsNames", raw.names.first(), error.to_string(), "");
+    }
+    let (tenant, image, version) = (tenant?, image?, version?);
+    server_names.extend(names::mandatory_server_names(tenant.as_str()).iter().filter_map(|name| name.parse().ok()));
+    let texts: Vec<String> = server_names.iter().map(ToString::to_string).collect();
+    let inputs = toml::Inputs { namespace: tenant.as_str(), version, server_names: &texts };
+    match toml::render(inputs, raw.config.as_ref().map(|text| text.value.as_str()), &rules.images) {
+        Ok(config) => Some(Intent { tenant, image, version, server_names, config }),
+        Err(found) => {
+            problems.extend(found.into_iter().map(|problem| Problem {
+                entry: label.to_owned(),
+                key: if problem.key.is_empty() {
+                    "gateway.config".to_owned()
+                } else {
+                    format!("gateway.config: {}", problem.key)
+                },
+                ..problem
+            }));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,407 @@
+//! The manifest set of one gateway as typed objects, in the order in which they are applied. Pure; no text substitution.
+//!
+//! The order is: what keeps others out, then identities and rights, then (by the caller) keys and certificates, then the
+//! configuration, the Service and last the workload.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
+use k8s_openapi::api::core::v1::{
+    Capabilities, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
+    KeyToPath, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    ResourceRequirements, SeccompProfile, SecretKeySelector, SecretVolumeSource, SecurityContext, Service,
+    ServiceAccount, ServicePort, ServiceSpec, Volume, VolumeMount, VolumeResourceRequirements,
+};
+use k8s_openapi::api::networking::v1::{
+    NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+};
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use paddock_api::{annotations, labels};
+use paddock_reconcile::{Desired, Error, OnImmutable};
+
+use super::intent::Intent;
+use super::version::GatewayVersion;
+use super::{names, toml};
+
+/// Who may reach a gateway besides its own sandboxes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peers {
+    /// Namespace of the control plane; its pods labelled `app.kubernetes.io/name=paddock` reach the gateway's API.
+    pub control_plane: String,
+    /// Namespace of the ingress controller, when gateways are exposed.
+    pub ingress: Option<String>,
+    /// Namespace of the monitoring system, which may read the metrics.
+    pub monitoring: Option<String>,
+}
+
+/// Policies, accounts and rights.
+pub(super) fn foundation(intent: &Intent, peers: &Peers) -> Result<Vec<Desired>, Error> {
+    let tenant = intent.tenant.as_str();
+    Ok(vec![
+        Desired::of(&sandbox_policy(tenant))?,
+        Desired::of(&gateway_policy(tenant, peers))?,
+        Desired::of(&ServiceAccount { metadata: meta(tenant, names::GATEWAY), ..ServiceAccount::default() })?,
+        Desired::of(&ServiceAccount {
+            metadata: meta(tenant, names::SANDBOX_ACCOUNT),
+            // Sandbox pods get a projected token of their own, never the account's.
+            automount_service_account_token: Some(false),
+            ..ServiceAccount::default()
+        })?,
+        Desired::of(&sandbox_role(tenant))?,
+        Desired::of(&RoleBinding {
+            metadata: meta(tenant, names::SANDBOX_ROLE),
+            role_ref: role_ref("Role", names::SANDBOX_ROLE),
+            subjects: Some(vec![gateway_account(tenant)]),
+        })?
+        .on_immutable(OnImmutable::Recreate),
+        Desired::of(&ClusterRoleBinding {
+            metadata: ObjectMeta { namespace: None, ..meta(tenant, &node_reader_binding(tenant)) },
+            role_ref: role_ref("ClusterRole", names::NODE_READER),
+            subjects: Some(vec![gateway_account(tenant)]),
+        })?
+        .on_immutable(OnImmutable::Recreate),
+    ])
+}
+
+/// Configuration, Service and workload. `hash` stands for everything that the gateway reads only at its start.
+pub(super) fn workload(intent: &Intent, hash: &str) -> Result<Vec<Desired>, Error> {
+    let tenant = intent.tenant.as_str();
+    Ok(vec![
+        Desired::of(&ConfigMap {
+            metadata: meta(tenant, names::CONFIG),
+            data: Some([(names::CONFIG_KEY.to_owned(), intent.config.clone())].into()),
+            ..ConfigMap::default()
+        })?,
+        Desired::of(&service(tenant))?,
+        Desired::of(&stateful_set(intent, hash))?.on_immutable(OnImmutable::RecreateOrphaning),
+    ])
+}
+
+/// One binding per tenant: a shared one would belong to whichever tenant was applied last.
+pub(super) fn node_reader_binding(tenant: &str) -> String {
+    format!("{}-{tenant}", names::NODE_READER)
+}
+
+pub(super) fn meta(tenant: &str, name: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some(tenant.to_owned()),
+        labels: Some(names::object_labels(tenant)),
+        ..ObjectMeta::default()
+    }
+}
+
+fn gateway_account(tenant: &str) -> Subject {
+    Subject {
+        kind: "ServiceAccount".to_owned(),
+        name: names::GATEWAY.to_owned(),
+        namespace: Some(tenant.to_owned()),
+        ..Subject::default()
+    }
+}
+
+fn role_ref(kind: &str, name: &str) -> RoleRef {
+    RoleRef { api_group: Some("rbac.authorization.k8s.io".to_owned()), kind: kind.to_owned(), name: name.to_owned() }
+}
+
+pub(super) fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
+    let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    PolicyRule {
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(owned(resources)),
+        verbs: owned(verbs),
+        ..PolicyRule::default()
+    }
+}
+
+/// What a gateway may do in its namespace. It may read pods and never patch them: the identity annotation of a sandbox
+/// pod must stay as the driver wrote it.
+pub(super) fn sandbox_rules() -> Vec<PolicyRule> {
+    vec![
+        rule(
+            "agents.x-k8s.io",
+            &["sandboxes", "sandboxes/status"],
+            &["create", "delete", "get", "list", "patch", "update", "watch"],
+        ),
+        rule("", &["events"], &["get", "list", "watch"]),
+        rule("", &["pods"], &["get"]),
+    ]
+}
+
+fn sandbox_role(tenant: &str) -> Role {
+    Role { metadata: meta(tenant, names::SANDBOX_ROLE), rules: Some(sandbox_rules()) }
+}
+
+fn sandbox_pods() -> LabelSelector {
+    LabelSelector {
+        match_expressions: Some(vec![LabelSelectorRequirement {
+            key: names::SANDBOX_POD_LABEL.to_owned(),
+            operator: "Exists".to_owned(),
+            values: None,
+        }]),
+        ..LabelSelector::default()
+    }
+}
+
+fn matching(labels: BTreeMap<String, String>) -> LabelSelector {
+    LabelSelector { match_labels: Some(labels), ..LabelSelector::default() }
+}
+
+/// Nothing may connect to a sandbox: the gateway reaches it over the connection that the sandbox opened.
+fn sandbox_policy(tenant: &str) -> NetworkPolicy {
+    NetworkPolicy {
+        metadata: meta(tenant, names::SANDBOX_POLICY),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(sandbox_pods()),
+            policy_types: Some(vec!["Ingress".to_owned()]),
+            ..NetworkPolicySpec::default()
+        }),
+    }
+}
+
+fn gateway_policy(tenant: &str, peers: &Peers) -> NetworkPolicy {
+    let namespace = |name: &str| Some(matching([("kubernetes.io/metadata.name".to_owned(), name.to_owned())].into()));
+    let mut callers = vec![
+        NetworkPolicyPeer { pod_selector: Some(sandbox_pods()), ..NetworkPolicyPeer::default() },
+        NetworkPolicyPeer {
+            namespace_selector: namespace(&peers.control_plane),
+            pod_selector: Some(matching([(labels::NAME.to_owned(), "paddock".to_owned())].into())),
+            ..NetworkPolicyPeer::default()
+        },
+    ];
+    if let Some(ingress) = &peers.ingress {
+        callers.push(NetworkPolicyPeer { namespace_selector: namespace(ingress), ..NetworkPolicyPeer::default() });
+    }
+    let on = |port: u16| {
+        Some(vec![NetworkPolicyPort {
+            port: Some(IntOrString::Int(port.into())),
+            protocol: Some("TCP".to_owned()),
+            ..NetworkPolicyPort::default()
+        }])
+    };
+    let mut ingress = vec![NetworkPolicyIngressRule { from: Some(callers), ports: on(names::GRPC_PORT) }];
+    if let Some(monitoring) = &peers.monitoring {
+        let scraper = NetworkPolicyPeer { namespace_selector: namespace(monitoring), ..NetworkPolicyPeer::default() };
+        ingress.push(NetworkPolicyIngressRule { from: Some(vec![scraper]), ports: on(names::METRICS_PORT) });
+    }
+    NetworkPolicy {
+        metadata: meta(tenant, names::GATEWAY_POLICY),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(matching(names::pod_selector())),
+            policy_types: Some(vec!["Ingress".to_owned()]),
+            ingress: Some(ingress),
+            ..NetworkPolicySpec::default()
+        }),
+    }
+}
+
+fn service(tenant: &str) -> Service {
+    let port = |name: &str, number: u16, protocol: Option<&str>| ServicePort {
+        name: Some(name.to_owned()),
+        port: number.into(),
+        target_port: Some(IntOrString::String(name.to_owned())),
+        protocol: Some("TCP".to_owned()),
+        app_protocol: protocol.map(str::to_owned),
+        ..ServicePort::default()
+    };
+    Service {
+        metadata: meta(tenant, names::GATEWAY),
+        spec: Some(ServiceSpec {
+            type_: Some("ClusterIP".to_owned()),
+            selector: Some(names::pod_selector()),
+            ports: Some(vec![port("grpc", names::GRPC_PORT, Some("grpc")), port("metrics", names::METRICS_PORT, None)]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+fn stateful_set(intent: &Intent, hash: &str) -> StatefulSet {
+    let tenant = intent.tenant.as_str();
+    let mut pod_labels = names::object_labels(tenant);
+    pod_labels.extend(names::pod_selector());
+    let template = PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(pod_labels),
+            annotations: Some([(annotations::CONFIG_HASH.to_owned(), hash.to_owned())].into()),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(pod(intent)),
+    };
+    StatefulSet {
+        metadata: meta(tenant, names::GATEWAY),
+        spec: Some(StatefulSetSpec {
+            replicas: Some(1),
+            service_name: Some(names::GATEWAY.to_owned()),
+            selector: matching(names::pod_selector()),
+            template,
+            volume_claim_templates: Some(vec![PersistentVolumeClaim {
+                metadata: ObjectMeta { name: Some("openshell-data".to_owned()), ..ObjectMeta::default() },
+                spec: Some(PersistentVolumeClaimSpec {
+                    access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+                    resources: Some(VolumeResourceRequirements {
+                        requests: Some([("storage".to_owned(), Quantity("1Gi".to_owned()))].into()),
+                        ..VolumeResourceRequirements::default()
+                    }),
+                    ..PersistentVolumeClaimSpec::default()
+                }),
+                ..PersistentVolumeClaim::default()
+            }]),
+            ..StatefulSetSpec::default()
+        }),
+        ..StatefulSet::default()
+    }
+}
+
+fn pod(intent: &Intent) -> PodSpec {
+    let secret = |name: &str, secret: &str, items: Option<&str>| Volume {
+        name: name.to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(secret.to_owned()),
+            // 0440: readable through the file-system group, whatever user the platform chooses.
+            default_mode: Some(0o440),
+            items: items.map(|key| vec![KeyToPath { key: key.to_owned(), path: key.to_owned(), mode: None }]),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    PodSpec {
+        service_account_name: Some(names::GATEWAY.to_owned()),
+        termination_grace_period_seconds: Some(5),
+        // A Service called openshell-server would otherwise define OPENSHELL_SERVER_PORT, which beats the file.
+        enable_service_links: Some(false),
+        security_context: Some(PodSecurityContext {
+            fs_group: Some(1000),
+            run_as_non_root: Some(true),
+            run_as_user: Some(1000),
+            seccomp_profile: Some(runtime_default()),
+            ..PodSecurityContext::default()
+        }),
+        containers: vec![container(intent)],
+        volumes: Some(vec![
+            Volume {
+                name: "gateway-config".to_owned(),
+                config_map: Some(ConfigMapVolumeSource {
+                    name: names::CONFIG.to_owned(),
+                    ..ConfigMapVolumeSource::default()
+                }),
+                ..Volume::default()
+            },
+            secret("sandbox-jwt", names::JWT_KEYS, None),
+            secret("tls-cert", names::SERVER_TLS, None),
+            secret("tls-client-ca", names::SERVER_TLS, Some("ca.crt")),
+        ]),
+        ..PodSpec::default()
+    }
+}
+
+fn runtime_default() -> SeccompProfile {
+    SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }
+}
+
+fn container(intent: &Intent) -> Container {
+    let port = |name: &str, number: u16| ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: number.into(),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    };
+    let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    };
+    let probe = |path: &str, delay: Option<i32>, period: i32, failures: i32| {
+        Some(Probe {
+            http_get: Some(HTTPGetAction {
+                path: Some(path.to_owned()),
+                port: IntOrString::String("health".to_owned()),
+                ..HTTPGetAction::default()
+            }),
+            initial_delay_seconds: delay,
+            period_seconds: Some(period),
+            timeout_seconds: Some(1),
+            failure_threshold: Some(failures),
+            ..Probe::default()
+        })
+    };
+    let amounts = |cpu: &str, memory: &str| {
+        let amounts = [("cpu", cpu), ("memory", memory)];
+        Some(amounts.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned()))).into())
+    };
+    Container {
+        name: names::GATEWAY.to_owned(),
+        image: Some(intent.image.to_string()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        args: Some(vec![
+            "--config".to_owned(),
+            format!("{}/{}", names::CONFIG_DIR, names::CONFIG_KEY),
+            "--db-url".to_owned(),
+            format!("sqlite:{}/openshell.db", names::DATA_DIR),
+        ]),
+        env: Some(environment(intent.version)),
+        ports: Some(vec![
+            port("grpc", names::GRPC_PORT),
+            port("health", names::HEALTH_PORT),
+            port("metrics", names::METRICS_PORT),
+        ]),
+        volume_mounts: Some(vec![
+            mount("openshell-data", names::DATA_DIR, false),
+            mount("gateway-config", names::CONFIG_DIR, true),
+            mount("sandbox-jwt", names::JWT_DIR, true),
+            mount("tls-cert", names::SERVER_TLS_DIR, true),
+            mount("tls-client-ca", names::CLIENT_CA_DIR, true),
+        ]),
+        startup_probe: probe("/healthz", None, 2, 30),
+        liveness_probe: probe("/healthz", Some(2), 5, 3),
+        readiness_probe: probe("/readyz", Some(1), 2, 3),
+        resources: Some(ResourceRequirements {
+            requests: amounts("100m", "256Mi"),
+            limits: amounts("500m", "512Mi"),
+            ..ResourceRequirements::default()
+        }),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
+            read_only_root_filesystem: Some(true),
+            run_as_non_root: Some(true),
+            run_as_user: Some(1000),
+            seccomp_profile: Some(runtime_default()),
+            ..SecurityContext::default()
+        }),
+        ..Container::default()
+    }
+}
+
+/// The whole environment. Variables beat the file, so nobody else may choose them.
+fn environment(version: GatewayVersion) -> Vec<EnvVar> {
+    let mut environment = vec![EnvVar {
+        name: "OPENSHELL_TELEMETRY_ENABLED".to_owned(),
+        value: Some("false".to_owned()),
+        ..EnvVar::default()
+    }];
+    if needs_kek(version) {
+        environment.push(EnvVar {
+            name: toml::KEK_ENV.to_owned(),
+            value_from: Some(EnvVarSource {
+                secret_key_ref: Some(SecretKeySelector {
+                    name: names::KEK.to_owned(),
+                    key: names::KEK_KEY.to_owned(),
+                    optional: None,
+                }),
+                ..EnvVarSource::default()
+            }),
+            ..EnvVar::default()
+        });
+    }
+    environment
+}
+
+/// From 0.0.100 on the gateway encrypts stored credentials and wants the key from outside.
+pub(super) fn needs_kek(version: GatewayVersion) -> bool {
+    version >= GatewayVersion::patch(100)
+}
