@@ -198,7 +198,7 @@ enum Node {
     Text(String),
     /// A boolean or number, as it reads.
     Scalar(String),
-    List(Vec<Spanned<Node>>),
+    List(Vec<Spanned<Self>>),
     Map(Vec<Pair>),
 }
 

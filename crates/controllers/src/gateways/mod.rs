@@ -2,21 +2,37 @@
 //!
 //! | module | what it is for | touches |
 //! |---|---|---|
-//! | `document`, `intent`, `problem` | `platform-config` to one judged intent per tenant | nothing |
-//! | `toml`, `schema`, `version` | the gateway's own file, by gateway version | nothing |
-//! | `names` | every fixed name | nothing |
+//! | `document`, `intent`, [`Problem`] | `platform-config` to one judged intent per tenant | nothing |
+//! | `toml`, `schema`, [`GatewayVersion`] | the gateway's own file, by gateway version | nothing |
+//! | `render`, [`names`], [`rbac`] | the manifest set as typed objects | nothing |
+//! | `pki` | what exists of certificates and keys is judged, what is missing is made | randomness |
+//! | `condition` | conditions, phase and the one-line summary | nothing |
+//! | [`Gateways`] | one tenant: snapshot and plan | API server, by the engine |
+//! | [`GatewayStatus`] | `platform-config-status` and metrics | API server, by the engine |
 
+mod condition;
+mod controller;
 mod document;
 mod intent;
 pub mod names;
 mod pki;
 mod problem;
+pub mod rbac;
 mod render;
 mod schema;
+mod status;
 mod toml;
 mod version;
 
+pub use controller::{Gateways, NAMESPACES_KEY, Options, PLATFORM_CONFIG, Snapshot};
 pub use intent::{Entry, Intent, Intents, Rules};
 pub use problem::{Position, Problem};
-pub use render::Peers;
+pub use status::{GatewayMetrics, GatewayStatus, OfTenant, Report, STATUS, StatusSnapshot};
 pub use version::GatewayVersion;
+
+/// The two controllers: one keeps the gateways right, the other reports. They share the judged `platform-config`.
+pub fn controllers(options: Options, metrics: GatewayMetrics) -> (Gateways, GatewayStatus) {
+    let memory = controller::Memory::new(options.rules.clone());
+    let status = GatewayStatus::new(options.namespace.clone(), memory.clone(), metrics);
+    (Gateways::new(options, memory), status)
+}

@@ -28,13 +28,13 @@ use super::{names, toml};
 
 /// Who may reach a gateway besides its own sandboxes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peers {
+pub(super) struct Peers {
     /// Namespace of the control plane; its pods labelled `app.kubernetes.io/name=paddock` reach the gateway's API.
-    pub control_plane: String,
+    pub(super) control_plane: String,
     /// Namespace of the ingress controller, when gateways are exposed.
-    pub ingress: Option<String>,
+    pub(super) ingress: Option<String>,
     /// Namespace of the monitoring system, which may read the metrics.
-    pub monitoring: Option<String>,
+    pub(super) monitoring: Option<String>,
 }
 
 /// Policies, accounts and rights.

@@ -1,0 +1,448 @@
+//! The controller of single gateways: one key per tenant, snapshot and plan.
+//!
+//! The snapshot may read the API server; the plan touches nothing.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use paddock_api::{GatewayCondition, annotations, labels};
+use paddock_policy::tenant::TenantName;
+use paddock_reconcile::{
+    Change, Context, Controller, Dependency, Desired, Error, Event, Kind, ObjectRef, Plan, Source, Verdict,
+};
+use serde_json::Value;
+
+use super::condition::{Conditions, PROGRESSING, Summary};
+use super::intent::{Entry, Intent, Intents, Rules};
+use super::render::{self, Peers};
+use super::{names, pki};
+
+/// What the operator decides for all gateways.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The control plane's namespace: `platform-config`, its status and the authorities live there.
+    pub namespace: String,
+    /// The rules that entries are judged by.
+    pub rules: Rules,
+    /// Namespace of the ingress controller that may reach gateways.
+    pub ingress_namespace: Option<String>,
+    /// Namespace of the monitoring system that may read their metrics.
+    pub monitoring_namespace: Option<String>,
+}
+
+/// `platform-config`.
+pub const PLATFORM_CONFIG: &str = "platform-config";
+/// Its key.
+pub const NAMESPACES_KEY: &str = "namespaces";
+
+/// The judged `platform-config`, remembered so that a mistake in a later one hides nothing. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Memory {
+    rules: Rules,
+    held: Arc<Mutex<Held>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    /// `None` until the first document was seen.
+    text: Option<Option<String>>,
+    intents: Arc<Intents>,
+}
+
+impl Memory {
+    pub(super) fn new(rules: Rules) -> Self {
+        Self { rules, held: Arc::default() }
+    }
+
+    /// Judges the document of `config_map`, once per text.
+    pub(super) fn observe(&self, config_map: Option<&Value>) -> Arc<Intents> {
+        let text = config_map.and_then(|map| map["data"][NAMESPACES_KEY].as_str());
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.text.as_ref().map(Option::as_deref) != Some(text) {
+            held.intents = Arc::new(held.intents.next(text, &self.rules));
+            held.text = Some(text.map(str::to_owned));
+        }
+        Arc::clone(&held.intents)
+    }
+
+    /// The tenants known now.
+    pub(super) fn tenants(&self) -> Vec<TenantName> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.intents.entries.keys().filter_map(|name| name.parse().ok()).collect()
+    }
+
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).intents.entries.contains_key(name)
+    }
+}
+
+/// The controller.
+#[derive(Debug)]
+pub struct Gateways {
+    options: Options,
+    memory: Memory,
+}
+
+/// Where a tenant's namespace stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Home {
+    Missing,
+    Terminating,
+    There,
+}
+
+/// What the plan for one tenant depends on.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub(super) entry: Option<Entry>,
+    pub(super) home: Home,
+    pub(super) anchor: Option<Arc<Value>>,
+    pub(super) workload: Option<Arc<Value>>,
+    pub(super) material: Option<pki::Material>,
+    /// Served versions of the Sandbox kind; empty when its definition does not exist.
+    pub(super) sandbox_versions: String,
+    pub(super) has_node: bool,
+}
+
+impl Gateways {
+    pub(super) fn new(options: Options, memory: Memory) -> Self {
+        Self { options, memory }
+    }
+
+    fn platform_config(&self) -> ObjectRef {
+        ObjectRef::of::<ConfigMap>(Some(&self.options.namespace), PLATFORM_CONFIG)
+    }
+}
+
+impl Controller for Gateways {
+    type Key = TenantName;
+    type Snapshot = Snapshot;
+
+    fn name(&self) -> &'static str {
+        "gateways"
+    }
+
+    fn sources(&self) -> Vec<Source<TenantName>> {
+        let everyone = |memory: &Memory| {
+            let memory = memory.clone();
+            move |_: &Change<'_>| memory.tenants()
+        };
+        let intent = {
+            let memory = self.memory.clone();
+            move |change: &Change<'_>| {
+                let mut tenants = memory.tenants();
+                memory.observe(change.after);
+                tenants.extend(memory.tenants());
+                tenants.sort_unstable();
+                tenants.dedup();
+                tenants
+            }
+        };
+        let named = |change: &Change<'_>| -> Vec<TenantName> {
+            let name = change.object()["metadata"]["name"].as_str();
+            name.and_then(|name| name.parse().ok()).into_iter().collect()
+        };
+        let namespaces = {
+            let memory = self.memory.clone();
+            move |change: &Change<'_>| {
+                let mut tenants = named(change);
+                tenants.retain(|tenant| memory.knows(tenant.as_str()));
+                tenants
+            }
+        };
+        let nodes = {
+            let memory = self.memory.clone();
+            // Nodes report all the time; only their coming and going matters here.
+            move |change: &Change<'_>| match (change.before, change.after) {
+                (Some(_), Some(_)) => Vec::new(),
+                _ => memory.tenants(),
+            }
+        };
+        let mut sources = vec![
+            Source::of::<ConfigMap>(intent)
+                .within(&self.options.namespace)
+                .fields(format!("metadata.name={PLATFORM_CONFIG}")),
+            Source::of::<Namespace>(namespaces),
+            Source::of::<Node>(nodes),
+            Source::of::<CustomResourceDefinition>(everyone(&self.memory))
+                .fields(format!("metadata.name={}", names::SANDBOX_CRD)),
+        ];
+        let children = [
+            Kind::of::<ConfigMap>(),
+            Kind::of::<Secret>(),
+            Kind::of::<Service>(),
+            Kind::of::<ServiceAccount>(),
+            Kind::of::<StatefulSet>(),
+            Kind::of::<Role>(),
+            Kind::of::<RoleBinding>(),
+            Kind::of::<ClusterRoleBinding>(),
+            Kind::of::<NetworkPolicy>(),
+        ];
+        sources.extend(children.map(|kind| Source::labelled(kind, labels::TENANT)));
+        sources
+    }
+
+    async fn snapshot(&self, cx: &Context, tenant: &TenantName) -> Result<Snapshot, Error> {
+        let config = cx.get(&self.platform_config()).await?;
+        let entry = self.memory.observe(config.as_deref()).entries.get(tenant.as_str()).cloned();
+        let mut snapshot = Snapshot {
+            entry,
+            home: Home::Missing,
+            anchor: None,
+            workload: None,
+            material: None,
+            sandbox_versions: String::new(),
+            has_node: true,
+        };
+        let Some(intent) = snapshot.entry.as_ref().and_then(|entry| entry.intent.clone()) else { return Ok(snapshot) };
+        let name = tenant.as_str();
+        snapshot.home = home(cx.get(&ObjectRef::of::<Namespace>(None, name)).await?.as_deref());
+        if snapshot.home != Home::There {
+            return Ok(snapshot);
+        }
+        snapshot.anchor = cx.get(&anchor_ref(name)).await?;
+        snapshot.workload = cx.get(&workload_ref(name)).await?;
+        let definition = ObjectRef::of::<CustomResourceDefinition>(None, names::SANDBOX_CRD);
+        snapshot.sandbox_versions = cx.get(&definition).await?.as_deref().map(served_versions).unwrap_or_default();
+        if snapshot.anchor.is_some() {
+            let here = Some(name);
+            let authority = names::ca_secret(name);
+            let existing = pki::Existing {
+                authority: cx.get_as::<Secret>(Some(&self.options.namespace), &authority).await?,
+                server: cx.get_as::<Secret>(here, names::SERVER_TLS).await?,
+                client: cx.get_as::<Secret>(here, names::CLIENT_TLS).await?,
+                jwt: cx.get_as::<Secret>(here, names::JWT_KEYS).await?,
+                kek: cx.get_as::<Secret>(here, names::KEK).await?,
+            };
+            let material = pki::ensure(&existing, &intent, cx.clock().now());
+            snapshot.material = Some(material.map_err(|error| Error::transient(format!("{tenant}: {error}")))?);
+        }
+        snapshot.has_node = !cx.list(&Kind::of::<Node>(), None, &[]).await?.is_empty();
+        Ok(snapshot)
+    }
+
+    fn plan(&self, tenant: &TenantName, snapshot: &Snapshot, now: Timestamp) -> Result<Plan, Error> {
+        let mut plan = Plan::new();
+        // Taking a removed tenant down needs the guard against live sandboxes; until then nothing is deleted.
+        let Some(entry) = &snapshot.entry else { return Ok(plan) };
+        let invalid = entry.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        if !invalid.is_empty() {
+            plan.event(Event::warning(self.platform_config(), "InvalidEntry", invalid.clone()));
+            plan.verdict = Verdict::Invalid { reason: "InvalidEntry", message: invalid.clone() };
+        }
+        let Some(intent) = &entry.intent else { return Ok(plan) };
+        let namespace = ObjectRef::of::<Namespace>(None, tenant.as_str());
+        match snapshot.home {
+            Home::There => {}
+            Home::Missing | Home::Terminating => {
+                let state = if snapshot.home == Home::Missing { "does not exist" } else { "is terminating" };
+                plan.verdict = Verdict::Waiting {
+                    on: Dependency::Object(namespace),
+                    message: format!("namespace {tenant} {state}"),
+                };
+                return Ok(plan);
+            }
+        }
+        let peers = Peers {
+            control_plane: self.options.namespace.clone(),
+            ingress: self.options.ingress_namespace.clone(),
+            monitoring: self.options.monitoring_namespace.clone(),
+        };
+        let hash = config_hash(intent, snapshot);
+        let (authority, secrets) = match &snapshot.material {
+            Some(material) => material.secrets(tenant.as_str(), &self.options.namespace)?,
+            None => (None, Vec::new()),
+        };
+        let mut objects = render::foundation(intent, &peers)?;
+        objects.extend(authority);
+        objects.extend(secrets);
+        objects.extend(render::workload(intent, &hash)?);
+        let mut report = Report::new(snapshot, intent, &hash, &invalid, now);
+        let anchor_uid = snapshot.anchor.as_deref().map(paddock_reconcile::object::uid).filter(|uid| !uid.is_empty());
+        let (Some(uid), Some(material)) = (anchor_uid, &snapshot.material) else {
+            // The owner comes first: without its uid nothing can be owned.
+            plan.apply(report.anchor(tenant, &[])?);
+            plan.look_again_at(now);
+            return Ok(plan);
+        };
+        let inventory: Vec<String> = objects.iter().map(|object| object.target().to_string()).collect();
+        plan.apply(report.anchor(tenant, &inventory)?);
+        for object in objects {
+            // The key that encrypts stored credentials outlives everything but the data that it encrypts.
+            let owned =
+                object.target().namespace.as_deref() == Some(tenant.as_str()) && object.target().name != names::KEK;
+            plan.apply(if owned { object.owned_by(&anchor_ref(tenant.as_str()), uid)? } else { object });
+        }
+        for made in &material.made {
+            plan.event(Event::normal(anchor_ref(tenant.as_str()), "Issued", format!("made the {made}")));
+        }
+        if let Some(running) = running_hash(snapshot).filter(|running| *running != hash) {
+            let note = format!("the configuration changed (hash {running:.8} to {hash:.8}): the gateway restarts once");
+            plan.event(Event::normal(anchor_ref(tenant.as_str()), "Restarting", note));
+        }
+        if let Some(due) = material.renew_at {
+            plan.look_again_at(due);
+        }
+        if !report.applied {
+            // What this pass applies, the next one reports.
+            plan.look_again_at(now);
+        }
+        if plan.verdict == Verdict::Settled
+            && let Some(message) = report.waits.clone()
+        {
+            plan.verdict = Verdict::Waiting { on: Dependency::Object(workload_ref(tenant.as_str())), message };
+        }
+        let tenant = tenant.clone();
+        plan.on_error(move |error| {
+            let mut report = report.clone();
+            report.conditions.set(GatewayCondition::Applied, false, APPLY_FAILED, error.to_string());
+            let mut plan = Plan::new();
+            if let Ok(anchor) = report.anchor(&tenant, &inventory) {
+                plan.apply(anchor);
+            }
+            plan.event(Event::warning(anchor_ref(tenant.as_str()), APPLY_FAILED, error.to_string()));
+            plan
+        });
+        Ok(plan)
+    }
+}
+
+const APPLY_FAILED: &str = "ApplyFailed";
+
+/// Everything the anchor says, computed from what was seen before this pass wrote anything.
+#[derive(Clone)]
+struct Report {
+    conditions: Conditions,
+    applied: bool,
+    waits: Option<String>,
+    image: String,
+    hash: String,
+    not_after: String,
+}
+
+impl Report {
+    fn new(snapshot: &Snapshot, intent: &Intent, hash: &str, invalid: &str, now: Timestamp) -> Self {
+        use GatewayCondition::{Applied, ConfigValid, NamespaceReady, PkiReady, Prerequisites, RolledOut};
+        let before = snapshot.anchor.as_deref().and_then(|anchor| anchor["data"]["conditions"].as_str());
+        let mut conditions = Conditions::since(Conditions::read(before.unwrap_or_default()), now);
+        match invalid {
+            "" => conditions.set(ConfigValid, true, "Valid", ""),
+            _ => conditions.set(ConfigValid, false, "InvalidEntry", invalid),
+        }
+        conditions.set(NamespaceReady, true, "NamespaceExists", "");
+        match snapshot.sandbox_versions.as_str() {
+            "" => {
+                let message = format!("the CustomResourceDefinition {} does not exist", names::SANDBOX_CRD);
+                conditions.set(Prerequisites, false, "SandboxKindMissing", message);
+            }
+            versions => conditions.set(Prerequisites, true, "SandboxKindServed", format!("served: {versions}")),
+        }
+        match snapshot.material.as_ref().map(|material| &material.trouble) {
+            None => conditions.set(PkiReady, false, PROGRESSING, "certificates are being made"),
+            Some(Some((reason, message))) => conditions.set(PkiReady, false, reason, message),
+            Some(None) => conditions.set(PkiReady, true, "Complete", ""),
+        }
+        let workload = snapshot.workload.as_deref();
+        let applied = running_hash(snapshot) == Some(hash)
+            && workload.and_then(|live| live.pointer("/spec/template/spec/containers/0/image")).and_then(Value::as_str)
+                == Some(&intent.image.to_string());
+        let failed = conditions.before(Applied).filter(|before| before.reason == APPLY_FAILED).cloned();
+        match failed {
+            _ if applied => conditions.set(Applied, true, "Applied", ""),
+            // It failed the last time: that stays true until it is seen to be done.
+            Some(failed) => conditions.set(Applied, false, APPLY_FAILED, failed.message),
+            None => conditions.set(Applied, false, PROGRESSING, "objects are being applied"),
+        }
+        let mut waits = None;
+        if applied && workload.is_some_and(is_rolled_out) {
+            conditions.set(RolledOut, true, "RolledOut", "");
+        } else {
+            let (reason, message) = match snapshot.has_node {
+                false => ("NoNode", "the cluster has no node that could run the gateway"),
+                true => (PROGRESSING, "the gateway is not ready yet"),
+            };
+            conditions.set(RolledOut, false, reason, message);
+            waits = Some(format!("{reason}: {message}"));
+        }
+        let not_after = snapshot.material.as_ref().and_then(|material| material.not_after);
+        let not_after = not_after.map_or_else(String::new, |end| end.to_string());
+        Self { conditions, applied, waits, image: intent.image.to_string(), hash: hash.to_owned(), not_after }
+    }
+
+    fn anchor(&mut self, tenant: &TenantName, inventory: &[String]) -> Result<Desired, Error> {
+        let phase = self.conditions.conclude();
+        let (reason, message) = self.conditions.obstacle().unwrap_or_else(|| ("Ready".to_owned(), String::new()));
+        let summary = Summary {
+            phase,
+            ready: phase == paddock_api::GatewayPhase::Running,
+            reason,
+            message,
+            image: self.image.clone(),
+            config_hash: self.hash.clone(),
+            not_after: self.not_after.clone(),
+        };
+        let data = [
+            ("conditions", self.conditions.to_json()),
+            ("inventory", inventory.join("\n")),
+            ("summary", summary.to_json()),
+        ];
+        Desired::of(&ConfigMap {
+            metadata: render::meta(tenant.as_str(), names::ANCHOR),
+            data: Some(data.map(|(key, value)| (key.to_owned(), value)).into()),
+            ..ConfigMap::default()
+        })
+    }
+}
+
+pub(super) fn home(namespace: Option<&Value>) -> Home {
+    match namespace {
+        None => Home::Missing,
+        Some(namespace) if paddock_reconcile::object::is_terminating(namespace) => Home::Terminating,
+        Some(_) => Home::There,
+    }
+}
+
+pub(super) fn anchor_ref(tenant: &str) -> ObjectRef {
+    ObjectRef::of::<ConfigMap>(Some(tenant), names::ANCHOR)
+}
+
+fn workload_ref(tenant: &str) -> ObjectRef {
+    ObjectRef::of::<StatefulSet>(Some(tenant), names::GATEWAY)
+}
+
+/// Everything that the gateway reads only at its start. Certificates are not in it: the gateway reloads them.
+fn config_hash(intent: &Intent, snapshot: &Snapshot) -> String {
+    let token = snapshot.material.as_ref().map_or("", |material| material.restart_token.as_str());
+    let text = [intent.config.as_str(), token, &snapshot.sandbox_versions].join("\0");
+    paddock_pki::sha256_hex(text.as_bytes())
+}
+
+fn running_hash(snapshot: &Snapshot) -> Option<&str> {
+    let annotations = snapshot.workload.as_deref()?.pointer("/spec/template/metadata/annotations")?;
+    annotations.get(annotations::CONFIG_HASH)?.as_str()
+}
+
+fn is_rolled_out(live: &Value) -> bool {
+    let number = |pointer: &str| live.pointer(pointer).and_then(Value::as_i64);
+    let want = number("/spec/replicas").unwrap_or(1);
+    number("/status/observedGeneration").unwrap_or(0) >= number("/metadata/generation").unwrap_or(1)
+        && number("/status/updatedReplicas").unwrap_or(0) >= want
+        && number("/status/readyReplicas").unwrap_or(0) >= want
+}
+
+/// `v1alpha1,v1beta1`.
+fn served_versions(definition: &Value) -> String {
+    let versions = definition["spec"]["versions"].as_array().into_iter().flatten();
+    let served = versions.filter(|version| version["served"] == true).filter_map(|version| version["name"].as_str());
+    let mut served: Vec<&str> = served.collect();
+    served.sort_unstable();
+    served.join(",")
+}
+
+#[cfg(test)]
+mod tests;

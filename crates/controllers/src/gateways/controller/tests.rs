@@ -1,0 +1,289 @@
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::json;
+
+use super::*;
+use crate::gateways::{GatewayMetrics, controllers};
+
+fn now() -> Timestamp {
+    "2026-11-21T05:00:00Z".parse().unwrap()
+}
+
+fn options() -> Options {
+    Options {
+        namespace: "paddock-system".to_owned(),
+        rules: Rules {
+            default_image: "ghcr.io/nvidia/openshell/gateway:0.0.71".parse().unwrap(),
+            images: Default::default(),
+            reserved: Default::default(),
+        },
+        ingress_namespace: None,
+        monitoring_namespace: None,
+    }
+}
+
+fn gateways() -> Gateways {
+    controllers(options(), GatewayMetrics::default()).0
+}
+
+/// The document of the example, as users apply it.
+fn example() -> String {
+    let text = include_str!("../../../../../examples/platform-config.yaml");
+    let config: ConfigMap = serde_saphyr::from_str(text).unwrap();
+    config.data.unwrap().remove(NAMESPACES_KEY).unwrap()
+}
+
+/// The shipped sample of the earlier provisioner: a partial file that repeats what the control plane renders.
+const SAMPLE: &str = "- name: tenant-a\n  gateway:\n    config: |\n      [openshell.gateway]\n      bind_address = \"0.0.0.0:8080\"\n      log_level = \"info\"\n      sandbox_namespace = \"tenant-a\"\n";
+
+fn entry(yaml: &str, tenant: &str) -> Entry {
+    let config = json!({ "data": { NAMESPACES_KEY: yaml } });
+    Memory::new(options().rules).observe(Some(&config)).entries[tenant].clone()
+}
+
+/// What a pass sees in a namespace where only the anchor exists.
+fn snapshot(yaml: &str, tenant: &str) -> Snapshot {
+    let entry = entry(yaml, tenant);
+    let material = entry.intent.as_ref().map(|intent| pki::ensure(&pki::Existing::default(), intent, now()).unwrap());
+    Snapshot {
+        entry: Some(entry),
+        home: Home::There,
+        anchor: Some(Arc::new(json!({ "metadata": { "name": names::ANCHOR, "uid": "anchor-uid" } }))),
+        workload: None,
+        material,
+        sandbox_versions: "v1alpha1".to_owned(),
+        has_node: false,
+    }
+}
+
+fn plan(snapshot: &Snapshot, tenant: &str) -> Plan {
+    gateways().plan(&tenant.parse().unwrap(), snapshot, now()).unwrap()
+}
+
+fn body<'a>(plan: &'a Plan, kind: &str, name: &str) -> &'a Value {
+    let found = plan.apply.iter().find(|o| o.target().kind.kind == kind && o.target().name == name);
+    found.unwrap_or_else(|| panic!("no {kind} {name}")).body()
+}
+
+/// The pass after this one, when everything that it planned exists.
+fn after(mut snapshot: Snapshot, plan: &Plan) -> Snapshot {
+    let mut anchor = body(plan, "ConfigMap", names::ANCHOR).clone();
+    anchor["metadata"]["uid"] = "anchor-uid".into();
+    snapshot.anchor = Some(Arc::new(anchor));
+    snapshot.workload = Some(Arc::new(body(plan, "StatefulSet", names::GATEWAY).clone()));
+    if let Some(material) = &mut snapshot.material {
+        material.made.clear();
+    }
+    snapshot
+}
+
+fn bodies(plan: &Plan) -> Vec<&Value> {
+    plan.apply.iter().map(Desired::body).collect()
+}
+
+/// The manifest set without what is random: key material and the hash over it.
+fn golden(tenant: &str) -> String {
+    let plan = plan(&snapshot(&example(), tenant), tenant);
+    let mut text = String::new();
+    for object in &plan.apply {
+        let mut body = object.body().clone();
+        if body["kind"] == "Secret" {
+            body["data"].as_object_mut().unwrap().values_mut().for_each(|value| *value = "(random)".into());
+        }
+        if let Some(annotations) = body.pointer_mut("/spec/template/metadata/annotations") {
+            annotations[annotations::CONFIG_HASH] = "(hash)".into();
+        }
+        if object.target().name == names::ANCHOR {
+            let mut summary: Value = serde_json::from_str(body["data"]["summary"].as_str().unwrap()).unwrap();
+            summary["configHash"] = "(hash)".into();
+            body["data"]["summary"] = summary.to_string().into();
+        }
+        text.push_str("---\n");
+        text.push_str(&serde_saphyr::to_string(&body).unwrap());
+    }
+    text
+}
+
+#[test]
+fn manifests_of_tenant_a() {
+    insta::assert_snapshot!(golden("tenant-a"));
+}
+
+#[test]
+fn manifests_of_tenant_b() {
+    insta::assert_snapshot!(golden("tenant-b"));
+}
+
+#[test]
+fn gw_d02_partial_toml_settles_after_one_pass() {
+    let first = snapshot(SAMPLE, "tenant-a");
+    let one = plan(&first, "tenant-a");
+    let second = after(first, &one);
+    let two = plan(&second, "tenant-a");
+    let third = after(second, &two);
+    let three = plan(&third, "tenant-a");
+    assert_eq!(bodies(&one)[1..], bodies(&two)[1..], "only the report on the anchor may follow");
+    assert_eq!(bodies(&two), bodies(&three));
+    assert_eq!(three.events, []);
+}
+
+#[test]
+fn gw_d07_each_tenant_has_a_cluster_role_binding_of_its_own() {
+    let of = |tenant: &str| {
+        let plan = plan(&snapshot(&example(), tenant), tenant);
+        body(&plan, "ClusterRoleBinding", &format!("openshell-gateway-node-reader-{tenant}")).clone()
+    };
+    assert_eq!(of("tenant-a")["subjects"][0]["namespace"], "tenant-a");
+    assert_eq!(of("tenant-b")["subjects"][0]["namespace"], "tenant-b");
+}
+
+#[test]
+fn gw_f12_owners_live_with_what_they_own() {
+    for object in &plan(&snapshot(&example(), "tenant-a"), "tenant-a").apply {
+        let owned = !object.body()["metadata"]["ownerReferences"].is_null();
+        let here = object.target().namespace.as_deref() == Some("tenant-a") && object.target().name != names::ANCHOR;
+        assert_eq!(owned, here, "{}", object.target());
+    }
+}
+
+#[test]
+fn gw_f19_no_object_is_rendered_twice() {
+    let plan = plan(&snapshot(&example(), "tenant-a"), "tenant-a");
+    let distinct: BTreeSet<_> = plan.apply.iter().map(Desired::target).collect();
+    assert_eq!(distinct.len(), plan.apply.len());
+}
+
+#[test]
+fn gw_f01_every_container_passes_the_restricted_standard() {
+    let plan = plan(&snapshot(&example(), "tenant-b"), "tenant-b");
+    let pod = &body(&plan, "StatefulSet", names::GATEWAY)["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    for container in pod["containers"].as_array().unwrap() {
+        let context = &container["securityContext"];
+        assert_eq!(context["allowPrivilegeEscalation"], false);
+        assert_eq!(context["readOnlyRootFilesystem"], true);
+        assert_eq!(context["capabilities"], json!({ "drop": ["ALL"] }));
+    }
+    assert_eq!(pod["enableServiceLinks"], false);
+}
+
+#[test]
+fn gw_l28_nothing_is_mounted_by_sub_path() {
+    let plan = plan(&snapshot(&example(), "tenant-b"), "tenant-b");
+    assert!(!body(&plan, "StatefulSet", names::GATEWAY).to_string().contains("subPath"));
+}
+
+#[test]
+fn gw_w04_owner_is_made_before_what_it_owns() {
+    let mut snapshot = snapshot(&example(), "tenant-b");
+    snapshot.anchor = None;
+    snapshot.material = None;
+    let plan = plan(&snapshot, "tenant-b");
+    assert_eq!(plan.apply.len(), 1);
+    assert_eq!(plan.apply[0].target(), &anchor_ref("tenant-b"));
+    assert_eq!(plan.look_again, Some(now()));
+}
+
+#[test]
+fn missing_namespace_is_waited_for_and_nothing_is_written() {
+    let mut snapshot = snapshot(&example(), "tenant-b");
+    for home in [Home::Missing, Home::Terminating] {
+        snapshot.home = home;
+        let plan = plan(&snapshot, "tenant-b");
+        assert!(plan.apply.is_empty());
+        assert!(matches!(&plan.verdict, Verdict::Waiting { on: Dependency::Object(on), .. } if on.name == "tenant-b"));
+    }
+}
+
+#[test]
+fn without_a_node_the_gateway_waits_and_says_so() {
+    let first = snapshot(&example(), "tenant-b");
+    let one = plan(&first, "tenant-b");
+    let two = plan(&after(first, &one), "tenant-b");
+    let summary = Summary::read(body(&two, "ConfigMap", names::ANCHOR)["data"]["summary"].as_str().unwrap()).unwrap();
+    assert_eq!((summary.reason.as_str(), summary.ready), ("NoNode", false));
+    assert!(matches!(&two.verdict, Verdict::Waiting { message, .. } if message.starts_with("NoNode")));
+}
+
+fn ready(mut snapshot: Snapshot) -> Snapshot {
+    let mut workload = (**snapshot.workload.as_ref().unwrap()).clone();
+    workload["metadata"]["generation"] = 1.into();
+    workload["status"] = json!({ "observedGeneration": 1, "updatedReplicas": 1, "readyReplicas": 1 });
+    snapshot.workload = Some(Arc::new(workload));
+    snapshot.has_node = true;
+    snapshot
+}
+
+#[test]
+fn gateway_is_ready_when_its_newest_template_runs() {
+    let first = snapshot(&example(), "tenant-b");
+    let one = plan(&first, "tenant-b");
+    let two = plan(&ready(after(first, &one)), "tenant-b");
+    let summary = Summary::read(body(&two, "ConfigMap", names::ANCHOR)["data"]["summary"].as_str().unwrap()).unwrap();
+    assert_eq!((summary.phase, summary.ready), (paddock_api::GatewayPhase::Running, true));
+    assert_eq!(two.verdict, Verdict::Settled);
+}
+
+fn hash(plan: &Plan) -> String {
+    let template = &body(plan, "StatefulSet", names::GATEWAY)["spec"]["template"]["metadata"];
+    template["annotations"][annotations::CONFIG_HASH].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn gw_d15_restart_follows_the_effective_file_both_ways() {
+    let mut snapshot = snapshot("- name: tenant-b\n", "tenant-b");
+    let plain = hash(&plan(&snapshot, "tenant-b"));
+    snapshot.entry =
+        Some(entry("- name: tenant-b\n  gateway: {config: \"openshell.gateway.log_level = 'debug'\"}\n", "tenant-b"));
+    assert_ne!(hash(&plan(&snapshot, "tenant-b")), plain);
+    snapshot.entry =
+        Some(entry("- name: tenant-b\n  gateway: {config: \"openshell.gateway.log_level = 'info'\"}\n", "tenant-b"));
+    assert_eq!(hash(&plan(&snapshot, "tenant-b")), plain, "the same effective file");
+}
+
+#[test]
+fn renewed_certificates_restart_nothing() {
+    let mut snapshot = snapshot("- name: tenant-b\n", "tenant-b");
+    let before = hash(&plan(&snapshot, "tenant-b"));
+    let renewed = snapshot.entry.as_ref().unwrap().intent.clone().unwrap();
+    let mut material = pki::ensure(&pki::Existing::default(), &renewed, now()).unwrap();
+    material.restart_token.clone_from(&snapshot.material.as_ref().unwrap().restart_token);
+    snapshot.material = Some(material);
+    assert_eq!(hash(&plan(&snapshot, "tenant-b")), before);
+}
+
+#[test]
+fn newer_sandbox_kind_restarts_the_gateway() {
+    let mut snapshot = snapshot("- name: tenant-b\n", "tenant-b");
+    let before = hash(&plan(&snapshot, "tenant-b"));
+    snapshot.sandbox_versions = "v1alpha1,v1beta1".to_owned();
+    assert_ne!(hash(&plan(&snapshot, "tenant-b")), before);
+}
+
+#[test]
+fn invalid_entry_keeps_the_last_good_gateway_and_is_reported() {
+    let mut snapshot = snapshot("- name: tenant-b\n", "tenant-b");
+    let good = plan(&snapshot, "tenant-b");
+    snapshot.entry.as_mut().unwrap().problems = entry("- name: tenant-b\n  x: 1\n", "tenant-b").problems;
+    let plan = plan(&snapshot, "tenant-b");
+    assert_eq!(bodies(&plan)[1..], bodies(&good)[1..]);
+    assert!(matches!(plan.verdict, Verdict::Invalid { reason: "InvalidEntry", .. }));
+    assert!(plan.events.iter().any(|event| event.reason == "InvalidEntry" && event.note.contains("line 2, column 3")));
+}
+
+#[test]
+fn removed_tenant_is_left_alone() {
+    let mut snapshot = snapshot("- name: tenant-b\n", "tenant-b");
+    snapshot.entry = None;
+    assert!(plan(&snapshot, "tenant-b").apply.is_empty());
+}
+
+#[test]
+fn newer_gateway_gets_its_encryption_key_which_nobody_owns() {
+    let snapshot = snapshot("- name: tenant-b\n  gateway: {image: 'ghcr.io/x:0.0.111'}\n", "tenant-b");
+    let plan = plan(&snapshot, "tenant-b");
+    assert!(body(&plan, "Secret", names::KEK)["metadata"]["ownerReferences"].is_null());
+    assert!(body(&plan, "StatefulSet", names::GATEWAY).to_string().contains("secretKeyRef"));
+}

@@ -1,0 +1,86 @@
+//! The rights that the gateways controller needs and hands on, as objects for the installation. Pure.
+//!
+//! No `escalate`, and `bind` on exactly one ClusterRole: what gateways may do in the whole cluster is installed once and
+//! bound per tenant. What they may do in their namespace the controller holds itself, as Kubernetes demands.
+
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use paddock_api::labels;
+
+use super::names;
+use super::render::{rule, sandbox_rules};
+
+/// The rules of the controller's own ClusterRole.
+pub fn controller_rules() -> Vec<PolicyRule> {
+    let read = ["get", "list", "watch"];
+    let keep = ["get", "list", "watch", "create", "update", "patch", "delete"];
+    let mut rules = vec![
+        rule("", &["namespaces", "nodes"], &read),
+        rule("", &["configmaps", "secrets", "services", "serviceaccounts"], &keep),
+        rule("apps", &["statefulsets"], &keep),
+        rule("networking.k8s.io", &["networkpolicies"], &keep),
+        rule("rbac.authorization.k8s.io", &["roles", "rolebindings", "clusterrolebindings"], &keep),
+        PolicyRule {
+            resource_names: Some(vec![names::NODE_READER.to_owned()]),
+            ..rule("rbac.authorization.k8s.io", &["clusterroles"], &["bind"])
+        },
+        rule("apiextensions.k8s.io", &["customresourcedefinitions"], &read),
+        rule("events.k8s.io", &["events"], &["create", "patch"]),
+    ];
+    rules.extend(sandbox_rules());
+    rules
+}
+
+/// The static ClusterRole to which every gateway's account is bound.
+pub fn node_reader() -> ClusterRole {
+    let labels = [(labels::NAME, "openshell"), (labels::MANAGED_BY, labels::MANAGED_BY_PADDOCK)];
+    ClusterRole {
+        metadata: ObjectMeta {
+            name: Some(names::NODE_READER.to_owned()),
+            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            ..ObjectMeta::default()
+        },
+        rules: Some(vec![
+            rule("authentication.k8s.io", &["tokenreviews"], &["create"]),
+            rule("", &["nodes"], &["get", "list", "watch"]),
+            rule("", &["namespaces"], &["get"]),
+        ]),
+        ..ClusterRole::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grants(rules: &[PolicyRule], resource: &str, verb: &str) -> bool {
+        let has = |list: &Vec<String>, word: &str| list.iter().any(|item| item == word);
+        rules.iter().any(|rule| rule.resources.as_ref().is_some_and(|all| has(all, resource)) && has(&rule.verbs, verb))
+    }
+
+    #[test]
+    fn gw_a04_nothing_escalates_and_binding_is_by_name() {
+        let rules = controller_rules();
+        assert!(rules.iter().all(|rule| !rule.verbs.iter().any(|verb| verb == "escalate" || verb == "*")));
+        let binding = rules.iter().filter(|rule| rule.verbs.iter().any(|verb| verb == "bind"));
+        assert!(binding.clone().count() == 1 && binding.into_iter().all(|rule| rule.resource_names.is_some()));
+    }
+
+    #[test]
+    fn gateways_never_get_to_patch_pods() {
+        for verb in ["patch", "update", "create", "delete", "*"] {
+            assert!(!grants(&sandbox_rules(), "pods", verb));
+        }
+    }
+
+    #[test]
+    fn controller_holds_what_it_hands_on() {
+        for rule in sandbox_rules() {
+            for resource in rule.resources.iter().flatten() {
+                for verb in &rule.verbs {
+                    assert!(grants(&controller_rules(), resource, verb), "{resource} {verb}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The one writer of `platform-config-status`: an entry per tenant, for people who wrote `platform-config`.
+//!
+//! The anchors in the tenants' namespaces say how each gateway stands; this controller copies their summaries into one
+//! ConfigMap next to `platform-config`, adds what has no anchor (wrong entries, missing namespaces) and counts phases.
+//! It has a single key, so that a burst of changes becomes one write.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use paddock_api::{GatewayPhase, labels};
+use paddock_policy::tenant::TenantName;
+use paddock_reconcile::{Change, Context, Controller, Desired, Error, Event, Kind, ObjectRef, Plan, Settings, Source};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use serde_json::Value;
+
+use super::condition::Summary;
+use super::controller::{Home, Memory, PLATFORM_CONFIG, anchor_ref, home};
+use super::intent::Intents;
+use super::names;
+
+/// The ConfigMap with the report.
+pub const STATUS: &str = "platform-config-status";
+/// The entry about the document as a whole; a tenant cannot have this name.
+const DOCUMENT: &str = "_document";
+
+/// The only key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Report;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(STATUS)
+    }
+}
+
+/// Labels of the phase metric. Its series are bounded by the tenants of `platform-config`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfTenant {
+    /// The tenant.
+    pub tenant: String,
+    /// Its phase.
+    pub phase: String,
+}
+
+/// What the gateways controller counts. Clones share the figures.
+#[derive(Debug, Clone, Default)]
+pub struct GatewayMetrics {
+    /// 1 for each tenant in its phase.
+    pub phase: Family<OfTenant, Gauge>,
+}
+
+impl GatewayMetrics {
+    /// Registers everything below the prefix `gateways`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("gateways");
+        registry.register("phase", "1 for each tenant in its phase", self.phase.clone());
+    }
+}
+
+/// The controller.
+#[derive(Debug)]
+pub struct GatewayStatus {
+    namespace: String,
+    memory: Memory,
+    metrics: GatewayMetrics,
+}
+
+/// What the report depends on.
+#[derive(Debug)]
+pub struct StatusSnapshot {
+    intents: Arc<Intents>,
+    /// By tenant: its namespace and its anchor.
+    tenants: BTreeMap<String, (Home, Option<Arc<Value>>)>,
+}
+
+impl GatewayStatus {
+    pub(super) fn new(namespace: String, memory: Memory, metrics: GatewayMetrics) -> Self {
+        Self { namespace, memory, metrics }
+    }
+
+    fn named(&self, name: &str) -> ObjectRef {
+        ObjectRef::of::<ConfigMap>(Some(&self.namespace), name)
+    }
+}
+
+impl Controller for GatewayStatus {
+    type Key = Report;
+    type Snapshot = StatusSnapshot;
+
+    fn name(&self) -> &'static str {
+        "gateway-status"
+    }
+
+    fn settings(&self) -> Settings {
+        Settings { concurrency: 1, ..Settings::default() }
+    }
+
+    fn sources(&self) -> Vec<Source<Report>> {
+        let memory = self.memory.clone();
+        let namespaces = self.memory.clone();
+        let intent = move |change: &Change<'_>| {
+            memory.observe(change.after);
+            vec![Report]
+        };
+        let here =
+            |source: Source<Report>, name: &str| source.within(&self.namespace).fields(format!("metadata.name={name}"));
+        vec![
+            here(Source::of::<ConfigMap>(intent), PLATFORM_CONFIG),
+            here(Source::of::<ConfigMap>(|_| vec![Report]), STATUS),
+            // The same selection as the gateways controller's, so the two share one watch.
+            Source::kind(Kind::of::<ConfigMap>(), |change: &Change<'_>| {
+                if change.object()["metadata"]["name"] == names::ANCHOR { vec![Report] } else { Vec::new() }
+            })
+            .labels(labels::TENANT),
+            Source::of::<Namespace>(move |change| {
+                let name = change.object()["metadata"]["name"].as_str().unwrap_or_default();
+                let same = change.before.is_some() && home(change.before) == home(change.after);
+                if same || !namespaces.knows(name) { Vec::new() } else { vec![Report] }
+            }),
+        ]
+    }
+
+    async fn snapshot(&self, cx: &Context, _: &Report) -> Result<StatusSnapshot, Error> {
+        let config = cx.get(&self.named(PLATFORM_CONFIG)).await?;
+        let intents = self.memory.observe(config.as_deref());
+        let mut tenants = BTreeMap::new();
+        for name in intents.entries.keys().filter(|name| name.parse::<TenantName>().is_ok()) {
+            let home = home(cx.get(&ObjectRef::of::<Namespace>(None, name)).await?.as_deref());
+            let anchor = if home == Home::Missing { None } else { cx.get(&anchor_ref(name)).await? };
+            tenants.insert(name.clone(), (home, anchor));
+        }
+        Ok(StatusSnapshot { intents, tenants })
+    }
+
+    fn plan(&self, _: &Report, snapshot: &StatusSnapshot, _: Timestamp) -> Result<Plan, Error> {
+        let rows = rows(snapshot);
+        self.metrics.phase.clear();
+        for (tenant, summary) in &rows {
+            let of = OfTenant { tenant: tenant.clone(), phase: summary.phase.to_string() };
+            self.metrics.phase.get_or_create(&of).set(1);
+        }
+        let mut plan = Plan::new();
+        let labels = [(labels::MANAGED_BY, labels::MANAGED_BY_PADDOCK)];
+        plan.apply(Desired::of(&ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(STATUS.to_owned()),
+                namespace: Some(self.namespace.clone()),
+                labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+                ..ObjectMeta::default()
+            },
+            data: Some(rows.iter().map(|(tenant, summary)| (tenant.clone(), summary.to_json())).collect()),
+            ..ConfigMap::default()
+        })?);
+        if let Some(problem) = &snapshot.intents.document {
+            plan.event(Event::warning(self.named(PLATFORM_CONFIG), "InvalidDocument", problem.to_string()));
+        }
+        Ok(plan)
+    }
+}
+
+fn rows(snapshot: &StatusSnapshot) -> BTreeMap<String, Summary> {
+    let mut rows = BTreeMap::new();
+    if let Some(problem) = &snapshot.intents.document {
+        rows.insert(DOCUMENT.to_owned(), Summary::of(GatewayPhase::Failed, "InvalidDocument", problem.to_string()));
+    }
+    for (name, entry) in &snapshot.intents.entries {
+        let (home, anchor) =
+            snapshot.tenants.get(name).map_or((Home::Missing, None), |(home, anchor)| (*home, anchor.as_deref()));
+        let anchored = anchor.and_then(|anchor| Summary::read(anchor["data"]["summary"].as_str()?));
+        let mut row = anchored.clone().unwrap_or_else(|| match home {
+            Home::Missing => {
+                Summary::of(GatewayPhase::Pending, "NamespaceMissing", format!("namespace {name} does not exist"))
+            }
+            Home::Terminating => {
+                Summary::of(GatewayPhase::Pending, "NamespaceTerminating", format!("namespace {name} is terminating"))
+            }
+            Home::There => Summary::of(GatewayPhase::Pending, "Progressing", ""),
+        });
+        if !entry.problems.is_empty() {
+            row.phase = if anchored.is_some() { GatewayPhase::Degraded } else { GatewayPhase::Failed };
+            row.ready = false;
+            row.reason = "InvalidEntry".to_owned();
+            row.message = entry.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        }
+        rows.insert(entry_key(name), row);
+    }
+    rows
+}
+
+/// A key that a ConfigMap accepts: the tenant's name, or for what cannot be a tenant a readable stand-in.
+fn entry_key(name: &str) -> String {
+    if name.parse::<TenantName>().is_ok() {
+        return name.to_owned();
+    }
+    let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') { c } else { '_' };
+    format!("_entry.{}", name.chars().take(100).map(safe).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateways::intent::Rules;
+
+    fn snapshot(yaml: &str) -> StatusSnapshot {
+        let rules = Rules {
+            default_image: "ghcr.io/nvidia/openshell/gateway:0.0.71".parse().unwrap(),
+            images: Default::default(),
+            reserved: Default::default(),
+        };
+        StatusSnapshot { intents: Arc::new(Intents::default().next(Some(yaml), &rules)), tenants: BTreeMap::new() }
+    }
+
+    #[test]
+    fn every_entry_has_a_row_with_its_reason() {
+        let mut snapshot = snapshot("- name: missing\n- name: there\n- name: bad\n  x: 1\n- name: a b\n- {}\n");
+        snapshot.tenants.insert("there".into(), (Home::There, None));
+        let rows: Vec<String> =
+            rows(&snapshot).iter().map(|(key, row)| format!("{key} {} {}", row.phase, row.reason)).collect();
+        assert_eq!(
+            rows,
+            [
+                "_entry._5 Failed InvalidEntry",
+                "_entry.a_b Failed InvalidEntry",
+                "bad Failed InvalidEntry",
+                "missing Pending NamespaceMissing",
+                "there Pending Progressing",
+            ]
+        );
+    }
+
+    #[test]
+    fn unreadable_document_has_a_row_of_its_own() {
+        let rows = rows(&snapshot("x: ["));
+        assert_eq!(rows[DOCUMENT].reason, "InvalidDocument");
+    }
+}
