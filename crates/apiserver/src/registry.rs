@@ -8,13 +8,16 @@ use arc_swap::ArcSwap;
 
 use crate::resource::Resource;
 
+/// API group and version.
+type GroupVersion = (Arc<str>, Arc<str>);
+
 /// One immutable state of the registry.
 pub struct Served {
     /// All resources, built-in ones first, in discovery order.
     pub resources: Vec<Arc<Resource>>,
     /// Raised with each change; documents made from the registry are cached under it.
     pub generation: u64,
-    index: HashMap<(Arc<str>, Arc<str>), HashMap<Arc<str>, Arc<Resource>>>,
+    index: HashMap<GroupVersion, HashMap<Arc<str>, Arc<Resource>>>,
 }
 
 impl Served {
@@ -50,7 +53,7 @@ impl Served {
     }
 
     /// `(group, version)` of all that is served, sorted.
-    pub fn versions(&self) -> BTreeSet<(Arc<str>, Arc<str>)> {
+    pub fn versions(&self) -> BTreeSet<GroupVersion> {
         self.index.keys().cloned().collect()
     }
 }

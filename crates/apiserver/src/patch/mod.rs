@@ -37,7 +37,6 @@
 //!
 //! decode → default → [`managed::track_update`] → prepare → validate → [`managed::settle_times`] (PUT) → write.
 
-mod body;
 mod json;
 pub mod managed;
 mod merge;
@@ -129,10 +128,11 @@ pub fn apply_patch(
     current: &Value,
     body: &[u8],
 ) -> Result<Patched, Status> {
-    let (patch, mut duplicates) = body::parse(body).map_err(|error| match kind {
+    let (patch, duplicates) = crate::schema::body::parse_json(body).map_err(|error| match kind {
         PatchType::Json | PatchType::Merge => Status::bad_request(format!("error decoding patch: {error}")),
         PatchType::Strategic | PatchType::Apply => Status::bad_request(error.to_string()),
     })?;
+    let mut duplicates: Vec<String> = duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect();
     let mut shown = None;
     let object = match kind {
         PatchType::Json => {

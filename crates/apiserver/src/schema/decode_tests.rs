@@ -4,12 +4,12 @@ use serde_json::json;
 use super::*;
 
 fn pod(value: Value) -> Result<Decoded, String> {
-    let (definitions, schema) = super::super::builtin("", "v1", "Pod");
+    let (definitions, schema) = builtin("", "v1", "Pod");
     decode(Typed::new(&definitions, &schema), value, "Pod")
 }
 
 fn of(kind: &str, value: Value) -> Result<Value, String> {
-    let (definitions, schema) = super::super::builtin("", "v1", kind);
+    let (definitions, schema) = builtin("", "v1", kind);
     decode(Typed::new(&definitions, &schema), value, kind).map(|decoded| decoded.value)
 }
 
@@ -69,7 +69,7 @@ fn a_list_is_no_object() {
 
 #[test]
 fn schemas_of_custom_resource_definitions_keep_their_defaults_and_lose_unknown_keywords() {
-    let (definitions, schema) = super::super::builtin("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
+    let (definitions, schema) = builtin("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
     let value = json!({"spec": {"versions": [{"schema": {"openAPIV3Schema": {"properties": {"a": {
         "default": {"any": [1]}, "items": {"type": "string", "bogus": 1}, "additionalProperties": true}}}}}]}});
     let decoded = decode(Typed::new(&definitions, &schema), value, "CustomResourceDefinition").unwrap();

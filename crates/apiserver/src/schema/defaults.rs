@@ -43,10 +43,11 @@ fn walk(value: &mut Value, schema: &Schema, depth: usize) {
         Value::Array(list) => {
             let Some(items) = &schema.items else { return };
             for item in list {
-                if item.is_null() && !items.nullable {
-                    if let Some(default) = &items.default {
-                        *item = default.clone();
-                    }
+                if item.is_null()
+                    && !items.nullable
+                    && let Some(default) = &items.default
+                {
+                    *item = default.clone();
                 }
                 walk(item, items, depth + 1);
             }

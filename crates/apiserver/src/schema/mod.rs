@@ -33,11 +33,11 @@ pub struct Schema {
     /// `int32`, `int64`, `double`, `byte`, `date-time`, `int-or-string`, …
     pub format: Option<String>,
     /// Fields of an object.
-    pub properties: BTreeMap<String, Arc<Schema>>,
+    pub properties: BTreeMap<String, Arc<Self>>,
     /// Values of a map.
     pub additional_properties: Option<AdditionalProperties>,
     /// Elements of a list.
-    pub items: Option<Arc<Schema>>,
+    pub items: Option<Arc<Self>>,
     /// Fields that must be there.
     pub required: Vec<String>,
     /// Value used when the field is absent.
@@ -74,13 +74,13 @@ pub struct Schema {
     /// Divisor.
     pub multiple_of: Option<f64>,
     /// All must hold.
-    pub all_of: Vec<Arc<Schema>>,
+    pub all_of: Vec<Arc<Self>>,
     /// At least one must hold.
-    pub any_of: Vec<Arc<Schema>>,
+    pub any_of: Vec<Arc<Self>>,
     /// Exactly one must hold.
-    pub one_of: Vec<Arc<Schema>>,
+    pub one_of: Vec<Arc<Self>>,
     /// Must not hold.
-    pub not: Option<Arc<Schema>>,
+    pub not: Option<Arc<Self>>,
     /// `atomic`, `set` or `map`.
     #[serde(rename = "x-kubernetes-list-type")]
     pub list_type: Option<String>,
@@ -159,12 +159,12 @@ impl<'a> Typed<'a> {
     }
 
     /// The schema of a declared field.
-    pub fn property(self, name: &str) -> Option<Typed<'a>> {
+    pub fn property(self, name: &str) -> Option<Self> {
         self.node.properties.get(name).map(|node| Typed::new(self.defs, node))
     }
 
     /// The schema of map values.
-    pub fn values(self) -> Option<Typed<'a>> {
+    pub fn values(self) -> Option<Self> {
         match &self.node.additional_properties {
             Some(AdditionalProperties::Schema(node)) => Some(Typed::new(self.defs, node)),
             _ => None,
@@ -172,12 +172,12 @@ impl<'a> Typed<'a> {
     }
 
     /// The schema of a field or, in a map, of a value.
-    pub fn field(self, name: &str) -> Option<Typed<'a>> {
+    pub fn field(self, name: &str) -> Option<Self> {
         self.property(name).or_else(|| self.values())
     }
 
     /// The schema of list elements.
-    pub fn items(self) -> Option<Typed<'a>> {
+    pub fn items(self) -> Option<Self> {
         self.node.items.as_ref().map(|node| Typed::new(self.defs, node))
     }
 }

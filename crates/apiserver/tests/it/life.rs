@@ -61,9 +61,9 @@ async fn owned(server: &Server, namespace: &str, name: &str, owner: &ConfigMap) 
         serde_json::from_value(json!({
             "apiVersion": "v1", "kind": "ConfigMap", "name": owner.metadata.name, "uid": owner.metadata.uid,
         }))
-        .unwrap(),
+        .expect("an owner"),
     ]);
-    api.create(&PostParams::default(), &child).await.unwrap();
+    api.create(&PostParams::default(), &child).await.expect("created");
     api
 }
 
