@@ -224,13 +224,13 @@ mod tests {
         errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect()
     }
 
-    fn of(metadata: Value) -> Vec<String> {
+    fn of(metadata: &Value) -> Vec<String> {
         texts(&validate(&json!({ "metadata": metadata }), NameRule::Subdomain, true))
     }
 
     #[test]
     fn a_name_is_required() {
-        assert_eq!(of(json!({"namespace": "n"})), ["metadata.name: Required value: name or generateName is required"]);
+        assert_eq!(of(&json!({"namespace": "n"})), ["metadata.name: Required value: name or generateName is required"]);
     }
 
     #[test]
@@ -247,7 +247,7 @@ mod tests {
         let owner =
             |name: &str| json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": name, "controller": true});
         let metadata = json!({"name": "a", "namespace": "n", "ownerReferences": [owner("x"), owner("y")]});
-        assert!(of(metadata)[0].ends_with("Found \"true\" in references for Pod/x and Pod/y"));
+        assert!(of(&metadata)[0].ends_with("Found \"true\" in references for Pod/x and Pod/y"));
     }
 
     #[test]

@@ -113,3 +113,44 @@ fn keeps(key: &str, child: &Value, parent: Typed<'_>) -> bool {
 fn is_map(schema: Typed<'_>) -> bool {
     matches!(schema.node.additional_properties, Some(AdditionalProperties::Schema(_)))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::schema;
+
+    fn tidied(kind: (&str, &str, &str), mut object: Value) -> Value {
+        let (definitions, schema) = schema::builtin(kind.0, kind.1, kind.2);
+        tidy(&mut object, Typed::new(&definitions, &schema));
+        object
+    }
+
+    #[test]
+    fn empty_maps_and_lists_vanish_and_empty_structs_stay() {
+        let pod = json!({"metadata": {"labels": {}, "finalizers": []}, "spec": {"securityContext": {}, "nodeSelector": null}});
+        assert_eq!(tidied(("", "v1", "Pod"), pod), json!({"metadata": {}, "spec": {"securityContext": {}}}));
+    }
+
+    #[test]
+    fn zero_replicas_are_a_wish_and_a_false_host_network_is_none() {
+        let deployment = json!({"spec": {"replicas": 0, "template": {"spec": {"hostNetwork": false}}}});
+        assert_eq!(
+            tidied(("apps", "v1", "Deployment"), deployment),
+            json!({"spec": {"replicas": 0, "template": {"spec": {}}}})
+        );
+    }
+
+    #[test]
+    fn empty_values_of_a_users_map_stay() {
+        let map = json!({"data": {"k": ""}, "metadata": {"labels": {"a": ""}}});
+        assert_eq!(tidied(("", "v1", "ConfigMap"), map.clone()), map);
+    }
+
+    #[test]
+    fn quantities_become_canonical() {
+        let quota = json!({"spec": {"hard": {"cpu": "1000m"}}});
+        assert_eq!(tidied(("", "v1", "ResourceQuota"), quota), json!({"spec": {"hard": {"cpu": "1"}}}));
+    }
+}
