@@ -11,7 +11,8 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use paddock_api::{GatewayCondition, annotations, labels};
-use paddock_policy::tenant::TenantName;
+use paddock_policy::image::{ImageError, ImagePolicy, ImageReference};
+use paddock_policy::tenant::{ReservedNames, TenantName};
 use paddock_reconcile::{
     Change, Context, Controller, Dependency, Desired, Error, Event, Kind, ObjectRef, Plan, Source, Verdict,
 };
@@ -20,6 +21,7 @@ use serde_json::Value;
 use super::condition::{Conditions, PROGRESSING, Summary};
 use super::intent::{Entry, Intent, Intents, Rules};
 use super::render::{self, Peers};
+use super::version::GatewayVersion;
 use super::{names, pki};
 
 /// What the operator decides for all gateways.
@@ -33,6 +35,41 @@ pub struct Options {
     pub ingress_namespace: Option<String>,
     /// Namespace of the monitoring system that may read their metrics.
     pub monitoring_namespace: Option<String>,
+}
+
+impl Options {
+    /// The defaults for a control plane in `namespace`: every fully qualified image is allowed, `image` (else the gateway
+    /// release that this build knows best) serves entries that name none, nobody else reaches the gateways.
+    ///
+    /// # Errors
+    /// When `image` is no image reference, is not fully qualified, or does not tell its version.
+    pub fn new(namespace: impl Into<String>, image: Option<&str>) -> Result<Self, OptionsError> {
+        let release = || format!("ghcr.io/nvidia/openshell/gateway:{}", GatewayVersion::DEFAULT);
+        let text = image.map_or_else(release, str::to_owned);
+        let default_image: ImageReference = text.parse()?;
+        let images = ImagePolicy::default();
+        images.check(&default_image)?;
+        if default_image.tag().and_then(|tag| tag.parse::<GatewayVersion>().ok()).is_none() {
+            return Err(OptionsError::Version(text));
+        }
+        Ok(Self {
+            namespace: namespace.into(),
+            rules: Rules { default_image, images, reserved: ReservedNames::default() },
+            ingress_namespace: None,
+            monitoring_namespace: None,
+        })
+    }
+}
+
+/// Why [`Options`] cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OptionsError {
+    /// The image is none, or may not run.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The image's tag is no version, so nobody knows what its gateway understands.
+    #[error("the gateway's version cannot be told from {0}; use a version tag")]
+    Version(String),
 }
 
 /// `platform-config`.

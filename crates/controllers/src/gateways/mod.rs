@@ -24,7 +24,7 @@ mod status;
 mod toml;
 mod version;
 
-pub use controller::{Gateways, NAMESPACES_KEY, Options, PLATFORM_CONFIG, Snapshot};
+pub use controller::{Gateways, NAMESPACES_KEY, Options, OptionsError, PLATFORM_CONFIG, Snapshot};
 pub use intent::{Entry, Intent, Intents, Rules};
 pub use problem::{Position, Problem};
 pub use status::{GatewayMetrics, GatewayStatus, OfTenant, Report, STATUS, StatusSnapshot};

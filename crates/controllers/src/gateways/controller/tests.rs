@@ -11,16 +11,7 @@ fn now() -> Timestamp {
 }
 
 fn options() -> Options {
-    Options {
-        namespace: "paddock-system".to_owned(),
-        rules: Rules {
-            default_image: "ghcr.io/nvidia/openshell/gateway:0.0.71".parse().unwrap(),
-            images: Default::default(),
-            reserved: Default::default(),
-        },
-        ingress_namespace: None,
-        monitoring_namespace: None,
-    }
+    Options::new("paddock-system", None).unwrap()
 }
 
 fn gateways() -> Gateways {
