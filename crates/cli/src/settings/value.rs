@@ -25,7 +25,7 @@ impl Value for PathBuf {
     const TYPE: &'static str = "path";
 
     fn read(text: &str) -> Result<Self, String> {
-        if text.is_empty() { Err("a path".to_owned()) } else { Ok(Self::from(text)) }
+        if text.is_empty() { Err("a path".to_owned()) } else { Ok(text.into()) }
     }
 }
 

@@ -35,7 +35,7 @@ impl Screen {
     pub(crate) fn show(&mut self, event: &Event) -> Outcome {
         match self {
             Self::Json => {
-                let text = serde_json::to_string(event).map_err(|error| Failure::undetermined(error))?;
+                let text = serde_json::to_string(event).map_err(Failure::undetermined)?;
                 output::line(&text)
             }
             Self::Text { spinner, summary } => {

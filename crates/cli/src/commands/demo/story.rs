@@ -82,7 +82,6 @@ pub(crate) fn line(event: &Event) -> Option<String> {
             };
             format!("  {:<12} {word:<8} {kind}/{name}", tenant.as_deref().unwrap_or("(cluster)"))
         }
-        Event::Tenant(_) => return None,
         Event::Reissued { tenant, secret, serial, added_names, not_after, .. } => format!(
             "  {tenant:<12} certificate in Secret/{secret} issued anew: serial {} → {}\n{:15}new names: {}\n{:15}valid until {not_after}",
             short(&serial.before),
@@ -102,7 +101,7 @@ pub(crate) fn line(event: &Event) -> Option<String> {
         Event::Untouched { tenant, objects } => {
             format!("  {tenant:<12} not touched: all {objects} objects have the resourceVersion that they had")
         }
-        Event::Running { .. } => return None,
+        Event::Tenant(_) | Event::Running { .. } => return None,
         Event::Done { seconds } => format!("\nDone in {seconds} s."),
     })
 }
