@@ -19,6 +19,7 @@
 //! | `kinds` | defaults, validation and life-cycle rules of the built-in kinds | pure |
 //! | `schema` | OpenAPI schemas: decoding, pruning, defaulting, validation, documents | pure |
 //! | `patch` | JSON, merge, strategic merge patches and server-side apply | pure |
+//! | `protobuf` | request bodies as kubectl's typed clients send them | pure |
 //! | `selector` | label and field selectors | pure |
 //! | `store` | one log of revisions, an index in memory, a file | disk |
 //! | [`fault`], [`log`], [`clock`] | what tests hold in their hands | nothing |
@@ -40,6 +41,7 @@ pub mod log;
 mod loops;
 mod openapi;
 pub mod patch;
+mod protobuf;
 pub mod registry;
 pub mod request;
 pub mod resource;

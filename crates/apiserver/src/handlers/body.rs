@@ -1,9 +1,12 @@
 //! Request bodies: media type → format, bytes → object of the resource, and what unknown fields lead to.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::Call;
+use crate::protobuf;
 use crate::schema::body::{self, Format};
 use crate::schema::decode::{self, FieldValidation};
 use crate::status::Status;
@@ -14,12 +17,17 @@ pub(super) fn untyped(bytes: &[u8], format: Format) -> Result<Value, Status> {
 }
 
 impl Call<'_> {
-    /// The format that the Content-Type names; 415 for others.
-    fn body_format(&self) -> Result<Format, Status> {
+    /// The body as text, in the format that the Content-Type names; 415 for others. kubectl sends protobuf.
+    fn text<'b>(&self, bytes: &'b Bytes) -> Result<(Cow<'b, [u8]>, Format), Status> {
         let media = self.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         match media.split(';').next().unwrap_or_default().trim() {
-            "" | "application/json" => Ok(Format::Json),
-            "application/yaml" => Ok(Format::Yaml),
+            "" | "application/json" => Ok((Cow::Borrowed(bytes), Format::Json)),
+            "application/yaml" => Ok((Cow::Borrowed(bytes), Format::Yaml)),
+            protobuf::MEDIA_TYPE => match protobuf::decode(bytes) {
+                Ok(value) => Ok((Cow::Owned(value.to_string().into_bytes()), Format::Json)),
+                Err(error @ protobuf::Error::Malformed(_)) => Err(Status::bad_request(error.to_string())),
+                Err(error) => Err(Status::unsupported_media_type(error.to_string())),
+            },
             _ => Err(Status::unsupported_media_type(
                 "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml",
             )),
@@ -27,12 +35,14 @@ impl Call<'_> {
     }
 
     pub(super) fn untyped(&self, bytes: &Bytes) -> Result<Value, Status> {
-        untyped(bytes, self.body_format()?)
+        let (text, format) = self.text(bytes)?;
+        untyped(&text, format)
     }
 
     /// Decodes a body into this resource's kind.
     pub(super) fn decode_body(&mut self, bytes: &Bytes, validation: FieldValidation) -> Result<Value, Status> {
-        let (mut object, warnings) = decode::read(bytes, self.body_format()?, &self.resource, validation)?;
+        let (text, format) = self.text(bytes)?;
+        let (mut object, warnings) = decode::read(&text, format, &self.resource, validation)?;
         self.expect_type(&mut object)?;
         self.warnings.extend(warnings);
         Ok(object)
