@@ -27,6 +27,12 @@ pub trait World: Send + Sync {
     fn client(&self) -> kube::Client;
 }
 
+impl World for paddock_apiserver::Server {
+    fn client(&self) -> kube::Client {
+        Self::client(self)
+    }
+}
+
 impl World for kube::Client {
     fn client(&self) -> kube::Client {
         self.clone()

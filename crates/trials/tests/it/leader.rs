@@ -1,0 +1,105 @@
+//! Leader election: one process writes, another takes over.
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use paddock_reconcile::{Chance, Clock, Context, Error, Identity, LeaseConfig, Runtime};
+use paddock_trials::{Tap, World as _};
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::sample::Sample;
+use crate::stand::{Stand, eventually};
+
+struct Candidate {
+    tap: Tap,
+    cancel: CancellationToken,
+    task: JoinHandle<Result<(), Error>>,
+}
+
+fn candidate(world: &Stand, clock: &Clock, instance: &str) -> Candidate {
+    let (client, tap) = Tap::around(world.client());
+    let cx = Context::new(client, Identity::new("paddock", "paddock.dev", instance));
+    let cx = cx.with_clock(clock.clone()).with_chance(Chance::seeded(1));
+    let lease = LeaseConfig::new("sample-system", "sample");
+    let runtime = Runtime::new(cx).with_controller(Sample::default()).with_lease(lease);
+    let cancel = CancellationToken::new();
+    let task = tokio::spawn(runtime.run(cancel.clone()));
+    Candidate { tap, cancel, task }
+}
+
+impl Candidate {
+    fn writes(&self) -> usize {
+        self.tap.writes().iter().filter(|w| w.resource != "leases").count()
+    }
+}
+
+async fn holder(world: &Stand) -> Option<String> {
+    let lease = world.get::<Lease>("sample-system", "sample").await?;
+    lease["spec"]["holderIdentity"].as_str().map(str::to_owned)
+}
+
+#[tokio::test]
+async fn second_process_waits_and_takes_over_when_the_first_is_gone() {
+    let world = Stand::two_tenants().await;
+    let clock = Clock::manual(jiff::Timestamp::UNIX_EPOCH);
+    let first = candidate(&world, &clock, "first");
+    eventually("the first leads", async || holder(&world).await.as_deref() == Some("first")).await;
+    eventually("the first writes", async || world.image("b").await.is_some()).await;
+    let second = candidate(&world, &clock, "second");
+    eventually("the second looks at the lease", async || second.tap.requests().iter().any(|r| r.resource == "leases"))
+        .await;
+    first.task.abort();
+    world.intent("a", &json!({"image": "web:2"})).await;
+    clock.advance(Duration::from_secs(14));
+    assert_eq!(second.writes(), 0, "two leaders");
+    eventually("the second takes over", async || {
+        clock.advance(Duration::from_millis(500));
+        holder(&world).await.as_deref() == Some("second")
+    })
+    .await;
+    eventually("the second writes", async || world.image("a").await.as_deref() == Some("web:2")).await;
+    second.cancel.cancel();
+    assert_eq!(second.task.await.expect("no panic"), Ok(()));
+}
+
+#[tokio::test]
+async fn cancelled_leader_releases_the_lease() {
+    let world = Stand::two_tenants().await;
+    let clock = Clock::manual(jiff::Timestamp::UNIX_EPOCH);
+    let first = candidate(&world, &clock, "first");
+    eventually("the first leads", async || holder(&world).await.as_deref() == Some("first")).await;
+    first.cancel.cancel();
+    assert_eq!(first.task.await.expect("no panic"), Ok(()));
+    assert_eq!(holder(&world).await.as_deref(), Some(""));
+}
+
+#[tokio::test]
+async fn leader_whose_lease_was_taken_stops_writing() {
+    let world = Stand::two_tenants().await;
+    let clock = Clock::manual(jiff::Timestamp::UNIX_EPOCH);
+    let first = candidate(&world, &clock, "first");
+    eventually("the first writes", async || world.image("b").await.is_some()).await;
+    world.merge::<Lease>("sample-system", "sample", &json!({"spec": {"holderIdentity": "thief"}})).await;
+    let looks = || first.tap.requests().iter().filter(|r| r.resource == "leases" && r.method == "GET").count();
+    let before = looks();
+    eventually("the leader looks twice more", async || {
+        clock.advance(Duration::from_millis(500));
+        looks() >= before + 2
+    })
+    .await;
+    let writes = first.writes();
+    world.intent("a", &json!({"image": "web:2"})).await;
+    clock.advance(Duration::from_millis(500));
+    let before = looks();
+    eventually("it looks again", async || {
+        clock.advance(Duration::from_millis(500));
+        looks() > before
+    })
+    .await;
+    assert_eq!(first.writes(), writes);
+    assert_eq!(world.image("a").await.as_deref(), Some("web:1"));
+    first.cancel.cancel();
+    assert_eq!(first.task.await.expect("no panic"), Ok(()));
+}

@@ -1,0 +1,168 @@
+//! What one process does, pass by pass.
+
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use paddock_reconcile::{Dependency, Error};
+use paddock_trials::kubelet::{Fate, Kubelet};
+use paddock_trials::tap::Failure;
+use serde_json::{Value, json};
+
+use crate::stand::{Stand, sample};
+
+fn uid(object: Option<Value>) -> String {
+    object.expect("it exists")["metadata"]["uid"].as_str().expect("a uid").to_owned()
+}
+
+#[tokio::test]
+async fn drift_of_an_owned_field_is_reverted_and_a_foreign_field_is_left() {
+    let world = Stand::two_tenants().await;
+    let mut process = sample().start(&world);
+    process.settle().await;
+    let theirs = json!({"metadata": {"annotations": {"theirs": "1"}}, "spec": {"replicas": 5}});
+    world.merge::<Deployment>("a", "web", &theirs).await;
+    process.settle().await;
+    let live = world.get::<Deployment>("a", "web").await.expect("it exists");
+    assert_eq!(live["spec"]["replicas"], 1);
+    assert_eq!(live["metadata"]["annotations"]["theirs"], "1");
+}
+
+#[tokio::test]
+async fn object_no_longer_wanted_is_deleted_and_its_neighbour_is_kept() {
+    let world = Stand::two_tenants().await;
+    let mut process = sample().start(&world);
+    process.settle().await;
+    world.intent("a", &json!({"image": "web:1", "service": "false"})).await;
+    process.settle().await;
+    assert!(world.get::<Service>("a", "web").await.is_none());
+    assert!(world.get::<Deployment>("a", "web").await.is_some());
+    assert!(world.get::<Service>("b", "web").await.is_some());
+}
+
+#[tokio::test]
+async fn removed_intent_is_torn_down_after_a_restart_too() {
+    let world = Stand::two_tenants().await;
+    sample().start(&world).settle().await;
+    world.delete::<ConfigMap>("a", "app").await;
+    sample().start(&world).settle().await;
+    assert!(world.get::<Deployment>("a", "web").await.is_none());
+    let record = world.get::<ConfigMap>("sample-system", "record").await.expect("the other tenant's record");
+    assert_eq!(record["data"]["a"], Value::Null);
+}
+
+#[tokio::test]
+async fn protected_object_is_not_deleted() {
+    let world = Stand::two_tenants().await;
+    let mut process = sample().start(&world);
+    process.settle().await;
+    world.merge::<Service>("a", "web", &json!({"metadata": {"annotations": {"paddock.dev/protect": "true"}}})).await;
+    world.intent("a", &json!({"image": "web:1", "service": "false"})).await;
+    process.settle().await;
+    assert!(world.get::<Service>("a", "web").await.is_some());
+}
+
+#[tokio::test]
+async fn namesake_of_a_recorded_object_is_not_deleted() {
+    let world = Stand::two_tenants().await;
+    let mut process = sample().start(&world);
+    process.settle().await;
+    world.delete::<Service>("a", "web").await;
+    let spec = json!({"ports": [{"port": 1}]});
+    let metadata = json!({"name": "web", "namespace": "a"});
+    world.apply(&paddock_reconcile::Kind::of::<Service>(), json!({"metadata": metadata, "spec": spec})).await;
+    world.intent("a", &json!({"image": "web:1", "service": "false"})).await;
+    process.settle().await;
+    assert!(world.get::<Service>("a", "web").await.is_some());
+}
+
+#[tokio::test]
+async fn immutable_selector_recreates_the_deployment() {
+    let world = Stand::two_tenants().await;
+    let mut process = sample().start(&world);
+    process.settle().await;
+    let before = uid(world.get::<Deployment>("a", "web").await);
+    world.intent("a", &json!({"image": "web:1", "app": "other"})).await;
+    process.settle().await;
+    let live = world.get::<Deployment>("a", "web").await;
+    assert_eq!(live.as_ref().expect("it exists")["spec"]["selector"]["matchLabels"]["app"], "other");
+    assert_ne!(uid(live), before);
+}
+
+#[tokio::test]
+async fn statefulset_is_recreated_without_its_pods() {
+    let world = Stand::empty().await;
+    world.tenant("a").await;
+    world.intent("a", &json!({"image": "web:1", "stateful": "true", "serviceName": "one"})).await;
+    let mut process = sample().start(&world);
+    process.settle().await;
+    Kubelet::new().step(&world).await.expect("a step");
+    let pod = uid(world.get::<Pod>("a", "web-0").await);
+    let before = uid(world.get::<StatefulSet>("a", "web").await);
+    world.intent("a", &json!({"image": "web:1", "stateful": "true", "serviceName": "two"})).await;
+    process.tap.clear();
+    process.round().await.expect("a round");
+    // The garbage collector is off: it would take the finalizer away once the pods have no owner.
+    if let Some(lingering) = world.get::<StatefulSet>("a", "web").await
+        && lingering["metadata"]["deletionTimestamp"].is_string()
+    {
+        assert_eq!(lingering["metadata"]["finalizers"], json!(["orphan"]));
+        world.merge::<StatefulSet>("a", "web", &json!({"metadata": {"finalizers": null}})).await;
+    }
+    process.settle().await;
+    assert_ne!(uid(world.get::<StatefulSet>("a", "web").await), before);
+    assert_eq!(uid(world.get::<Pod>("a", "web-0").await), pod);
+}
+
+#[tokio::test]
+async fn gate_holds_back_what_comes_after_until_the_workload_is_ready() {
+    let world = Stand::empty().await;
+    world.tenant("a").await;
+    world.intent("a", &json!({"image": "web:1", "gate": "true"})).await;
+    let mut process = sample().start(&world);
+    let mut kubelet = Kubelet::new();
+    kubelet.set("a", "web", Fate::Crash).step(&world).await.expect("a step");
+    let passed = process.settle().await;
+    assert!(matches!(&passed["a"].result, Err(Error::Waiting { on, .. }) if matches!(**on, Dependency::Object(_))));
+    kubelet.step(&world).await.expect("a step");
+    process.settle().await;
+    assert!(world.get::<Service>("a", "web").await.is_none());
+    kubelet.set("a", "web", Fate::Ready).step(&world).await.expect("a step");
+    process.settle().await;
+    assert!(world.get::<Service>("a", "web").await.is_some());
+}
+
+#[tokio::test]
+async fn foreign_object_is_named_in_the_refusal() {
+    let world = Stand::two_tenants().await;
+    let metadata = json!({"name": "web", "namespace": "a", "labels": {"app.kubernetes.io/managed-by": "helm"}});
+    let spec = json!({"ports": [{"port": 1}]});
+    world.apply(&paddock_reconcile::Kind::of::<Service>(), json!({"metadata": metadata, "spec": spec})).await;
+    let passed = sample().start(&world).settle().await;
+    let message = passed["a"].message().expect("a refusal");
+    assert_eq!(message, r#"NotOurs: Service a/web exists and is managed by "helm"; it is left alone"#);
+    assert!(passed["b"].result.is_ok());
+}
+
+#[tokio::test]
+async fn lost_answer_is_transient_and_the_next_pass_writes_nothing_twice() {
+    let world = Stand::two_tenants().await;
+    let mut process = sample().start(&world);
+    process.tap.fail(Failure::ResponseLost(2));
+    let passed = process.round().await.expect("a round");
+    assert_eq!(passed["a"].outcome(), "transient");
+    assert_eq!(passed["b"].outcome(), "settled");
+    process.settle().await;
+    let applied = process.tap.writes().iter().filter(|w| w.resource == "deployments" && w.namespace == "a").count();
+    assert_eq!(applied, 1);
+}
+
+#[tokio::test]
+async fn event_is_written_when_something_changed_and_never_again() {
+    let world = Stand::two_tenants().await;
+    let subject = sample();
+    for (round, expected) in [(0, 2), (1, 0)] {
+        let mut process = subject.start(&world);
+        process.settle().await;
+        let events = process.tap.writes().iter().filter(|w| w.resource == "events").count();
+        assert_eq!(events, expected, "process {round}");
+    }
+}
