@@ -232,6 +232,9 @@ impl Call<'_> {
         if *self.resource.kind == *"Namespace" && !self.resource.custom {
             object["status"]["phase"] = "Terminating".into();
         }
+        if *self.resource.kind == *"CustomResourceDefinition" && !self.resource.custom && !wanted.is_empty() {
+            crate::crd::terminate(&mut object, self.now);
+        }
         let goes = wanted.is_empty() && self.may_go(&object);
         if options.dry_run {
             return Ok(Some(if goes { Gone::Now(object) } else { Gone::Later(object) }));

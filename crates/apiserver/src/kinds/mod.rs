@@ -24,7 +24,7 @@ mod served;
 mod service;
 mod storage;
 pub(crate) mod subresources;
-mod tables;
+pub(crate) mod tables;
 mod tidy;
 mod webhooks;
 mod workloads;

@@ -7,6 +7,7 @@ use super::checks::{Errors, named, one_of};
 use super::names;
 use super::rules::Rules;
 use super::tables::cluster as tables;
+use crate::crd::definition;
 use crate::field::FieldError;
 
 pub(super) const WEBHOOKS: Rules = Rules {
@@ -157,6 +158,11 @@ pub(super) const API_SERVICE: Rules = Rules {
 
 pub(super) const DEFINITION: Rules = Rules {
     generation: true,
+    default: definition::default,
+    prepare_create: definition::prepare_create,
+    prepare_update: definition::prepare_update,
+    validate_create: definition::validate_create,
+    validate_update: definition::validate_update,
     columns: || tables::columns(tables::DEFINITION),
     cells: tables::definition,
     ..Rules::PLAIN

@@ -17,7 +17,7 @@ pub(in super::super) fn seconds_between(start: &str, end: &str) -> Option<i64> {
 }
 
 /// `duration.HumanDuration`: two units at most, the coarser the longer it is.
-pub(in super::super) fn duration(seconds: i64) -> String {
+pub(crate) fn duration(seconds: i64) -> String {
     let (minutes, hours) = (seconds / 60, seconds / 3600);
     let (days, years) = (hours / 24, hours / 24 / 365);
     let two = |coarse: i64, unit: &str, fine: i64, fine_unit: &str| match fine {

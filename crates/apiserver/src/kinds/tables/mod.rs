@@ -1,6 +1,6 @@
 //! Columns and cells of Tables, as kube-apiserver's printers give them (`pkg/printers/internalversion/printers.go`).
 
-mod ages;
+pub(crate) mod ages;
 pub(super) mod cluster;
 pub(super) mod config;
 pub(super) mod networking;
