@@ -12,7 +12,7 @@ use crate::patch::{self, PatchType, managed};
 use crate::request::Verb;
 use crate::resource::{Lookup, Part};
 use crate::schema::body::Format;
-use crate::schema::{self, Typed};
+use crate::schema::{self, Typed, decode};
 use crate::status::Status;
 use crate::store::{Encoded, Expect, Key, Write};
 
@@ -85,14 +85,16 @@ impl Call<'_> {
                     let force = self.query.find("force").map(|_| self.query.flag("force"));
                     managed::check_patch_options(PatchType::Apply, self.query.get("fieldManager"), force)?;
                     let config = body::untyped(body, Format::Yaml)?;
-                    let mut seen = view.clone();
-                    seen["spec"]["replicas"] = view["spec"].get("replicas").cloned().unwrap_or_else(|| 0.into());
-                    managed::apply(&target, Some(&seen), &config, &manager, force == Some(true))?
+                    managed::apply(&target, Some(&view), &config, &manager, force == Some(true))?
                 }
                 kind => {
                     let mut wanted = match kind {
-                        Some(kind) => patch::apply_patch(kind, Some(typed), &view, body)?.object,
-                        None => self.untyped(body)?,
+                        Some(kind) => {
+                            let patched = patch::apply_patch(kind, Some(typed), &view, body)?;
+                            let decoded = decode::decode(typed, patched.object.clone(), "Scale");
+                            decoded.map_err(|e| patched.undecodable(&e))?.value
+                        }
+                        None => decode::decode(typed, self.untyped(body)?, "Scale").map_err(Status::bad_request)?.value,
                     };
                     managed::track_update(&target, Some(&view), &mut wanted, &manager);
                     wanted

@@ -82,18 +82,15 @@ impl Call<'_> {
         let read_with = tracking != Tracking::Replace && asked == live.revision().to_string();
         let conditional = !asked.is_empty() && asked != "0" && !read_with;
         if conditional {
-            let number: u64 = asked.parse().map_err(|_| {
-                let detail = format!("strconv.ParseUint: parsing {asked:?}: invalid syntax");
-                let error = FieldError::invalid("metadata.resourceVersion", &Value::from(asked.clone()), &detail);
-                Status::new(500, "", format!("{}: {}", error.field, error.message))
-            })?;
+            let garbage = |_| Status::new(500, "", format!("strconv.ParseUint: parsing {asked:?}: invalid syntax"));
+            let number: u64 = asked.parse().map_err(garbage)?;
             if number != live.revision() {
                 return Err(self.modified());
             }
         } else if tracking == Tracking::Replace && !resource.strategy.unconditional_update() {
             let detail = "must be specified for an update";
             let error = FieldError::invalid("metadata.resourceVersion", &Value::from(0), detail);
-            return Err(self.invalid(&name, &[error]));
+            return Err(Status::invalid(&resource.group, &resource.plural, &name, &[error]));
         }
         let uid = text(&new, "uid");
         if tracking == Tracking::Replace && !uid.is_empty() && uid != text(old, "uid") {
@@ -110,7 +107,12 @@ impl Call<'_> {
         if metadata(&mut new).get("name").is_none() {
             metadata(&mut new).insert("name".to_owned(), name.as_str().into());
         }
+        // An empty list of managed fields forgets all: it must outlive the dropping of empty fields.
+        let sent_fields = metadata(&mut new).get("managedFields").cloned();
         resource.strategy.default(&mut new);
+        if let Some(fields) = sent_fields {
+            metadata(&mut new).insert("managedFields".to_owned(), fields);
+        }
         if tracking != Tracking::Applied {
             let subresource = match part {
                 Part::Main => "",
