@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Client;
-use kube::api::{Api, ObjectMeta, PostParams};
+use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
+use paddock_controllers::gateways::{self, GatewayMetrics};
 use paddock_reconcile::health::State;
 use paddock_reconcile::{Context, Error, Identity, LeaseConfig, Readiness, Runtime};
 use paddock_serve::{Check, Drained, Health, Listener, serve};
@@ -26,21 +28,29 @@ pub(crate) struct Options {
     /// The control plane's own namespace: `platform-config` lives there.
     pub(crate) namespace: String,
     pub(crate) controllers: Controllers,
-    /// The gateway image of tenants that name none; `None` for the one that the build knows.
-    pub(crate) gateway_image: Option<String>,
+    pub(crate) gateways: gateways::Options,
     /// Whether other processes may run the same controllers: then a Lease decides who writes.
     pub(crate) shared: bool,
 }
 
 impl Options {
     /// What `up` and `operator` were told.
-    pub(crate) fn of(settings: &Effective, namespace: String, shared: bool) -> Self {
-        Self {
-            namespace,
-            controllers: settings.get(&table::CONTROLLERS),
-            gateway_image: settings.find(&table::GATEWAY_IMAGE),
-            shared,
+    pub(crate) fn of(settings: &Effective, namespace: String, shared: bool) -> Result<Self, Failure> {
+        let image = settings.get(&table::GATEWAY_IMAGE);
+        let mut gateways = gateways::Options::new(namespace.clone(), Some(&image))
+            .map_err(|error| Failure::usage(format!("--gateways-image: {}", chain(&error))))?;
+        if let Some(prefixes) = settings.find(&table::GATEWAY_IMAGES_ALLOWED) {
+            gateways.rules.images.allowed = prefixes.split(',').map(|prefix| prefix.trim().to_owned()).collect();
         }
+        Ok(Self { namespace, controllers: settings.get(&table::CONTROLLERS), gateways, shared })
+    }
+
+    /// What the demo runs: every controller, as the table has it.
+    pub(crate) fn for_demo() -> Result<Self, Failure> {
+        let gateways =
+            gateways::Options::new(CONTROL_NAMESPACE, None).map_err(|error| Failure::usage(chain(&error)))?;
+        let controllers = Controllers(vec![Controller::Gateways]);
+        Ok(Self { namespace: CONTROL_NAMESPACE.to_owned(), controllers, gateways, shared: false })
     }
 }
 
@@ -63,9 +73,14 @@ impl Running {
             runtime = runtime.with_lease(LeaseConfig::new(&options.namespace, "paddock-operator"));
         }
         for controller in &options.controllers.0 {
-            runtime = match controller {
-                Controller::Gateways => add_gateways(runtime, options),
-            };
+            match controller {
+                Controller::Gateways => {
+                    let metrics = GatewayMetrics::default();
+                    metrics.register(&mut registry);
+                    let (tenants, status) = gateways::controllers(options.gateways.clone(), metrics);
+                    runtime = runtime.with_controller(tenants).with_controller(status);
+                }
+            }
         }
         let readiness = runtime.readiness();
         Self { task: tokio::spawn(runtime.run(stop)), readiness, registry: Arc::new(registry) }
@@ -116,6 +131,18 @@ fn hostname() -> String {
     if name.trim().is_empty() { "paddock".to_owned() } else { name.trim().to_owned() }
 }
 
+/// Prepares an API server that nobody installed Paddock on: the control plane's namespace and the role that gateways are bound to.
+pub(crate) async fn install(client: &Client) -> Outcome {
+    create_namespace(client, CONTROL_NAMESPACE).await?;
+    let role = gateways::rbac::node_reader();
+    let name = role.metadata.name.clone().unwrap_or_default();
+    let roles: Api<ClusterRole> = Api::all(client.clone());
+    let applied = roles.patch(&name, &PatchParams::apply("paddock").force(), &Patch::Apply(&role)).await;
+    applied
+        .map_err(|error| Failure::undetermined(format!("cannot apply the ClusterRole {name}: {}", chain(&error))))?;
+    Ok(())
+}
+
 /// Creates a namespace unless it is there.
 pub(crate) async fn create_namespace(client: &Client, name: &str) -> Outcome {
     let namespace = Namespace {
@@ -127,9 +154,4 @@ pub(crate) async fn create_namespace(client: &Client, name: &str) -> Outcome {
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
         Err(error) => Err(Failure::undetermined(format!("cannot create the namespace {name}: {}", chain(&error)))),
     }
-}
-
-/// The gateways controller is added here when its crate has it.
-fn add_gateways(runtime: Runtime, _options: &Options) -> Runtime {
-    runtime
 }

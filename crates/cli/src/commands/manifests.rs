@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use paddock_controllers::gateways;
 use serde::Serialize;
 
 use crate::exit::{Failure, Outcome};
@@ -33,7 +34,14 @@ pub(crate) fn run(settings: &Effective, what: &str) -> Outcome {
 type Yaml = Result<String, serde_saphyr::ser::Error>;
 
 fn rbac(namespace: &str) -> Yaml {
-    Ok([document(&service_account(namespace))?, document(&cluster_role())?, document(&binding(namespace))?].concat())
+    let node_reader = gateways::rbac::node_reader();
+    Ok([
+        document(&service_account(namespace))?,
+        document(&node_reader)?,
+        document(&cluster_role())?,
+        document(&binding(namespace))?,
+    ]
+    .concat())
 }
 
 fn install(namespace: &str, image: &str) -> Yaml {
@@ -50,29 +58,16 @@ fn install(namespace: &str, image: &str) -> Yaml {
     Ok([document(&home)?, rbac(namespace)?, document(&deployment(namespace, image))?].concat())
 }
 
-/// What the controllers of this build read and write, and nothing else. Gateways hand their rights on to each tenant's
-/// gateway, and Kubernetes lets nobody grant what they do not hold: hence the sandbox and review rules.
+/// What the controllers of this build need, and the engine's own: the Lease that decides who writes.
 fn rules() -> Vec<PolicyRule> {
-    let rule = |group: &str, resources: &[&str], verbs: &[&str]| PolicyRule {
-        api_groups: Some(vec![group.to_owned()]),
-        resources: Some(resources.iter().map(ToString::to_string).collect()),
-        verbs: verbs.iter().map(ToString::to_string).collect(),
+    let mut rules = gateways::rbac::controller_rules();
+    rules.push(PolicyRule {
+        api_groups: Some(vec!["coordination.k8s.io".to_owned()]),
+        resources: Some(vec!["leases".to_owned()]),
+        verbs: ["get", "list", "watch", "create", "update", "patch"].map(str::to_owned).into(),
         ..PolicyRule::default()
-    };
-    let manage = ["get", "list", "watch", "create", "update", "patch", "delete"];
-    vec![
-        rule("", &["namespaces", "nodes", "pods"], &["get", "list", "watch"]),
-        rule("", &["configmaps", "secrets", "services", "serviceaccounts"], &manage),
-        rule("", &["events"], &["get", "list", "watch", "create", "patch"]),
-        rule("events.k8s.io", &["events"], &["create", "patch"]),
-        rule("apps", &["statefulsets"], &manage),
-        rule("networking.k8s.io", &["networkpolicies"], &manage),
-        rule("rbac.authorization.k8s.io", &["roles", "rolebindings", "clusterroles", "clusterrolebindings"], &manage),
-        rule("coordination.k8s.io", &["leases"], &["get", "list", "watch", "create", "update", "patch"]),
-        rule("apiextensions.k8s.io", &["customresourcedefinitions"], &["get", "list", "watch"]),
-        rule("agents.x-k8s.io", &["sandboxes", "sandboxes/status"], &manage),
-        rule("authentication.k8s.io", &["tokenreviews"], &["create"]),
-    ]
+    });
+    rules
 }
 
 fn cluster_role() -> ClusterRole {

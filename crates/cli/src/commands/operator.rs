@@ -13,7 +13,7 @@ use crate::settings::{Effective, table};
 /// Runs until `stop`. A cluster that is away or refuses makes the process not ready; it does not end it.
 pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcome {
     let client = connect(settings).await?;
-    let options = Options::of(settings, namespace(settings), true);
+    let options = Options::of(settings, namespace(settings), true)?;
     tracing::info!(namespace = options.namespace, "the control plane's own namespace");
     let mut controllers = Running::start(client, &options, stop.clone());
     let health = controllers.serve_health(settings.get(&table::HEALTH_LISTEN), stop.clone()).await?;

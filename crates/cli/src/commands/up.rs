@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
-use super::controllers::{CONTROL_NAMESPACE, Options, Running, create_namespace};
+use super::controllers::{CONTROL_NAMESPACE, Options, Running, install};
 use super::embedded::{Embedded, Place};
 use crate::exit::{Failure, Outcome};
 use crate::settings::{Effective, table};
@@ -18,11 +18,11 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
     let kubeconfig = settings.find(&table::KUBECONFIG_OUT).unwrap_or_else(|| dir.join("kubeconfig"));
     let embedded =
         Embedded { listen: settings.get(&table::LISTEN), place: Place::Directory(dir), kubeconfig, loops: true };
+    let options = Options::of(settings, CONTROL_NAMESPACE.to_owned(), false)?;
     let server = embedded.start().await?;
-    create_namespace(&server.client(), CONTROL_NAMESPACE).await?;
+    install(&server.client()).await?;
 
     let quit = stop.child_token();
-    let options = Options::of(settings, CONTROL_NAMESPACE.to_owned(), false);
     let mut controllers = Running::start(server.client(), &options, quit.clone());
     let health = match controllers.serve_health(settings.get(&table::HEALTH_LISTEN_UP), quit.clone()).await {
         Ok(health) => health,

@@ -109,8 +109,21 @@ pub(crate) static GATEWAY_IMAGE: Setting<String> = Setting::new(
     "gateways-image",
     &["OPENSHELL_GATEWAY_IMAGE"],
     "IMAGE",
-    Default::Absent("the image of the OpenShell version that this build knows"),
+    Default::Is(DEFAULT_GATEWAY_IMAGE),
     "The gateway image of tenants that name none",
+    &["up", "operator"],
+);
+
+/// The gateway that this build knows best.
+pub(crate) const DEFAULT_GATEWAY_IMAGE: &str = "ghcr.io/nvidia/openshell/gateway:0.0.71";
+
+/// Which images tenants may name.
+pub(crate) static GATEWAY_IMAGES_ALLOWED: Setting<String> = Setting::new(
+    "gateways-images-allowed",
+    &["PADDOCK_GATEWAYS_IMAGES_ALLOWED"],
+    "PREFIXES",
+    Default::Absent("every fully qualified image"),
+    "Registries and path prefixes that gateway images may come from, separated by commas",
     &["up", "operator"],
 );
 
@@ -233,6 +246,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         &CONTROLLERS.row,
         &NAMESPACE.row,
         &GATEWAY_IMAGE.row,
+        &GATEWAY_IMAGES_ALLOWED.row,
         &HEALTH_LISTEN.row,
         &HEALTH_LISTEN_UP.row,
         &JSON.row,
@@ -284,6 +298,12 @@ mod tests {
         for row in rows() {
             assert!(!row.commands.is_empty() && row.commands.iter().all(|c| COMMANDS.contains(c)), "{}", row.title());
         }
+    }
+
+    #[test]
+    fn the_default_gateway_is_the_one_that_the_controller_knows() {
+        let options = paddock_controllers::gateways::Options::new("paddock-system", None).unwrap();
+        assert_eq!(options.rules.default_image.to_string(), DEFAULT_GATEWAY_IMAGE);
     }
 
     #[test]

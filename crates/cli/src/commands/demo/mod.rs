@@ -23,10 +23,9 @@ use tokio_util::sync::CancellationToken;
 use self::observe::{Observer, snapshot};
 use self::screen::Screen;
 use self::story::{Event, Snapshot, compare};
-use super::controllers::{CONTROL_NAMESPACE, Options, Running, create_namespace};
+use super::controllers::{CONTROL_NAMESPACE, Options, Running, create_namespace, install};
 use super::embedded::{Embedded, Place};
 use crate::exit::{Failure, Outcome, chain};
-use crate::settings::value::{Controller, Controllers};
 use crate::settings::{Effective, table};
 
 const TENANTS: &[&str] = &["tenant-a", "tenant-b"];
@@ -65,13 +64,8 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
     // The demo looks at the world through a client of its own; so does every controller.
     let quit = stop.child_token();
     let client = server.client();
-    create_namespace(&client, CONTROL_NAMESPACE).await?;
-    let options = Options {
-        namespace: CONTROL_NAMESPACE.to_owned(),
-        controllers: Controllers(vec![Controller::Gateways]),
-        gateway_image: None,
-        shared: false,
-    };
+    install(&client).await?;
+    let options = Options::for_demo()?;
     let mut controllers = Running::start(server.client(), &options, quit.clone());
     let outcome = tokio::select! {
         told = tell(&client, &mut screen, began) => told,
