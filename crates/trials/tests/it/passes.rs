@@ -50,6 +50,19 @@ async fn removed_intent_is_torn_down_after_a_restart_too() {
 }
 
 #[tokio::test]
+async fn what_a_dead_process_made_is_deleted_when_the_intent_went_meanwhile() {
+    let world = Stand::two_tenants().await;
+    let mut dying = sample().start(&world);
+    // The first write is the record, the second the workload.
+    dying.tap.fail(Failure::CrashAfter(2));
+    dying.settle().await;
+    assert!(world.get::<Deployment>("a", "web").await.is_some());
+    world.delete::<ConfigMap>("a", "app").await;
+    sample().start(&world).settle().await;
+    assert!(world.get::<Deployment>("a", "web").await.is_none());
+}
+
+#[tokio::test]
 async fn protected_object_is_not_deleted() {
     let world = Stand::two_tenants().await;
     let mut process = sample().start(&world);
