@@ -7,6 +7,13 @@
 //! |---|---|---|
 //! | [`controller`], [`plan`], [`object`], [`error`] | the vocabulary of controllers | nothing |
 //! | [`context`] | what a snapshot may use | caches, API server |
+//! | `cache` | what watches told us, with our own writes laid over it | nothing |
+//! | `execute` | carries a plan out: comparison, apply, immutable fields, deletion by record, status, events | API server |
+//! | [`pass`] | one pass: snapshot, plan, execute | what those touch |
+//! | [`queue`] | which key runs when | nothing |
+//! | `worker`, `watch`, [`runtime`] | tasks around the queue and the caches; readiness, leadership, the end | API server |
+//! | [`lease`], [`health`], [`metrics`] | leader election; what readiness and metrics say | one Lease; nothing |
+//! | [`client`] | the one way to make a client | kubeconfig, network |
 //! | [`clock`] | time and chance, owned by tests | the system's clock |
 
 mod cache;
