@@ -230,6 +230,16 @@ impl Api {
             return Status::unauthorized().into();
         }
         let Some(resource) = resource else { return Status::no_such_resource().into() };
+        if resource.custom
+            && resource.namespaced == path.namespace.is_empty()
+            && !spans_namespaces(&resource, verb, path)
+        {
+            // A custom resource is not there at all in the other scope.
+            return Answer::text(404, "404 page not found\n");
+        }
+        if resource.custom && !path.subresource.is_empty() && resource.subresource(&path.subresource).is_none() {
+            return Status::not_found(&resource.group, &resource.plural, &path.name).into();
+        }
         if !is_served(&resource, verb, path) {
             return Status::method_not_allowed().into();
         }
@@ -292,7 +302,8 @@ impl Api {
     pub(crate) fn decode_stored(&self, resource: &Resource, object: &Object) -> Result<Value, Status> {
         let mut object = object.decode().map_err(|e| Status::internal(format!("stored object: {e}")))?;
         let version = resource.api_version();
-        if object["apiVersion"].as_str() != Some(version.as_str()) {
+        let other = object["apiVersion"].as_str() != Some(version.as_str());
+        if other || !resource.strategy.stored_verbatim() {
             resource.strategy.served_from_storage(&mut object);
             object["apiVersion"] = version.into();
             object["kind"] = (&*resource.kind).into();
@@ -353,9 +364,13 @@ fn is_served(resource: &Resource, verb: Verb, path: &ResourcePath) -> bool {
         Verb::Update | Verb::Patch => !path.name.is_empty(),
         _ => true,
     };
-    let scoped = resource.namespaced != path.namespace.is_empty()
-        || (resource.namespaced && path.name.is_empty() && matches!(verb, Verb::List | Verb::Watch));
+    let scoped = resource.namespaced != path.namespace.is_empty() || spans_namespaces(resource, verb, path);
     fits && scoped && verbs.contains(&verb.as_str())
+}
+
+/// Lists and watches look into all namespaces when none is named.
+fn spans_namespaces(resource: &Resource, verb: Verb, path: &ResourcePath) -> bool {
+    resource.namespaced && path.name.is_empty() && matches!(verb, Verb::List | Verb::Watch)
 }
 
 fn fault_status(code: u16) -> Status {

@@ -212,6 +212,10 @@ pub trait Strategy: Send + Sync {
     fn columns(&self) -> Vec<Column>;
     /// Cells in the order of the columns.
     fn cells(&self, obj: &Value, now: Timestamp) -> Vec<Value>;
+    /// Whether stored bytes of this version are what is served. If not, `served_from_storage` runs on every read.
+    fn stored_verbatim(&self) -> bool {
+        true
+    }
     /// Converts a stored object to this version. The handlers rewrite `apiVersion`.
     fn served_from_storage(&self, _obj: &mut Value) {}
     /// Converts an object of this version to the stored one.

@@ -10,12 +10,14 @@ use super::jsonpath::JsonPath;
 use crate::field::FieldError;
 use crate::kinds::tables::ages::duration;
 use crate::resource::{Column, Cx, Part, ScalePaths, Strategy};
-use crate::schema::{Schema, defaults, validate};
+use crate::schema::{Schema, defaults, prune, validate};
 use crate::status::{Details, Status};
 
 /// One version of a custom resource.
 pub(super) struct Custom {
     pub(super) schema: Arc<Schema>,
+    /// Every object was written in this version, and reading sets no defaults.
+    pub(super) verbatim: bool,
     pub(super) has_status: bool,
     pub(super) scale: Option<ScalePaths>,
     pub(super) columns: Vec<(Column, JsonPath)>,
@@ -35,6 +37,14 @@ impl Strategy for Custom {
         false
     }
     fn default(&self, obj: &mut Value) {
+        defaults::default(obj, &self.schema);
+    }
+    fn stored_verbatim(&self) -> bool {
+        self.verbatim
+    }
+    /// What is stored may be older than the schema: it is pruned and defaulted by the one of today.
+    fn served_from_storage(&self, obj: &mut Value) {
+        prune::prune(obj, &self.schema, true);
         defaults::default(obj, &self.schema);
     }
     fn prepare_create(&self, obj: &mut Value, _cx: &Cx<'_>) -> Result<(), Status> {

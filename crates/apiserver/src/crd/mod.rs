@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::resource::{Column, Resource, ScalePaths, Subresource};
-use crate::schema::Schema;
+use crate::schema::{Schema, body::MAX_DEPTH};
 use crate::status::Status;
 use custom::Custom;
 use jsonpath::JsonPath;
@@ -66,7 +66,9 @@ pub(crate) fn resources(crd: &Value) -> Result<Vec<Resource>, Status> {
         }
         let fields = version["selectableFields"].as_array().map(Vec::as_slice).unwrap_or_default();
         let fields: Vec<&str> = fields.iter().filter_map(|f| f["jsonPath"].as_str()).collect();
+        let stored = crd["status"]["storedVersions"].as_array().map_or(0, Vec::len);
         let strategy = Custom {
+            verbatim: stored <= 1 && !has_defaults(&version["schema"]["openAPIV3Schema"], 0),
             schema: schema.clone(),
             has_status,
             scale,
@@ -96,6 +98,15 @@ pub(crate) fn resources(crd: &Value) -> Result<Vec<Resource>, Status> {
         });
     }
     Ok(out)
+}
+
+/// Whether any node of a schema has a default: objects stored before it was there lack the value.
+fn has_defaults(node: &Value, depth: usize) -> bool {
+    let below = |child: &Value| has_defaults(child, depth + 1);
+    depth > MAX_DEPTH
+        || node.get("default").is_some_and(|default| !default.is_null())
+        || node["properties"].as_object().is_some_and(|all| all.values().any(below))
+        || ["items", "additionalProperties"].iter().any(|key| node[*key].is_object() && below(&node[*key]))
 }
 
 /// The schema of one version, with the metadata that every object has (for merging and documents).

@@ -1,6 +1,9 @@
 //! Validation of custom resources by their OpenAPI schema, worded as kube-apiserver words it. Pure. CEL rules are not
 //! evaluated here: [`Schema::validations`] holds them for whoever does.
 
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
 use serde_json::Value;
 
 use super::body::MAX_DEPTH;
@@ -137,7 +140,7 @@ fn string(value: &Value, text: &str, schema: &Schema, path: &str, errors: &mut V
     }
     if let Some(pattern) = &schema.pattern {
         // A definition whose pattern does not compile is not accepted.
-        if pattern_of(pattern).is_ok_and(|regex| !regex.is_match(text)) {
+        if compiled(pattern).is_ok_and(|regex| !regex.is_match(text)) {
             errors.push(invalid(path, value, &format!("should match '{pattern}'")));
         }
     }
@@ -145,6 +148,23 @@ fn string(value: &Value, text: &str, schema: &Schema, path: &str, errors: &mut V
         let why = format!("{path} in body must be of type {format}: {text:?}");
         errors.push(FieldError::with(Kind::TypeInvalid, path, Some(go_value(value)), &why));
     }
+}
+
+/// A pattern from the cache: compiling costs far more than matching.
+fn compiled(pattern: &str) -> Result<regex::Regex, regex::Error> {
+    const MOST: usize = 512;
+    static KNOWN: LazyLock<Mutex<HashMap<String, regex::Regex>>> = LazyLock::new(Mutex::default);
+    let known = |lock: &Mutex<HashMap<_, _>>| lock.lock().unwrap_or_else(PoisonError::into_inner).get(pattern).cloned();
+    if let Some(regex) = known(&KNOWN) {
+        return Ok(regex);
+    }
+    let regex = pattern_of(pattern)?;
+    let mut all = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if all.len() >= MOST {
+        all.clear();
+    }
+    all.insert(pattern.to_owned(), regex.clone());
+    Ok(regex)
 }
 
 /// A pattern, compiled. Linear time, bounded size.
