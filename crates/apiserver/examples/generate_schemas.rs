@@ -1,12 +1,12 @@
 //! Writes `schemas/*.json.gz`: the schemas of the built-in kinds, from k8s-openapi's types and the table of merge facts.
 //!
-//! `cargo run -p paddock-apiserver --example generate_schemas` writes them; with `--check` it only compares.
+//! `cargo run -p paddock-apiserver --example generate_schemas` writes them; its test fails when they are stale.
 
 #![expect(clippy::print_stdout, reason = "a command line program")]
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::{
     Resource,
@@ -46,12 +46,8 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("ScaleIOPersistentVolumeSource", "storageMode", "ThinProvisioned"),
 ];
 
-/// Definitions by name and, for each kind, its definition.
-struct Collected {
-    definitions: BTreeMap<String, Value>,
-}
-
-fn collect() -> Collected {
+/// The definitions of all kinds and what they refer to, as schemars gives them, with lists and kinds named.
+fn collect() -> BTreeMap<String, Value> {
     let mut generator = SchemaGenerator::new(
         SchemaSettings::draft2020_12().with(|s| s.definitions_path = "/components/schemas".into()),
     );
@@ -127,7 +123,7 @@ fn collect() -> Collected {
             definitions.insert(format!("{name}List"), list);
         }
     }
-    Collected { definitions }
+    definitions
 }
 
 /// Rewrites schemars' conventions to those that kube-apiserver publishes.
@@ -241,32 +237,46 @@ fn compress(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     out.finish()
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
-    let mut definitions = collect().definitions;
+/// The files of `schemas/`: name and content before compression.
+fn files(directory: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, Box<dyn std::error::Error>> {
+    let mut definitions = collect();
     definitions.values_mut().for_each(publish);
     correct(&mut definitions);
     merge_facts(&mut definitions, &std::fs::read_to_string(directory.join("facts.tsv"))?);
-
-    let described = serde_json::to_vec(&definitions)?;
     let typed: BTreeMap<&String, Value> =
         definitions.iter().map(|(name, node)| (name, without_descriptions(node, false))).collect();
-    let check = std::env::args().any(|a| a == "--check");
-    for (file, bytes) in [("typed.json.gz", serde_json::to_vec(&typed)?), ("described.json.gz", described)] {
-        let path = directory.join(file);
-        if check {
-            let mut old = Vec::new();
-            flate2::read::GzDecoder::new(std::fs::File::open(&path)?).read_to_end(&mut old)?;
-            if old != bytes {
-                return Err(
-                    format!("{file} is stale; run: cargo run -p paddock-apiserver --example generate_schemas").into()
-                );
-            }
-        } else {
-            let packed = compress(&bytes)?;
-            println!("{file}: {} definitions, {} bytes, {} compressed", definitions.len(), bytes.len(), packed.len());
-            std::fs::write(path, packed)?;
-        }
+    Ok(vec![("typed.json.gz", serde_json::to_vec(&typed)?), ("described.json.gz", serde_json::to_vec(&definitions)?)])
+}
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    for (file, bytes) in files(&directory())? {
+        let packed = compress(&bytes)?;
+        println!("{file}: {} bytes, {} compressed", bytes.len(), packed.len());
+        std::fs::write(directory().join(file), packed)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    #[test]
+    fn the_generated_schemas_are_current() {
+        for (file, bytes) in files(&directory()).unwrap() {
+            let mut held = Vec::new();
+            let packed = std::fs::File::open(directory().join(file)).unwrap();
+            flate2::read::GzDecoder::new(packed).read_to_end(&mut held).unwrap();
+            assert!(
+                held == bytes,
+                "schemas/{file} is stale; run: cargo run -p paddock-apiserver --example generate_schemas"
+            );
+        }
+    }
 }

@@ -184,3 +184,6 @@ fn rank(version: &str) -> Option<(u8, u64, u64)> {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,11 +53,9 @@ fn openapi(node: &Value, path: &str, depth: usize, errors: &mut Vec<FieldError>)
         let why = "additionalProperties and properties are mutual exclusive";
         errors.push(FieldError::forbidden(at("additionalProperties"), why));
     }
-    if let Some(pattern) = node["pattern"].as_str() {
-        if let Err(error) = validate::pattern_of(pattern) {
-            let why = format!("must be a valid regular expression, but isn't: {error}");
-            errors.push(FieldError::invalid(at("pattern"), &node["pattern"], &why));
-        }
+    if let Some(Err(error)) = node["pattern"].as_str().map(validate::pattern_of) {
+        let why = format!("must be a valid regular expression, but isn't: {error}");
+        errors.push(FieldError::invalid(at("pattern"), &node["pattern"], &why));
     }
     if type_ == "array" && !node["items"].is_object() {
         errors.push(FieldError::required(at("items"), "must be specified"));
