@@ -1,5 +1,7 @@
 //! Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController and ControllerRevision.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::at::At;
@@ -230,9 +232,24 @@ fn template(spec: &Value, kind: &str) -> Errors {
         let detail = "`selector` does not match template `labels`";
         errors.push(FieldError::invalid(format!("{FIELD}.metadata.labels"), labels, detail));
     }
-    errors.extend(spec::validate_template(template, FIELD));
+    errors.extend(spec::validate_template(&with_claims(template, spec.list_at("/volumeClaimTemplates")), FIELD));
     errors.extend(always(template, kind));
     errors
+}
+
+/// The template with the volumes that a StatefulSet's claims will be: its containers may mount them.
+fn with_claims<'a>(template: &'a Value, claims: &[Value]) -> Cow<'a, Value> {
+    if claims.is_empty() {
+        return Cow::Borrowed(template);
+    }
+    let mut template = template.clone();
+    let mut volumes = template.list_at("/spec/volumes").to_vec();
+    volumes.extend(claims.iter().map(|claim| {
+        let name = claim.str_at("/metadata/name");
+        json!({"name": name, "persistentVolumeClaim": {"claimName": name}})
+    }));
+    template.set_at("/spec/volumes", volumes);
+    Cow::Owned(template)
 }
 
 fn always(template: &Value, kind: &str) -> Errors {
@@ -445,4 +462,26 @@ fn stateful_set_change(new: &Value, old: &Value) -> Option<FieldError> {
     let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', \
                   'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
     (&masked != old).then(|| FieldError::forbidden("spec", detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_may_mount_a_claim_of_its_stateful_set() {
+        let mut spec = json!({
+            "selector": {"matchLabels": {"a": "b"}},
+            "template": {
+                "metadata": {"labels": {"a": "b"}},
+                "spec": {"containers": [{"name": "c", "image": "i", "volumeMounts": [{"name": "data", "mountPath": "/d"}]}]},
+            },
+        });
+        let said_of_mount = |spec: &Value| {
+            template(spec, "StatefulSet").iter().any(|error| format!("{error:?}").contains("volumeMounts"))
+        };
+        assert!(said_of_mount(&spec));
+        spec["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}}]);
+        assert!(!said_of_mount(&spec));
+    }
 }
