@@ -132,13 +132,14 @@ pub(crate) fn table(rows: &[Standing]) -> String {
     let width = |column: usize| {
         cells.iter().map(|row| row[column].chars().count()).chain([head[column].len()]).max().unwrap_or_default()
     };
-    let mut text = String::from("\n");
+    let mut text = String::new();
     for row in std::iter::once(head.map(str::to_owned)).chain(cells.iter().cloned()) {
         let line: Vec<_> =
             row.iter().enumerate().map(|(column, cell)| format!("{cell:<width$}", width = width(column))).collect();
         text.push_str(&format!("  {}\n", line.join("  ").trim_end()));
     }
-    text
+    text.insert(0, '\n');
+    text.trim_end().to_owned()
 }
 
 /// Where an object is found: kind and name.
@@ -210,21 +211,29 @@ pub(crate) fn compare(tenant: &str, before: &Snapshot, after: &Snapshot) -> Vec<
     for place in after.0.keys().filter(|(kind, _)| kind == SECRET) {
         events.extend(secret(tenant, place, before, after));
     }
-    let changed: Vec<String> = after
+    let changed: Vec<&Place> = after
         .0
         .iter()
-        .filter(|((kind, _), _)| kind != STATEFUL_SET)
         .filter(|(place, object)| before.0.get(place).is_some_and(|old| content(old) != content(object)))
-        .map(|((kind, name), _)| format!("{kind}/{name} changed"))
+        .map(|(place, _)| place)
         .collect();
     for place in after.0.keys().filter(|(kind, _)| kind == STATEFUL_SET) {
         let (Some(old), Some(new)) = (before.config_hash(place), after.config_hash(place)) else { continue };
         if old != new {
+            // Only what the pods read can be a reason to replace them.
+            let template = after.0.get(place).and_then(|object| object.pointer("/spec/template"));
+            let because = changed
+                .iter()
+                .filter(|(kind, name)| {
+                    kind != STATEFUL_SET && template.is_some_and(|template| mentions(template, name))
+                })
+                .map(|(kind, name)| format!("{kind}/{name} changed"))
+                .collect();
             events.push(Event::Restarted {
                 tenant: tenant.to_owned(),
                 workload: format!("{}/{}", place.0, place.1),
                 config_hash: Pair { before: old.to_owned(), after: new.to_owned() },
-                because: changed.clone(),
+                because,
             });
         }
     }
@@ -247,6 +256,16 @@ fn secret(tenant: &str, place: &Place, before: &Snapshot, after: &Snapshot) -> O
         added_names: names.difference(&had).cloned().collect(),
         names: names.into_iter().collect(),
     })
+}
+
+/// Whether `name` occurs anywhere in a value as a whole text.
+fn mentions(value: &Value, name: &str) -> bool {
+    match value {
+        Value::String(text) => text == name,
+        Value::Array(items) => items.iter().any(|item| mentions(item, name)),
+        Value::Object(fields) => fields.values().any(|field| mentions(field, name)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// What an object says, without the server's book-keeping.
@@ -286,7 +305,8 @@ mod tests {
     }
 
     fn workload(version: &str, hash: &str) -> (&'static str, &'static str, Value) {
-        let template = json!({"metadata": {"annotations": {CONFIG_HASH: hash}}});
+        let volumes = json!([{"name": "config", "configMap": {"name": "openshell-gateway-config"}}]);
+        let template = json!({"metadata": {"annotations": {CONFIG_HASH: hash}}, "spec": {"volumes": volumes}});
         (
             "StatefulSet",
             "openshell-gateway",
@@ -311,8 +331,9 @@ mod tests {
 
     #[test]
     fn a_restart_names_what_caused_it() {
-        let before = snapshot(&[config("1", "a"), workload("2", "x")]);
-        let after = snapshot(&[config("3", "b"), workload("4", "y")]);
+        let status = |text: &str| ("ConfigMap", "status", json!({"data": {"summary": text}}));
+        let before = snapshot(&[config("1", "a"), workload("2", "x"), status("old")]);
+        let after = snapshot(&[config("3", "b"), workload("4", "y"), status("not mounted")]);
         assert_eq!(
             compare("tenant-a", &before, &after),
             [Event::Restarted {
