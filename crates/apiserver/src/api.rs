@@ -241,10 +241,14 @@ impl Api {
             return Status::not_found(&resource.group, &resource.plural, &path.name).into();
         }
         if !is_served(&resource, verb, path) {
-            return Status::method_not_allowed().into();
+            // The apiextensions server knows no path of the other scope; the built-in ones know no method there.
+            let other_scope = resource.custom && resource.namespaced == path.namespace.is_empty();
+            return if other_scope { Status::no_such_resource() } else { Status::method_not_allowed() }.into();
         }
         if !path.subresource.is_empty() && resource.subresource(&path.subresource).is_none() {
-            return Status::no_such_resource().into();
+            let unknown = Status::no_such_resource();
+            return if resource.custom { Status::not_found(&path.group, &path.resource, &path.name) } else { unknown }
+                .into();
         }
         let collection = path.name.is_empty() && verb != Verb::Create && verb != Verb::Watch;
         let format = match Format::negotiate(&request.headers, collection) {
@@ -307,6 +311,9 @@ impl Api {
             resource.strategy.served_from_storage(&mut object);
             object["apiVersion"] = version.into();
             object["kind"] = (&*resource.kind).into();
+        }
+        if resource.custom {
+            resource.strategy.default(&mut object);
         }
         Ok(object)
     }

@@ -67,6 +67,13 @@ impl Call<'_> {
     }
 
     fn decode_patched(&mut self, mut patched: Patched, validation: FieldValidation) -> Result<Value, Status> {
+        let version = self.resource.api_version();
+        let sent = |field: &str| patched.object[field].as_str().unwrap_or_default();
+        if sent("apiVersion") != version || sent("kind") != &*self.resource.kind {
+            let kind = &self.resource.kind;
+            let why = format!("{}, Kind={} is not {version}, Kind={kind}", sent("apiVersion"), sent("kind"));
+            return Err(patched.undecodable(&why));
+        }
         let decoded =
             decode::of_resource(&self.resource, patched.object.clone()).map_err(|e| patched.undecodable(&e))?;
         let unknown = unknown_fields(&decoded.unknown);
