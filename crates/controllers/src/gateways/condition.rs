@@ -58,6 +58,10 @@ impl Conditions {
         };
         self.current.retain(|old| old.kind != condition.kind);
         self.current.push(condition);
+        // One order, in whichever order they were found out: equal conditions are equal text.
+        let place =
+            |condition: &Condition| GatewayCondition::ALL.iter().position(|kind| kind.as_str() == condition.kind);
+        self.current.sort_by_key(place);
     }
 
     /// Why the gateway is not ready: the reason of the first thing that does not hold, and everything that does not.

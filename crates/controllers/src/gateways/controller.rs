@@ -304,7 +304,8 @@ impl Controller for Gateways {
         let (Some(uid), Some(material)) = (anchor_uid, &snapshot.material) else {
             // The owner comes first: without its uid nothing can be owned.
             plan.apply(report.anchor(tenant, &[])?);
-            plan.look_again_at(now);
+            let message = "the anchor, which owns everything else, is made first".to_owned();
+            plan.verdict = Verdict::Waiting { on: Dependency::Object(anchor_ref(tenant.as_str())), message };
             return Ok(plan);
         };
         let inventory: Vec<String> = objects.iter().map(|object| object.target().to_string()).collect();
@@ -324,10 +325,6 @@ impl Controller for Gateways {
         }
         if let Some(due) = material.renew_at {
             plan.look_again_at(due);
-        }
-        if !report.applied {
-            // What this pass applies, the next one reports.
-            plan.look_again_at(now);
         }
         if plan.verdict == Verdict::Settled
             && let Some(message) = report.waits.clone()
@@ -355,7 +352,6 @@ const APPLY_FAILED: &str = "ApplyFailed";
 #[derive(Clone)]
 struct Report {
     conditions: Conditions,
-    applied: bool,
     waits: Option<String>,
     image: String,
     hash: String,
@@ -363,7 +359,7 @@ struct Report {
 }
 
 impl Report {
-    fn new(snapshot: &Snapshot, intent: &Intent, hash: &str, invalid: &str, now: Timestamp) -> Self {
+    fn new(snapshot: &Snapshot, intent: &Intent, wanted: &str, invalid: &str, now: Timestamp) -> Self {
         use GatewayCondition::{Applied, ConfigValid, NamespaceReady, PkiReady, Prerequisites, RolledOut};
         let before = snapshot.anchor.as_deref().and_then(|anchor| anchor["data"]["conditions"].as_str());
         let mut conditions = Conditions::since(Conditions::read(before.unwrap_or_default()), now);
@@ -385,7 +381,7 @@ impl Report {
             Some(None) => conditions.set(PkiReady, true, "Complete", ""),
         }
         let workload = snapshot.workload.as_deref();
-        let applied = running_hash(snapshot) == Some(hash)
+        let applied = running_hash(snapshot) == Some(wanted)
             && workload.and_then(|live| live.pointer("/spec/template/spec/containers/0/image")).and_then(Value::as_str)
                 == Some(&intent.image.to_string());
         let failed = conditions.before(Applied).filter(|before| before.reason == APPLY_FAILED).cloned();
@@ -406,9 +402,11 @@ impl Report {
             conditions.set(RolledOut, false, reason, message);
             waits = Some(format!("{reason}: {message}"));
         }
-        let not_after = snapshot.material.as_ref().and_then(|material| material.not_after);
-        let not_after = not_after.map_or_else(String::new, |end| end.to_string());
-        Self { conditions, applied, waits, image: intent.image.to_string(), hash: hash.to_owned(), not_after }
+        // What this pass makes may never be stored: only what was found is reported, or a failing pass would never rest.
+        let stored = snapshot.material.as_ref().filter(|material| material.made.is_empty());
+        let not_after = stored.and_then(|material| material.not_after).map_or_else(String::new, |end| end.to_string());
+        let hash = running_hash(snapshot).unwrap_or_default();
+        Self { conditions, waits, image: intent.image.to_string(), hash: hash.to_owned(), not_after }
     }
 
     fn anchor(&mut self, tenant: &TenantName, inventory: &[String]) -> Result<Desired, Error> {

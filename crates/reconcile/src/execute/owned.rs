@@ -116,6 +116,10 @@ fn element_holds(
     (at, depth): (&str, usize),
 ) -> bool {
     let Value::Object(desired) = desired else { return false };
+    if !owned.keys().any(|key| key != ".") {
+        // An atomic element, such as an owner reference: it is ours as a whole.
+        return same(&Value::Object(desired.clone()), live, at, depth);
+    }
     let Some(live) = live.as_object() else { return false };
     let mut desired = desired.clone();
     for (key, value) in keys {
@@ -275,6 +279,15 @@ mod tests {
         assert!(holds(&desired(json!([{"port": 80}, {"port": 53, "protocol": "UDP"}])), &live, "me"));
         assert!(!holds(&desired(json!([{"port": 80}])), &live, "me"), "an element to release");
         assert!(!holds(&desired(json!([{"port": 80}, {"port": 53, "protocol": "UDP"}, {"port": 1}])), &live, "me"));
+    }
+
+    #[test]
+    fn atomic_element_of_a_map_list_is_compared_as_a_whole() {
+        let record = json!({"f:metadata": {"f:ownerReferences": {"k:{\"uid\":\"u\"}": {}}}});
+        let owned_by = |name: &str| json!({"metadata": {"ownerReferences": [{"uid": "u", "name": name}]}});
+        let live = live(owned_by("a"), &record);
+        assert!(holds(&wanted(owned_by("a")), &live, "me"));
+        assert!(!holds(&wanted(owned_by("b")), &live, "me"));
     }
 
     #[test]

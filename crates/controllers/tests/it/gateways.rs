@@ -1,0 +1,250 @@
+//! Gateways end to end, without tasks and time: deterministic passes over a server in this process.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use paddock_apiserver::Server;
+use paddock_controllers::gateways::{
+    GatewayMetrics, GatewayStatus, Gateways, NAMESPACES_KEY, Options, PLATFORM_CONFIG, STATUS, controllers,
+};
+use paddock_trials::{Process, Request, Subject, World};
+use serde_json::{Value, json};
+
+const HOME: &str = "paddock-system";
+const TWO: &str = "- name: tenant-a\n  gateway: {serverDnsNames: [a.example]}\n- name: tenant-b\n";
+
+/// A server of one's own with the control plane's namespace and two tenants'.
+struct Cluster(Server);
+
+impl World for Cluster {
+    fn client(&self) -> kube::Client {
+        self.0.client()
+    }
+}
+
+impl Cluster {
+    async fn with(document: &str) -> Self {
+        let cluster = Self(Server::builder().in_memory().loops(false).start().await.unwrap());
+        for name in [HOME, "tenant-a", "tenant-b"] {
+            cluster.namespace(name).await;
+        }
+        cluster.config(document).await;
+        cluster
+    }
+
+    async fn namespace(&self, name: &str) {
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        let namespace = Namespace { metadata, ..Namespace::default() };
+        Api::all(self.client()).create(&PostParams::default(), &namespace).await.unwrap();
+    }
+
+    async fn config(&self, document: &str) {
+        set_config(self.client(), document.to_owned()).await;
+    }
+
+    async fn secret(&self, tenant: &str, name: &str) -> BTreeMap<String, Vec<u8>> {
+        let secret: Secret = Api::namespaced(self.client(), tenant).get(name).await.unwrap();
+        secret.data.unwrap().into_iter().map(|(key, value)| (key, value.0)).collect()
+    }
+
+    async fn workload(&self, tenant: &str) -> StatefulSet {
+        Api::namespaced(self.client(), tenant).get("openshell-gateway").await.unwrap()
+    }
+
+    async fn anchor(&self, tenant: &str) -> BTreeMap<String, String> {
+        let anchor: ConfigMap = Api::namespaced(self.client(), tenant).get("openshell-gateway-anchor").await.unwrap();
+        anchor.data.unwrap()
+    }
+}
+
+async fn set_config(client: kube::Client, document: String) {
+    let body = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": PLATFORM_CONFIG },
+        "data": { NAMESPACES_KEY: document },
+    });
+    let api: Api<ConfigMap> = Api::namespaced(client, HOME);
+    api.patch(PLATFORM_CONFIG, &PatchParams::apply("user").force(), &Patch::Apply(&body)).await.unwrap();
+}
+
+/// Fresh keys differ from run to run, and with them the hash and the certificate's end.
+fn without_keys(object: &mut Value) {
+    if let Some(annotations) = object.pointer_mut("/spec/template/metadata/annotations").and_then(Value::as_object_mut)
+    {
+        annotations.remove("paddock.dev/config-hash");
+    }
+    if let Some(data) = object.pointer_mut("/data").and_then(Value::as_object_mut) {
+        data.remove("summary");
+    }
+}
+
+fn subject() -> Subject<Gateways> {
+    Subject::new(|| controllers(Options::new(HOME, None).unwrap(), GatewayMetrics::default()).0).normalise(without_keys)
+}
+
+async fn settled(cluster: &Cluster) -> Process<Gateways> {
+    let mut process = subject().start(cluster);
+    process.settle().await;
+    process
+}
+
+#[tokio::test]
+async fn gw_f14_second_pass_writes_nothing() {
+    paddock_trials::second_pass_writes_nothing(&Cluster::with(TWO).await, &subject()).await;
+}
+
+#[tokio::test]
+async fn gw_w17_crash_after_every_write_converges() {
+    paddock_trials::crash_after_every_write_converges(|| Cluster::with("- name: tenant-a\n"), &subject()).await;
+}
+
+#[tokio::test]
+async fn gw_f14_changing_one_tenant_never_writes_anothers_objects() {
+    let cluster = Cluster::with(TWO).await;
+    let client = cluster.client();
+    let edit = || set_config(client, TWO.replace("a.example", "changed.example"));
+    let belongs = |request: &Request| request.namespace == "tenant-a" || request.resource == "events";
+    paddock_trials::tenants_are_isolated(&cluster, &subject(), edit, belongs).await;
+}
+
+#[tokio::test]
+async fn gw_f12_no_owner_across_namespaces() {
+    paddock_trials::no_owner_across_namespaces(&Cluster::with(TWO).await, &subject()).await;
+}
+
+#[tokio::test]
+async fn gw_d17_failed_parse_deletes_nothing() {
+    let cluster = Cluster::with(TWO).await;
+    let client = cluster.client();
+    paddock_trials::failed_parse_deletes_nothing(&cluster, &subject(), || set_config(client, "- name: [".into())).await;
+}
+
+#[tokio::test]
+async fn only_our_own_objects_are_touched() {
+    paddock_trials::only_our_objects_are_touched(|| Cluster::with("- name: tenant-a\n"), &subject()).await;
+}
+
+#[tokio::test]
+async fn gw_d04_new_name_reissues_the_server_certificate_and_restarts_once() {
+    let cluster = Cluster::with(TWO).await;
+    let mut process = settled(&cluster).await;
+    let kept = ["openshell-client-tls", "openshell-gateway-jwt-keys"];
+    let before = [cluster.secret("tenant-a", kept[0]).await, cluster.secret("tenant-a", kept[1]).await];
+    let server = cluster.secret("tenant-a", "openshell-server-tls").await;
+    let generation = cluster.workload("tenant-a").await.metadata.generation;
+    cluster.config(&TWO.replace("[a.example]", "[a.example, b.example]")).await;
+    process.settle().await;
+    let after = [cluster.secret("tenant-a", kept[0]).await, cluster.secret("tenant-a", kept[1]).await];
+    assert_eq!(before, after);
+    let reissued = cluster.secret("tenant-a", "openshell-server-tls").await;
+    assert_ne!(reissued["tls.crt"], server["tls.crt"]);
+    assert_eq!(reissued["ca.crt"], server["ca.crt"]);
+    assert_eq!(cluster.workload("tenant-a").await.metadata.generation, generation.map(|before| before + 1));
+}
+
+#[tokio::test]
+async fn gw_d12_deleted_child_comes_back() {
+    let cluster = Cluster::with(TWO).await;
+    let mut process = settled(&cluster).await;
+    let services: Api<Service> = Api::namespaced(cluster.client(), "tenant-a");
+    services.delete("openshell-gateway", &DeleteParams::default()).await.unwrap();
+    process.settle().await;
+    assert!(services.get_opt("openshell-gateway").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn gw_d10_namespace_that_comes_later_is_noticed() {
+    let cluster = Cluster::with("- name: late\n").await;
+    let mut process = settled(&cluster).await;
+    cluster.namespace("late").await;
+    process.settle().await;
+    cluster.workload("late").await;
+}
+
+#[tokio::test]
+async fn invalid_entry_stops_nobody_else() {
+    let cluster = Cluster::with("- name: tenant-a\n  gateway: {imagee: x}\n- name: tenant-b\n").await;
+    settled(&cluster).await;
+    cluster.workload("tenant-b").await;
+    let sets: Api<StatefulSet> = Api::namespaced(cluster.client(), "tenant-a");
+    assert_eq!(sets.list(&ListParams::default()).await.unwrap().items, []);
+}
+
+#[tokio::test]
+async fn without_a_node_the_anchor_says_so() {
+    let cluster = Cluster::with(TWO).await;
+    settled(&cluster).await;
+    let summary: Value = serde_json::from_str(&cluster.anchor("tenant-b").await["summary"]).unwrap();
+    assert_eq!(
+        (&summary["phase"], &summary["reason"], &summary["ready"]),
+        (&"Provisioning".into(), &"NoNode".into(), &false.into())
+    );
+}
+
+#[tokio::test]
+async fn status_has_one_entry_per_tenant_and_drops_removed_ones() {
+    let cluster = Cluster::with("- name: tenant-a\n- name: tenant-b\n- name: missing\n").await;
+    let (gateways, status) = (subject(), status());
+    gateways.start(&cluster).settle().await;
+    let mut process = status.start(&cluster);
+    process.settle().await;
+    let report = |cluster: &Cluster| {
+        let api: Api<ConfigMap> = Api::namespaced(cluster.client(), HOME);
+        async move { api.get(STATUS).await.unwrap().data.unwrap() }
+    };
+    let rows = report(&cluster).await;
+    let reason = |tenant: &str| serde_json::from_str::<Value>(&rows[tenant]).unwrap()["reason"].clone();
+    assert_eq!((reason("tenant-a"), reason("missing")), ("NoNode".into(), "NamespaceMissing".into()));
+    cluster.config("- name: tenant-a\n").await;
+    process.settle().await;
+    assert_eq!(report(&cluster).await.into_keys().collect::<Vec<_>>(), ["tenant-a"]);
+}
+
+fn status() -> Subject<GatewayStatus> {
+    Subject::new(|| controllers(Options::new(HOME, None).unwrap(), GatewayMetrics::default()).1)
+}
+
+#[tokio::test]
+async fn status_second_pass_writes_nothing() {
+    let cluster = Cluster::with(TWO).await;
+    subject().start(&cluster).settle().await;
+    paddock_trials::second_pass_writes_nothing(&cluster, &status()).await;
+}
+
+/// The same with everything running: watches, queues, workers, the server's own loops.
+#[tokio::test]
+async fn edit_of_platform_config_reaches_the_status_by_events_alone() {
+    use kube::runtime::wait::await_condition;
+    use paddock_reconcile::{Context, Identity, Runtime};
+    use tokio_util::sync::CancellationToken;
+
+    let cluster = Cluster(Server::builder().in_memory().start().await.unwrap());
+    for name in [HOME, "tenant-a"] {
+        cluster.namespace(name).await;
+    }
+    let (gateways, status) = controllers(Options::new(HOME, None).unwrap(), GatewayMetrics::default());
+    let cx = Context::new(cluster.client(), Identity::new("paddock", "paddock.dev", "test"));
+    let runtime = Runtime::new(cx).with_controller(gateways).with_controller(status);
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(runtime.run(cancel.clone()));
+    cluster.config("- name: tenant-a\n- name: tenant-b\n").await;
+    let report: Api<ConfigMap> = Api::namespaced(cluster.client(), HOME);
+    let says = |tenant: &'static str, reason: &'static str| {
+        await_condition(report.clone(), STATUS, move |config: Option<&ConfigMap>| {
+            let entry = config.and_then(|config| config.data.as_ref()?.get(tenant));
+            entry.is_some_and(|entry| entry.contains(&format!("\"reason\":\"{reason}\"")))
+        })
+    };
+    let story = async {
+        says("tenant-a", "NoNode").await.unwrap();
+        says("tenant-b", "NamespaceMissing").await.unwrap();
+        cluster.namespace("tenant-b").await;
+        says("tenant-b", "NoNode").await.unwrap();
+        cluster.config("- name: tenant-a\n  x: 1\n- name: tenant-b\n").await;
+        says("tenant-a", "InvalidEntry").await.unwrap();
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), story).await.expect("events alone must get there");
+    cancel.cancel();
+    assert_eq!(running.await.unwrap(), Ok(()));
+}

@@ -1,0 +1,5 @@
+//! The controllers against an embedded API server: the rules that hold for every controller, and what users see.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod gateways;
