@@ -65,7 +65,13 @@ impl Documents {
                 discovery::resource_list(&s.resources, group, version)
             }),
             ["openapi", "v2"] => {
-                conditional(request, Document::new(&openapi::v2(&served.resources, &custom)), "application/json")
+                let document = openapi::v2(&served.resources, &custom);
+                if accepts(request, openapi::protobuf::MEDIA_TYPE) {
+                    let bytes = openapi::protobuf::document(&document).into();
+                    conditional(request, Document::of(bytes), openapi::protobuf::CONTENT_TYPE)
+                } else {
+                    conditional(request, Document::new(&document), "application/json")
+                }
             }
             ["openapi", "v3"] => conditional(
                 request,
@@ -113,7 +119,10 @@ impl Documents {
 
 impl Document {
     fn new(value: &Value) -> Self {
-        let bytes = Bytes::from(value.to_string());
+        Self::of(Bytes::from(value.to_string()))
+    }
+
+    fn of(bytes: Bytes) -> Self {
         Self { etag: format!("\"{}\"", openapi::hash(&bytes)), bytes }
     }
 }
@@ -134,6 +143,12 @@ fn missing(served: &Served, path: &str) -> Answer {
         _ => return not_found(),
     };
     if served.has_group(group) { Status::no_such_resource().into() } else { not_found() }
+}
+
+/// Whether the client names this media type.
+fn accepts(request: &Request, media: &str) -> bool {
+    let accept = request.headers.get(http::header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    accept.split(',').any(|part| part.trim() == media)
 }
 
 fn not_found() -> Answer {

@@ -1,6 +1,8 @@
 //! OpenAPI documents: the index and one document per group and version (v3), and all in one (v2). Pure but for reading the
 //! compiled-in descriptions; nothing large is kept.
 
+pub(crate) mod protobuf;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::sync::Arc;
