@@ -238,7 +238,7 @@ fn compress(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
 }
 
 /// The files of `schemas/`: name and content before compression.
-fn files(directory: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, Box<dyn std::error::Error>> {
+fn files(directory: &Path) -> std::io::Result<Vec<(&'static str, Vec<u8>)>> {
     let mut definitions = collect();
     definitions.values_mut().for_each(publish);
     correct(&mut definitions);
