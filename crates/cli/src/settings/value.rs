@@ -31,7 +31,7 @@ impl Value for PathBuf {
 
 impl Value for bool {
     const TYPE: &'static str = "switch";
-    const IS_SWITCH: bool = true;
+    const IS_SWITCH: Self = true;
 
     fn read(text: &str) -> Result<Self, String> {
         match text {
