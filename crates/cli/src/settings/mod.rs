@@ -5,7 +5,7 @@
 //! | [`table`] | the rows: every flag and environment variable of every command |
 //! | [`value`] | the types that a row can have: how they are written and read |
 //! | [`effective`] | flag > environment > default, and where each value came from |
-//! | [`reference`] | the reference page, written from the table |
+//! | [`mod@reference`] | the reference page, written from the table |
 //!
 //! Pure but for [`Effective::resolve`], which is handed the environment.
 
