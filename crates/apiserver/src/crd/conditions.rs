@@ -5,9 +5,6 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::clock::rfc3339_seconds;
-use crate::resource::Cx;
-
-const STORAGE: &str = "apiextensions.k8s.io/customresourcedefinitions";
 
 /// Whether a condition is `True`.
 pub(super) fn is(crd: &Value, type_: &str) -> bool {
@@ -36,22 +33,22 @@ pub(super) fn set(crd: &mut Value, type_: &str, status: &str, reason: &str, mess
 }
 
 /// Settles names and conditions of a new or changed definition.
-pub(super) fn settle(crd: &mut Value, cx: &Cx<'_>) {
+pub(super) fn settle(crd: &mut Value, others: &[Value], now: Timestamp) {
     if !crd["status"].is_object() {
         crd["status"] = json!({});
     }
-    let (accepted, conflict) = accept(crd, &cx.lookup.list(STORAGE, ""));
+    let (accepted, conflict) = accept(crd, others);
     crd["status"]["acceptedNames"] = accepted;
     match conflict {
         None => {
-            set(crd, "NamesAccepted", "True", "NoConflicts", "no conflicts found", cx.now);
-            set(crd, "Established", "True", "InitialNamesAccepted", "the initial names have been accepted", cx.now);
+            set(crd, "NamesAccepted", "True", "NoConflicts", "no conflicts found", now);
+            set(crd, "Established", "True", "InitialNamesAccepted", "the initial names have been accepted", now);
         }
         Some((reason, message)) => {
-            set(crd, "NamesAccepted", "False", reason, &message, cx.now);
+            set(crd, "NamesAccepted", "False", reason, &message, now);
             // What is served stays served: renaming into a conflict takes nothing away.
             if !is(crd, "Established") {
-                set(crd, "Established", "False", "NotAccepted", "not all names are accepted", cx.now);
+                set(crd, "Established", "False", "NotAccepted", "not all names are accepted", now);
             }
         }
     }

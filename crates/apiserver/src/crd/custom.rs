@@ -73,11 +73,8 @@ impl Strategy for Custom {
         self.validate_scale(obj, &mut errors);
         errors
     }
-    fn validate_update(&self, new: &Value, old: &Value, part: Part, cx: &Cx<'_>) -> Vec<FieldError> {
+    fn validate_update(&self, new: &Value, old: &Value, _part: Part, cx: &Cx<'_>) -> Vec<FieldError> {
         let mut errors = self.validate_create(new, cx);
-        if part == Part::Status {
-            errors.retain(|error| error.field.starts_with("status") || error.field == "<nil>");
-        }
         // Ratcheting: what was wrong already and did not change may stay.
         let before = self.validate_create(old, cx);
         errors.retain(|error| !(before.contains(error) && unchanged(new, old, &error.field)));
@@ -138,11 +135,17 @@ impl Custom {
     }
 }
 
-/// The value at a field error's path is the same in both objects.
+/// The value at a field error's path is the same in both objects; where there is none, what should hold it is.
 fn unchanged(new: &Value, old: &Value, field: &str) -> bool {
-    let Some(path) = JsonPath::parse(&format!(".{field}")) else { return false };
-    let (new, old) = (path.find(new), path.find(old));
-    !new.is_empty() && new == old
+    let found = |field: &str| JsonPath::parse(&format!(".{field}")).map(|path| (path.find(new), path.find(old)));
+    match found(field) {
+        Some((new, old)) if !new.is_empty() => new == old,
+        Some(_) => field
+            .rsplit_once('.')
+            .and_then(|(parent, _)| found(parent))
+            .is_some_and(|(new, old)| !new.is_empty() && new == old),
+        None => false,
+    }
 }
 
 fn restore(new: &mut Map<String, Value>, old: &Map<String, Value>, which: impl Fn(&str) -> bool) {

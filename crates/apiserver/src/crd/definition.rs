@@ -14,6 +14,9 @@ use crate::kinds::names::{dns_1035_label, dns_subdomain};
 use crate::resource::{Cx, Part};
 use crate::status::Status;
 
+/// Where definitions are stored.
+const STORAGE: &str = "apiextensions.k8s.io/customresourcedefinitions";
+
 fn versions(crd: &Value) -> &[Value] {
     crd["spec"]["versions"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
@@ -41,7 +44,7 @@ pub(crate) fn default(crd: &mut Value) {
 /// The status of a new definition: it is served from the moment that it is written.
 pub(crate) fn prepare_create(crd: &mut Value, cx: &Cx<'_>) -> Result<(), Status> {
     conditions::store_versions(crd);
-    conditions::settle(crd, cx);
+    conditions::settle(crd, &cx.lookup.list(STORAGE, ""), cx.now);
     Ok(())
 }
 
@@ -50,7 +53,7 @@ pub(crate) fn prepare_update(new: &mut Value, old: &Value, part: Part, cx: &Cx<'
     if part == Part::Main {
         conditions::store_versions(new);
         if new["spec"]["names"] != old["spec"]["names"] || !conditions::is(old, "NamesAccepted") {
-            conditions::settle(new, cx);
+            conditions::settle(new, &cx.lookup.list(STORAGE, ""), cx.now);
         }
     }
     Ok(())
@@ -59,21 +62,47 @@ pub(crate) fn prepare_update(new: &mut Value, old: &Value, part: Part, cx: &Cx<'
 pub(crate) fn validate_create(crd: &Value, _cx: &Cx<'_>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let (spec, names) = (&crd["spec"], &crd["spec"]["names"]);
+    // The name's own form is checked with all other metadata.
     if text(&crd["metadata"], "name") != format!("{}.{}", text(names, "plural"), text(spec, "group")) {
         let why = "must be spec.names.plural+\".\"+spec.group";
         errors.push(FieldError::invalid("metadata.name", &crd["metadata"]["name"], why));
     }
-    group_and_scope(spec, &mut errors);
-    all_versions(crd, &mut errors);
-    all_names(names, &mut errors);
-    shared(crd, &mut errors);
-    conversion(&spec["conversion"], &mut errors);
+    validate_spec(crd, &mut errors);
     stored_versions(crd, &mut errors);
+    approval(crd, &mut errors);
+    if spec["preserveUnknownFields"] == true {
+        let why =
+            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
+        errors.push(FieldError::invalid("spec.preserveUnknownFields", &true.into(), why));
+    }
     errors
 }
 
-pub(crate) fn validate_update(new: &Value, old: &Value, _part: Part, cx: &Cx<'_>) -> Vec<FieldError> {
-    let mut errors = validate_create(new, cx);
+fn validate_spec(crd: &Value, errors: &mut Vec<FieldError>) {
+    group_and_scope(&crd["spec"], errors);
+    all_versions(crd, errors);
+    all_names(&crd["spec"]["names"], errors);
+    shared(crd, errors);
+    conversion(&crd["spec"]["conversion"], errors);
+}
+
+/// Groups of the Kubernetes project are for what it has approved.
+fn approval(crd: &Value, errors: &mut Vec<FieldError>) {
+    const KEY: &str = "api-approved.kubernetes.io";
+    let group = text(&crd["spec"], "group");
+    let protected = ["k8s.io", "kubernetes.io"].iter().any(|of| group == *of || group.ends_with(&format!(".{of}")));
+    if protected && text(&crd["metadata"]["annotations"], KEY).is_empty() {
+        let why = format!(
+            "protected groups must have approval annotation {KEY:?}, see https://github.com/kubernetes/enhancements/pull/1111"
+        );
+        errors.push(FieldError::required(format!("metadata.annotations[{KEY}]"), &why));
+    }
+}
+
+pub(crate) fn validate_update(new: &Value, old: &Value, _part: Part, _cx: &Cx<'_>) -> Vec<FieldError> {
+    let crd = new;
+    let mut errors = Vec::new();
+    validate_spec(crd, &mut errors);
     let mut fixed = |field: &str, new: &Value, old: &Value| {
         if new != old {
             errors.push(FieldError::invalid(field, new, "field is immutable"));
@@ -87,6 +116,7 @@ pub(crate) fn validate_update(new: &Value, old: &Value, _part: Part, cx: &Cx<'_>
     }
     fixed("spec.group", &new["group"], &old["group"]);
     fixed("spec.names.plural", &new["names"]["plural"], &old["names"]["plural"]);
+    stored_versions(crd, &mut errors);
     errors
 }
 
@@ -240,7 +270,8 @@ fn subresources(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
             let why = "must be a simple json path starting with .";
             errors.push(FieldError::invalid(field, &scale[key], why));
         } else if !roots.iter().any(under) {
-            let why = format!("should be a json path under {}", roots.join(" or "));
+            let either = if roots.len() > 1 { "either " } else { "" };
+            let why = format!("should be a json path under {either}{}", roots.join(" or "));
             errors.push(FieldError::invalid(field, &scale[key], &why));
         }
     };
@@ -252,6 +283,7 @@ fn subresources(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
 fn columns(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     const TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"];
     for (i, column) in value.as_array().into_iter().flatten().enumerate() {
+        // kube-apiserver's internal type still spells the path's name as v1beta1 did.
         let at = |key: &str| format!("{path}[{i}].{key}");
         if text(column, "name").is_empty() {
             errors.push(FieldError::required(at("name"), ""));
@@ -264,12 +296,18 @@ fn columns(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
                 errors.push(FieldError::invalid(at("type"), &column["type"], why));
             }
         }
+        let formats = "byte,date,date-time,double,float,int32,int64,password";
+        let format = text(column, "format");
+        if !format.is_empty() && !formats.split(',').any(|known| known == format) {
+            let why = format!("must be one of {formats}");
+            errors.push(FieldError::invalid(at("format"), &column["format"], &why));
+        }
         match text(column, "jsonPath") {
-            "" => errors.push(FieldError::required(at("jsonPath"), "")),
-            path if path.starts_with('.') && JsonPath::parse(path).is_some() => {}
+            "" => errors.push(FieldError::required(at("JSONPath"), "")),
+            path if path.starts_with('.') => {}
             _ => {
                 let why = "must be a simple json path starting with .";
-                errors.push(FieldError::invalid(at("jsonPath"), &column["jsonPath"], why));
+                errors.push(FieldError::invalid(at("JSONPath"), &column["jsonPath"], why));
             }
         }
     }

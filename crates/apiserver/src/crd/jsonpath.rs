@@ -58,6 +58,12 @@ impl JsonPath {
         Some(Self(steps))
     }
 
+    /// A path that leads nowhere.
+    pub(crate) fn nowhere() -> Self {
+        // An object, which every root is, has no first element.
+        Self(vec![Step::Index(0)])
+    }
+
     /// Everything the path leads to, in order.
     pub(crate) fn find<'a>(&self, value: &'a Value) -> Vec<&'a Value> {
         let mut found = vec![value];

@@ -28,6 +28,16 @@ pub(crate) fn terminate(crd: &mut Value, now: Timestamp) {
     conditions::set(crd, "Terminating", "True", "InstanceDeletionPending", message, now);
 }
 
+/// The status of a definition whose names were taken and are free now, if that is so.
+pub(crate) fn reaccepted(crd: &Value, others: &[Value], now: Timestamp) -> Option<Value> {
+    if conditions::is(crd, "NamesAccepted") || crd["metadata"]["deletionTimestamp"].is_string() {
+        return None;
+    }
+    let mut settled = crd.clone();
+    conditions::settle(&mut settled, others, now);
+    conditions::is(&settled, "NamesAccepted").then(|| settled["status"].take())
+}
+
 /// What an accepted definition serves: one resource per served version, preferred versions first. A definition whose names
 /// are not accepted serves nothing.
 ///
@@ -74,7 +84,7 @@ pub(crate) fn resources(crd: &Value) -> Result<Vec<Resource>, Status> {
             scale,
             columns: columns(&version["additionalPrinterColumns"]),
             selectable: fields.iter().map(|f| f.trim_start_matches('.').to_owned()).collect(),
-            paths: fields.iter().map(|f| JsonPath::parse(f).unwrap_or_default()).collect(),
+            paths: fields.iter().map(|f| JsonPath::parse(f).unwrap_or_else(JsonPath::nowhere)).collect(),
             terminating: terminating.then(|| (group.to_string(), plural.to_string())),
         };
         out.push(Resource {
@@ -139,7 +149,7 @@ fn columns(raw: &Value) -> Vec<(Column, JsonPath)> {
             description: description.to_owned(),
             priority: i32::try_from(priority).unwrap_or(0),
         };
-        (column, JsonPath::parse(path).unwrap_or_default())
+        (column, JsonPath::parse(path).unwrap_or_else(JsonPath::nowhere))
     };
     match raw.as_array() {
         Some(list) if !list.is_empty() => list

@@ -39,19 +39,30 @@ fn openapi(node: &Value, path: &str, depth: usize, errors: &mut Vec<FieldError>)
     }
     let at = |name: &str| format!("{path}.{name}");
     let type_ = text(node, "type");
-    if !type_.is_empty() && !TYPES.contains(&type_) {
+    if type_ == "null" {
+        let why = "type cannot be set to null, use nullable as an alternative";
+        errors.push(FieldError::forbidden(at("type"), why));
+    } else if !type_.is_empty() && !TYPES.contains(&type_) {
         errors.push(FieldError::not_supported(at("type"), &node["type"], TYPES));
     }
     if node["uniqueItems"] == true {
         let why = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
         errors.push(FieldError::forbidden(at("uniqueItems"), why));
     }
-    if node["additionalProperties"] == false {
-        errors.push(FieldError::forbidden(at("additionalProperties"), "additionalProperties cannot be set to false"));
-    }
-    if node.get("additionalProperties").is_some_and(|a| *a != false) && fields(node, "properties").next().is_some() {
+    let others = &node["additionalProperties"];
+    if (others.is_object() || *others == false) && fields(node, "properties").next().is_some() {
         let why = "additionalProperties and properties are mutual exclusive";
         errors.push(FieldError::forbidden(at("additionalProperties"), why));
+    } else if *others == false {
+        errors.push(FieldError::forbidden(at("additionalProperties"), "additionalProperties cannot be set to false"));
+    }
+    for key in ["id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"] {
+        if !node[key].is_null() {
+            errors.push(FieldError::forbidden(at(key), &format!("{key} is not supported")));
+        }
+    }
+    if node["items"].is_array() {
+        errors.push(FieldError::forbidden(at("items"), "items must be a schema object and not an array"));
     }
     if let Some(Err(error)) = node["pattern"].as_str().map(validate::pattern_of) {
         let why = format!("must be a valid regular expression, but isn't: {error}");

@@ -203,3 +203,38 @@ fn what_was_wrong_and_did_not_change_may_stay() {
     assert_eq!(errors(json!({"spec": {"a": "long", "b": "y"}})), 0);
     assert_eq!(errors(json!({"spec": {"a": "longer", "b": "x"}})), 1);
 }
+
+#[test]
+fn names_that_became_free_are_accepted() {
+    let (first, _) = created(definition_of(json!({"type": "object"})), vec![]);
+    let mut second = definition_of(json!({"type": "object"}));
+    second["metadata"]["name"] = "trinkets.example.com".into();
+    second["spec"]["names"] = json!({"plural": "trinkets", "kind": "Toy"});
+    let (second, _) = created(second, vec![first.clone()]);
+    assert!(reaccepted(&second, &[first, second.clone()], Timestamp::UNIX_EPOCH).is_none());
+    let status = reaccepted(&second, &[second.clone()], Timestamp::UNIX_EPOCH).unwrap();
+    assert_eq!(status["acceptedNames"]["kind"], "Toy");
+}
+
+#[test]
+fn a_missing_field_in_an_unchanged_object_may_stay_missing() {
+    let toys = served(definition_of(spec_schema(json!({
+        "type": "object", "required": ["a"], "properties": {"a": {"type": "string"}, "b": {"type": "string"}}
+    }))));
+    let others = Others(vec![]);
+    let cx = Cx { now: Timestamp::UNIX_EPOCH, lookup: &others, user: "admin" };
+    let old = json!({"metadata": {}, "spec": {"b": "x"}});
+    let errors = |new: Value| toys[0].strategy.validate_update(&new, &old, Part::Main, &cx).len();
+    assert_eq!(errors(json!({"metadata": {"labels": {"x": "y"}}, "spec": {"b": "x"}})), 0);
+    assert_eq!(errors(json!({"metadata": {}, "spec": {"b": "y"}})), 1);
+}
+
+#[test]
+fn groups_of_the_kubernetes_project_need_an_approval() {
+    let mut crd = definition_of(json!({"type": "object"}));
+    crd["metadata"]["name"] = "toys.play.k8s.io".into();
+    crd["spec"]["group"] = "play.k8s.io".into();
+    let (_, errors) = created(crd, vec![]);
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].starts_with("metadata.annotations[api-approved.kubernetes.io]: Required value"));
+}

@@ -1,4 +1,5 @@
-//! The end of a CustomResourceDefinition: its objects are deleted, then its finalizer is taken off.
+//! What CustomResourceDefinitions need after a write: at the end of one its objects are deleted, then its finalizer is taken
+//! off; names that it held go to the definition that waited for them.
 
 use std::time::Duration;
 
@@ -21,9 +22,13 @@ pub(super) async fn run(caller: Caller) {
         let Ok(mut watch) = caller.api.store.watch(CRDS, caller.api.store.revision()) else { continue };
         loop {
             let mut waiting = false;
-            for crd in Lookup::list(&caller.api, CRDS, "") {
-                if is_terminating(&crd) {
-                    waiting |= !finish(&caller, &crd).await.unwrap_or(false);
+            let all = Lookup::list(&caller.api, CRDS, "");
+            for crd in &all {
+                if is_terminating(crd) {
+                    waiting |= !finish(&caller, crd).await.unwrap_or(false);
+                } else if let Some(status) = crate::crd::reaccepted(crd, &all, caller.api.clock.now()) {
+                    // A conflict means that the definition changed: the next event brings it here again.
+                    caller.call(Method::PATCH, &status_path(crd), "", Some(&json!({"status": status}))).await.ok();
                 }
             }
             tokio::select! {
@@ -32,6 +37,11 @@ pub(super) async fn run(caller: Caller) {
             }
         }
     }
+}
+
+fn status_path(crd: &Value) -> String {
+    let name = crd["metadata"]["name"].as_str().unwrap_or_default();
+    format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}/status")
 }
 
 /// Deletes the definition's objects. `true`: nothing is left to do.

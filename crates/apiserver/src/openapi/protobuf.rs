@@ -54,7 +54,7 @@ fn schema(out: &mut Message, node: &Value, depth: usize) {
     match &node["additionalProperties"] {
         Value::Bool(allowed) => out.message(21, |item| item.number(2, u64::from(*allowed))),
         Value::Object(_) => {
-            out.message(21, |item| item.message(1, |out| schema(out, &node["additionalProperties"], depth + 1)))
+            out.message(21, |item| item.message(1, |out| schema(out, &node["additionalProperties"], depth + 1)));
         }
         _ => {}
     }
