@@ -44,7 +44,7 @@ impl User {
         Self { name: "admin".to_owned(), groups: vec!["system:masters".to_owned(), "system:authenticated".to_owned()] }
     }
 
-    fn is_anonymous(&self) -> bool {
+    pub(crate) fn is_anonymous(&self) -> bool {
         self.groups.iter().any(|g| g == "system:unauthenticated")
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::client::Body;
+use paddock_apiserver::request::{Query, ResourcePath, segments};
 use tower::service_fn;
 
 /// A request to a resource, as the URL and the method tell it.
@@ -32,31 +33,16 @@ pub struct Request {
 impl Request {
     /// From a method and a path with query; `None` when it is not about a resource (discovery, `/version`).
     pub fn parse(method: &str, path: &str, query: &str) -> Option<Self> {
-        let mut parts = path.trim_matches('/').split('/');
-        let group = match parts.next()? {
-            "api" => "",
-            "apis" => parts.next()?,
-            _ => return None,
-        };
-        let version = parts.next()?;
-        let rest: Vec<&str> = parts.collect();
-        let (namespace, rest) = match rest.as_slice() {
-            // `namespaces/x` and its subresources are about the namespace itself.
-            ["namespaces", namespace, resource, rest @ ..] if !matches!(*resource, "status" | "finalize") => {
-                (*namespace, [&[*resource], rest].concat())
-            }
-            all => ("", all.to_vec()),
-        };
-        let at = |n: usize| rest.get(n).copied().unwrap_or_default().to_owned();
-        (!rest.is_empty()).then(|| Self {
+        let path = ResourcePath::parse(&segments(path)?)?;
+        Some(Self {
             method: method.to_owned(),
-            group: group.to_owned(),
-            version: version.to_owned(),
-            resource: at(0),
-            namespace: namespace.to_owned(),
-            name: at(1),
-            subresource: at(2),
-            watch: query.split('&').any(|q| q == "watch=true" || q == "watch=1"),
+            group: path.group,
+            version: path.version,
+            resource: path.resource,
+            namespace: path.namespace,
+            name: path.name,
+            subresource: path.subresource,
+            watch: path.legacy_watch || Query::parse(Some(query)).flag("watch"),
             code: 0,
         })
     }

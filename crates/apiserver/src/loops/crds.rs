@@ -18,7 +18,7 @@ const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 const RETRY: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(caller: Caller) {
-    loop {
+    while caller.api.store.is_open() {
         let Ok(mut watch) = caller.api.store.watch(CRDS, caller.api.store.revision()) else { continue };
         loop {
             let mut waiting = false;

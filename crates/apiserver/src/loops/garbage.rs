@@ -76,14 +76,13 @@ impl Collector {
     fn follow_registry(&mut self) {
         let served = self.caller.api.registry.served();
         for resource in &served.resources {
-            if !resource.verbs.contains(&"delete")
-                || !resource.verbs.contains(&"watch")
-                || self.watched.contains_key(&resource.storage)
-            {
+            if !resource.verbs.contains(&"delete") || !resource.verbs.contains(&"watch") {
                 continue;
             }
-            self.watched.insert(resource.storage.clone(), resource.clone());
-            self.readers.spawn(read(self.caller.clone(), resource.storage.clone(), self.sender.clone()));
+            // A definition that came back may have another scope: the newest one says how to reach its objects.
+            if self.watched.insert(resource.storage.clone(), resource.clone()).is_none() {
+                self.readers.spawn(read(self.caller.clone(), resource.storage.clone(), self.sender.clone()));
+            }
         }
     }
 
@@ -261,7 +260,7 @@ fn settled(result: Result<Value, Status>) -> Result<(), Status> {
 /// Sends every object of a resource, then every change. After a gap it sends all again.
 async fn read(caller: Caller, storage: Arc<str>, sender: mpsc::Sender<Change>) {
     let mut known: BTreeSet<Key> = BTreeSet::new();
-    loop {
+    while caller.api.store.is_open() {
         let from = caller.api.store.revision();
         let Ok(mut watch) = caller.api.store.watch(&storage, from) else { continue };
         let mut present = BTreeSet::new();

@@ -25,7 +25,7 @@ pub(super) async fn run(caller: Caller, root_ca: String) {
         let from = caller.api.store.revision();
         ["/namespaces", "/serviceaccounts", "/configmaps"].map(|r| caller.api.store.watch(r, from))
     };
-    loop {
+    while caller.api.store.is_open() {
         let [Ok(mut namespaces), Ok(mut accounts), Ok(mut maps)] = start() else { continue };
         let mut dirty: BTreeSet<String> = all(&caller);
         // Until a watch falls out of the history: then everything is looked at again.

@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use crate::schema::decode::go_type;
 use crate::status::{Details, Status};
 
 use super::{MAX_DEPTH, depth};
@@ -23,13 +24,13 @@ pub(super) fn apply(current: &Value, patch: Value) -> Result<Value, Status> {
     let Value::Array(operations) = patch else {
         return Err(Status::bad_request(format!(
             "json: cannot unmarshal {} into Go value of type jsonpatch.Patch",
-            go_kind(&patch)
+            go_type(&patch)
         )));
     };
     if let Some(other) = operations.iter().find(|o| !o.is_object()) {
         return Err(Status::bad_request(format!(
             "json: cannot unmarshal {} into Go value of type jsonpatch.Operation",
-            go_kind(other)
+            go_type(other)
         )));
     }
     if operations.len() > MAX_OPERATIONS {
@@ -54,17 +55,6 @@ pub(super) fn apply(current: &Value, patch: Value) -> Result<Value, Status> {
 fn unprocessable() -> Status {
     Status::new(422, "Invalid", "the server rejected our request due to an error in our request")
         .with(Details::default())
-}
-
-pub(super) fn go_kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }
 
 struct Document {

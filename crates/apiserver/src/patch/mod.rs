@@ -46,6 +46,7 @@ use serde_json::Value;
 
 use crate::field::FieldError;
 use crate::schema::Typed;
+use crate::schema::decode::go_type;
 use crate::status::Status;
 
 /// Deepest nesting of a patched document; `serde_json` reads no deeper bodies either.
@@ -159,7 +160,7 @@ pub fn apply_patch(
 }
 
 fn not_a_map(patch: &Value) -> String {
-    format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", json::go_kind(patch))
+    format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", go_type(patch))
 }
 
 /// Levels of nesting: 0 for a scalar.

@@ -172,7 +172,7 @@ pub(crate) fn metadata(object: &mut Value, path: &str, unknown: &mut Vec<String>
 }
 
 /// Name of a JSON type in Go's messages.
-fn go_type(value: &Value) -> &'static str {
+pub(crate) fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",
