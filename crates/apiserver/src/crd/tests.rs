@@ -212,7 +212,7 @@ fn names_that_became_free_are_accepted() {
     second["spec"]["names"] = json!({"plural": "trinkets", "kind": "Toy"});
     let (second, _) = created(second, vec![first.clone()]);
     assert!(reaccepted(&second, &[first, second.clone()], Timestamp::UNIX_EPOCH).is_none());
-    let status = reaccepted(&second, &[second.clone()], Timestamp::UNIX_EPOCH).unwrap();
+    let status = reaccepted(&second, std::slice::from_ref(&second), Timestamp::UNIX_EPOCH).unwrap();
     assert_eq!(status["acceptedNames"]["kind"], "Toy");
 }
 

@@ -38,6 +38,10 @@ pub(crate) fn scale(resource: &Resource, object: &Value) -> Result<Value, Status
         "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": {},
         "status": {"replicas": object.int_at(&paths.status).unwrap_or(0)},
     });
+    if resource.custom && object.int_at(&paths.spec).is_none() {
+        let path = paths.spec.replace('/', ".");
+        return Err(Status::internal(format!("the spec replicas field {path:?} does not exist")));
+    }
     // Go leaves a zero out of the spec, not out of the status.
     if let Some(replicas) = object.int_at(&paths.spec).filter(|r| *r != 0) {
         out["spec"]["replicas"] = replicas.into();
@@ -48,7 +52,8 @@ pub(crate) fn scale(resource: &Resource, object: &Value) -> Result<Value, Status
         Some(Value::Object(labels)) if labels.values().all(Value::is_string) => {
             labels.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect::<Vec<_>>().join(",")
         }
-        Some(selector) => selector_text(selector),
+        // Custom resources keep a selector as text, or have none.
+        Some(selector) if !resource.custom => selector_text(selector),
         _ => String::new(),
     };
     if !selector.is_empty() {
