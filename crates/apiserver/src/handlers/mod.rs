@@ -7,6 +7,7 @@ mod delete;
 mod get;
 mod meta;
 mod patch;
+mod reviews;
 mod special;
 mod update;
 mod watch;
@@ -69,6 +70,7 @@ impl<'a> Call<'a> {
             Verb::Get => self.get(),
             Verb::List => self.list(),
             Verb::Watch => self.watch(),
+            Verb::Create if self.is_review() => self.review(body),
             Verb::Create => self.create(body).await,
             Verb::Update => self.update(part, body).await,
             Verb::Patch => self.patch(part, body).await,

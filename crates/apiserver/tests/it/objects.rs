@@ -165,3 +165,14 @@ fn widgets() -> Value {
         },
     })
 }
+
+#[tokio::test]
+async fn a_question_is_answered_and_not_stored() {
+    use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
+    let server = server().await;
+    let question: SelfSubjectAccessReview =
+        serde_json::from_value(json!({"spec": {"resourceAttributes": {"verb": "create", "resource": "pods"}}}))
+            .unwrap();
+    let answer = Api::<SelfSubjectAccessReview>::all(server.client()).create(&PostParams::default(), &question).await;
+    assert!(answer.unwrap().status.unwrap().allowed);
+}
