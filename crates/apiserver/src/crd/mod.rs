@@ -10,10 +10,12 @@ mod structural;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::resource::{Column, Resource, ScalePaths, Subresource};
-use crate::schema::{Schema, body::MAX_DEPTH};
+use crate::schema::Schema;
+use crate::schema::body::MAX_DEPTH;
+use crate::schema::sharing::Sharing;
 use crate::status::Status;
 use custom::Custom;
 use jsonpath::JsonPath;
@@ -122,13 +124,14 @@ fn has_defaults(node: &Value, depth: usize) -> bool {
 /// The schema of one version, with the metadata that every object has (for merging and documents).
 fn schema_of(raw: &Value) -> Result<Arc<Schema>, serde_json::Error> {
     const OBJECT_META: &str = "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
-    let mut schema: Schema = if raw.is_null() { Schema::default() } else { serde_json::from_value(raw.clone())? };
-    let text = Arc::new(Schema { type_: Some("string".to_owned()), ..Schema::default() });
-    let metadata = Schema { reference: Some(OBJECT_META.to_owned()), ..Schema::default() };
-    schema.properties.insert("apiVersion".to_owned(), text.clone());
-    schema.properties.insert("kind".to_owned(), text);
-    schema.properties.insert("metadata".to_owned(), Arc::new(metadata));
-    Ok(Arc::new(schema))
+    let mut whole = raw.as_object().cloned().unwrap_or_default();
+    let properties = whole.entry("properties").or_insert_with(|| json!({}));
+    if let Some(properties) = properties.as_object_mut() {
+        properties.insert("apiVersion".to_owned(), json!({"type": "string"}));
+        properties.insert("kind".to_owned(), json!({"type": "string"}));
+        properties.insert("metadata".to_owned(), json!({"$ref": OBJECT_META}));
+    }
+    Sharing::default().read(&Value::Object(whole))
 }
 
 fn scale(raw: &Value) -> Option<ScalePaths> {

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 
+use super::sharing::Sharing;
 use super::{Definitions, Schema};
 
 static TYPED: &[u8] = include_bytes!("../../schemas/typed.json.gz");
@@ -20,13 +21,13 @@ struct Builtin {
 static BUILTIN: LazyLock<Builtin> = LazyLock::new(|| {
     let mut kinds = HashMap::new();
     let mut definitions = Definitions::new();
-    let mut nodes = HashMap::new();
+    let mut nodes = Sharing::default();
     for (name, node) in read(TYPED) {
         for gvk in node["x-kubernetes-group-version-kind"].as_array().into_iter().flatten() {
             let text = |key: &str| gvk[key].as_str().unwrap_or_default().to_owned();
             kinds.insert((text("group"), text("version"), text("kind")), name.clone());
         }
-        definitions.insert(name, intern(&node, &mut nodes));
+        definitions.insert(name, nodes.read(&node).unwrap_or_default());
     }
     Builtin { definitions: Arc::new(definitions), kinds }
 });
@@ -37,26 +38,6 @@ fn read(packed: &[u8]) -> BTreeMap<String, Value> {
     let read = flate2::read::GzDecoder::new(packed).read_to_end(&mut text);
     debug_assert!(read.is_ok(), "the generated schemas are damaged");
     serde_json::from_slice(&text).unwrap_or_default()
-}
-
-/// The node with equal nodes shared: most fields are one of a few hundred shapes.
-fn intern(node: &Value, nodes: &mut HashMap<String, Arc<Schema>>) -> Arc<Schema> {
-    let text = node.to_string();
-    if let Some(known) = nodes.get(&text) {
-        return known.clone();
-    }
-    let mut flat = node.clone();
-    let take = |key: &str, flat: &mut Value| flat.as_object_mut().and_then(|m| m.remove(key));
-    let properties = take("properties", &mut flat);
-    let items = take("items", &mut flat);
-    let mut schema: Schema = serde_json::from_value(flat).unwrap_or_default();
-    if let Some(Value::Object(properties)) = properties {
-        schema.properties = properties.iter().map(|(name, node)| (name.clone(), intern(node, nodes))).collect();
-    }
-    schema.items = items.map(|node| intern(&node, nodes));
-    let schema = Arc::new(schema);
-    nodes.insert(text, schema.clone());
-    schema
 }
 
 /// All definitions of built-in kinds, by their Kubernetes names (`io.k8s.api.core.v1.Pod`).

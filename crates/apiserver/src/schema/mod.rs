@@ -10,6 +10,7 @@ pub mod defaults;
 mod formats;
 pub mod prune;
 pub mod quantity;
+pub(crate) mod sharing;
 pub mod validate;
 
 pub use builtin::{builtin, definition_name, definitions};
