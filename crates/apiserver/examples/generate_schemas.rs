@@ -126,7 +126,7 @@ fn collect() -> BTreeMap<String, Value> {
     definitions
 }
 
-/// Rewrites schemars' conventions to those that kube-apiserver publishes.
+/// Rewrites schemars' conventions to those that kube-apiserver publishes. The keys of `properties` are names of fields.
 fn publish(node: &mut Value) {
     match node {
         Value::Object(map) => {
@@ -149,7 +149,12 @@ fn publish(node: &mut Value) {
                     return;
                 }
             }
-            map.values_mut().for_each(publish);
+            for (key, value) in map.iter_mut() {
+                match value {
+                    Value::Object(fields) if key == "properties" => fields.values_mut().for_each(publish),
+                    value => publish(value),
+                }
+            }
         }
         Value::Array(list) => list.iter_mut().for_each(publish),
         _ => {}

@@ -25,11 +25,11 @@ impl Call<'_> {
             "application/yaml" => Ok((Cow::Borrowed(bytes), Format::Yaml)),
             protobuf::MEDIA_TYPE => match protobuf::decode(bytes) {
                 Ok(value) => Ok((Cow::Owned(value.to_string().into_bytes()), Format::Json)),
-                Err(error @ protobuf::Error::Malformed(_)) => Err(Status::bad_request(error.to_string())),
-                Err(error) => Err(Status::unsupported_media_type(error.to_string())),
+                Err(error @ protobuf::Error::Kind(_)) => Err(Status::unsupported_media_type(error.to_string())),
+                Err(error) => Err(Status::bad_request(error.to_string())),
             },
             _ => Err(Status::unsupported_media_type(
-                "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml",
+                "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf",
             )),
         }
     }

@@ -1,177 +1,124 @@
 //! Request bodies in Kubernetes' protobuf encoding, turned into JSON values. Pure: bytes in, value out.
 //!
-//! kubectl's typed clients (`kubectl create namespace|secret|deployment|…`) send `application/vnd.kubernetes.protobuf` and do
-//! not fall back to JSON. The table `messages.txt` knows the messages that they send. A message or field that it does not know
-//! is an error by name: nothing is dropped silently.
+//! kubectl's typed clients (`kubectl create namespace|secret|deployment|…`) and controllers written in Go send
+//! `application/vnd.kubernetes.protobuf` and do not fall back to JSON. The value is the one that the same client would send as
+//! JSON: the fields that Go's `omitempty` leaves out are left out. A field of a later release is skipped, as kube-apiserver
+//! does. Answers are JSON, which these clients accept.
 
+mod messages;
+mod values;
 mod wire;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::LazyLock;
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use self::messages::{Id, MESSAGES, Place, Type};
 use self::wire::{Payload, Reader};
+use crate::schema;
 
 /// The media type of this encoding.
 pub(crate) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 const MAGIC: &[u8] = b"k8s\0";
-const MAX_DEPTH: usize = 32;
+/// Deepest nesting of messages that is read. A pod's deepest is 12; a schema in a CustomResourceDefinition may be deeper.
+const MAX_DEPTH: usize = 64;
 
 /// Why a body cannot be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
     /// The bytes are no message.
-    #[error("the body is not in the Kubernetes protobuf encoding: {0}")]
+    #[error("the body of the request is not a Kubernetes protobuf message: {0}")]
     Malformed(&'static str),
-    /// A kind that the table does not have.
-    #[error("{0} is not supported in the protobuf encoding; send it as JSON")]
+    /// The bytes are something else; kube-apiserver's words.
+    #[error("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")]
+    Magic,
+    /// A kind that has no message: a custom resource, or none of this server's.
+    #[error(
+        "{0} has no protobuf encoding on this server: the body of the request was in an unknown format - accepted media \
+         types include: application/json, application/yaml"
+    )]
     Kind(String),
-    /// A field that the table does not have.
-    #[error("field {number} of {message} is not supported in the protobuf encoding; send it as JSON")]
-    Field { message: String, number: u32 },
 }
 
 /// Reads a body: the object with its `apiVersion` and `kind`.
 pub(crate) fn decode(body: &[u8]) -> Result<Value, Error> {
-    let envelope = body.strip_prefix(MAGIC).ok_or(Error::Malformed("it does not start with k8s"))?;
-    let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
-    let mut reader = Reader::new(envelope);
-    while let Some((number, payload)) = reader.next()? {
-        match (number, payload) {
-            (1, Payload::Bytes(type_meta)) => {
-                let mut reader = Reader::new(type_meta);
-                while let Some((number, payload)) = reader.next()? {
+    let (api_version, kind, raw) = unwrap(body)?;
+    let message = message(api_version, kind).ok_or_else(|| Error::Kind(format!("{api_version}, Kind={kind}")))?;
+    let mut object = Map::new();
+    object.insert("apiVersion".to_owned(), api_version.into());
+    object.insert("kind".to_owned(), kind.into());
+    read(message, raw, &mut object, 0)?;
+    Ok(Value::Object(object))
+}
+
+/// `runtime.Unknown{1: TypeMeta{1: apiVersion, 2: kind}, 2: raw}` after the magic number: version, kind and raw.
+fn unwrap(body: &[u8]) -> Result<(&str, &str, &[u8]), Error> {
+    let mut envelope = Reader::new(body.strip_prefix(MAGIC).ok_or(Error::Magic)?);
+    let (mut api_version, mut kind, mut raw) = ("", "", &[][..]);
+    while let Some((number, payload)) = envelope.next()? {
+        match number {
+            1 => {
+                let mut type_meta = Reader::new(payload.bytes()?);
+                while let Some((number, payload)) = type_meta.next()? {
                     match number {
-                        1 => api_version = payload.text()?.to_owned(),
-                        2 => kind = payload.text()?.to_owned(),
+                        1 => api_version = payload.text()?,
+                        2 => kind = payload.text()?,
                         _ => {}
                     }
                 }
             }
-            (2, Payload::Bytes(bytes)) => raw = bytes,
+            2 => raw = payload.bytes()?,
             _ => {}
         }
     }
-    let name = format!("{api_version}/{kind}");
+    Ok((api_version, kind, raw))
+}
+
+fn message(api_version: &str, kind: &str) -> Option<Id> {
     // Options travel in the version of the resource that they are for.
-    let message = if kind == "DeleteOptions" { "v1/DeleteOptions" } else { &name };
-    let fields = MESSAGES.get(message).ok_or_else(|| Error::Kind(name.clone()))?;
-    let mut object = Map::new();
-    object.insert("apiVersion".to_owned(), Value::String(api_version));
-    object.insert("kind".to_owned(), Value::String(kind));
-    read(message, fields, raw, &mut object, 0)?;
-    Ok(Value::Object(object))
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Type {
-    Text,
-    Integer,
-    Boolean,
-    Bytes,
-    Time,
-    Quantity,
-    IntOrString,
-    Map,
-    MapOfBytes,
-    MapOfQuantities,
-    Message(&'static str),
-    Nothing,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Absent when empty or zero.
-    Plain,
-    /// Kept when empty or zero.
-    Pointer,
-    Repeated,
-    /// Its fields belong to the parent.
-    Inline,
-}
-
-#[derive(Debug)]
-struct Field {
-    name: &'static str,
-    of: Type,
-    place: Place,
-}
-
-type Fields = BTreeMap<u32, Field>;
-
-static MESSAGES: LazyLock<HashMap<&'static str, Fields>> = LazyLock::new(|| {
-    let lines = include_str!("messages.txt").lines().filter(|line| !line.starts_with('#'));
-    lines
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, rest)| (name, rest.split(", ").filter_map(field).collect()))
-        .collect()
-});
-
-fn field(text: &'static str) -> Option<(u32, Field)> {
-    let mut words = text.split(' ');
-    let (number, name, of) = (words.next()?.parse().ok()?, words.next()?, words.next()?);
-    let (of, place) = match (of.strip_prefix("[]"), of.strip_suffix('*'), of.strip_prefix('<')) {
-        (Some(of), _, _) => (of, Place::Repeated),
-        (_, Some(of), _) => (of, Place::Pointer),
-        (_, _, Some(of)) => (of, Place::Inline),
-        _ => (of, Place::Plain),
+    let definition = if kind == "DeleteOptions" {
+        "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
+    } else {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        schema::definition_name(group, version, kind)?
     };
-    let of = match of {
-        "s" => Type::Text,
-        "i" => Type::Integer,
-        "b" => Type::Boolean,
-        "y" => Type::Bytes,
-        "T" => Type::Time,
-        "Q" => Type::Quantity,
-        "O" => Type::IntOrString,
-        "m" => Type::Map,
-        "mb" => Type::MapOfBytes,
-        "mQ" => Type::MapOfQuantities,
-        "-" => Type::Nothing,
-        message => Type::Message(message),
-    };
-    Some((number, Field { name, of, place }))
+    MESSAGES.of_definition(definition)
 }
 
 /// Reads the fields of one message into `object`.
-fn read(
-    message: &str,
-    fields: &Fields,
-    bytes: &[u8],
-    object: &mut Map<String, Value>,
-    depth: usize,
-) -> Result<(), Error> {
+fn read(message: Id, bytes: &[u8], object: &mut Map<String, Value>, depth: usize) -> Result<(), Error> {
     if depth > MAX_DEPTH {
         return Err(Error::Malformed("it is nested too deeply"));
     }
     let mut reader = Reader::new(bytes);
     while let Some((number, payload)) = reader.next()? {
-        let field = fields.get(&number).ok_or_else(|| Error::Field { message: message.to_owned(), number })?;
-        let slot = field.name;
-        match (field.of, field.place) {
-            (Type::Nothing, _) => {}
-            (Type::Map | Type::MapOfBytes | Type::MapOfQuantities, _) => {
-                let (key, value) = entry(field.of, payload.bytes()?)?;
+        let Some(field) = MESSAGES.field(message, number) else { continue };
+        let slot = &*field.name;
+        match (field.place, field.of) {
+            (Place::Inline, Type::Message(inlined)) => read(inlined, payload.bytes()?, object, depth + 1)?,
+            (Place::Map, of) => {
+                let (key, value) = entry(of, payload.bytes()?, depth)?;
                 if let Value::Object(map) = object.entry(slot).or_insert_with(|| json!({})) {
                     map.insert(key, value);
                 }
             }
-            (Type::Message(name), Place::Inline) => {
-                let fields = MESSAGES.get(name).ok_or_else(|| Error::Kind(name.to_owned()))?;
-                read(name, fields, payload.bytes()?, object, depth + 1)?;
-            }
-            (of, Place::Repeated) => {
-                let value = single(of, payload, depth)?;
+            (Place::Repeated, of) => {
+                let mut values = Vec::new();
+                match (of, payload) {
+                    (Type::Integer, Payload::Bytes(packed)) => {
+                        let mut packed = Reader::new(packed);
+                        while let Some(number) = packed.packed()? {
+                            values.push(number.into());
+                        }
+                    }
+                    (of, payload) => values.push(single(of, payload, depth)?),
+                }
                 if let Value::Array(list) = object.entry(slot).or_insert_with(|| json!([])) {
-                    list.push(value);
+                    list.append(&mut values);
                 }
             }
-            (of, place) => {
+            (place, of) => {
                 let value = single(of, payload, depth)?;
-                if place == Place::Pointer || !is_empty(&value) {
+                let absent = value.is_null() || (place == Place::OmitEmpty && is_zero(&value));
+                if !absent {
                     object.insert(slot.to_owned(), value);
                 }
             }
@@ -181,92 +128,81 @@ fn read(
 }
 
 fn single(of: Type, payload: Payload<'_>, depth: usize) -> Result<Value, Error> {
-    Ok(match of {
-        Type::Text => Value::from(payload.text()?),
-        Type::Integer => Value::from(payload.integer()?),
-        Type::Boolean => Value::from(payload.integer()? != 0),
-        Type::Bytes => Value::from(STANDARD.encode(payload.bytes()?)),
-        Type::Quantity => Value::from(quantity(payload.bytes()?)?),
-        Type::Time => time(payload.bytes()?)?,
-        Type::IntOrString => int_or_string(payload.bytes()?)?,
-        Type::Message(name) => {
-            let fields = MESSAGES.get(name).ok_or_else(|| Error::Kind(name.to_owned()))?;
-            let mut object = Map::new();
-            read(name, fields, payload.bytes()?, &mut object, depth + 1)?;
-            Value::Object(object)
+    let object = |message: Id, bytes: &[u8]| {
+        let mut object = Map::new();
+        read(message, bytes, &mut object, depth + 1)?;
+        Ok(Value::Object(object))
+    };
+    match of {
+        Type::Text => Ok(payload.text()?.into()),
+        Type::Integer => Ok(payload.integer()?.into()),
+        Type::Boolean => Ok((payload.integer()? != 0).into()),
+        Type::Double => values::double(payload.bytes()?),
+        Type::Bytes => Ok(values::base64(payload.bytes()?)),
+        Type::Time => values::time(payload.bytes()?),
+        Type::MicroTime => values::micro_time(payload.bytes()?),
+        Type::Quantity => values::quantity(payload.bytes()?),
+        Type::IntOrString => values::int_or_string(payload.bytes()?),
+        Type::Raw => values::raw(payload.bytes()?),
+        Type::Texts => values::texts(payload.bytes()?, 1),
+        Type::Message(message) => object(message, payload.bytes()?),
+        Type::OrArray(message) => {
+            let mut list = Vec::new();
+            let mut reader = Reader::new(payload.bytes()?);
+            while let Some((number, payload)) = reader.next()? {
+                match number {
+                    1 => return object(message, payload.bytes()?),
+                    2 => list.push(object(message, payload.bytes()?)?),
+                    _ => {}
+                }
+            }
+            Ok(Value::Array(list))
         }
-        Type::Map | Type::MapOfBytes | Type::MapOfQuantities | Type::Nothing => Value::Null,
-    })
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::String(text) => text.is_empty(),
-        Value::Number(number) => number.as_i64() == Some(0),
-        Value::Object(map) => map.is_empty(),
-        Value::Bool(true) | Value::Array(_) => false,
+        Type::OrBoolean(message) => {
+            let mut allows = false;
+            let mut reader = Reader::new(payload.bytes()?);
+            while let Some((number, payload)) = reader.next()? {
+                match number {
+                    1 => allows = payload.integer()? != 0,
+                    2 => return object(message, payload.bytes()?),
+                    _ => {}
+                }
+            }
+            Ok(allows.into())
+        }
+        Type::OrTexts(message) => {
+            let mut reader = Reader::new(payload.bytes()?);
+            while let Some((number, payload)) = reader.next()? {
+                if number == 1 {
+                    return object(message, payload.bytes()?);
+                }
+            }
+            values::texts(payload.bytes()?, 2)
+        }
     }
 }
 
 /// One entry of a map: key 1, value 2.
-fn entry(of: Type, bytes: &[u8]) -> Result<(String, Value), Error> {
-    let (mut key, mut value) = (String::new(), &[][..]);
+fn entry(of: Type, bytes: &[u8], depth: usize) -> Result<(String, Value), Error> {
+    let (mut key, mut value) = ("", Payload::Bytes(&[]));
     let mut reader = Reader::new(bytes);
     while let Some((number, payload)) = reader.next()? {
         match number {
-            1 => key = payload.text()?.to_owned(),
-            2 => value = payload.bytes()?,
+            1 => key = payload.text()?,
+            2 => value = payload,
             _ => {}
         }
     }
-    let value = match of {
-        Type::MapOfBytes => Value::from(STANDARD.encode(value)),
-        Type::MapOfQuantities => Value::from(quantity(value)?),
-        _ => Value::from(Payload::Bytes(value).text()?),
-    };
-    Ok((key, value))
+    Ok((key.to_owned(), single(of, value, depth)?))
 }
 
-/// `Quantity{1: string}`
-fn quantity(bytes: &[u8]) -> Result<String, Error> {
-    let mut text = String::new();
-    let mut reader = Reader::new(bytes);
-    while let Some((number, payload)) = reader.next()? {
-        if number == 1 {
-            text = payload.text()?.to_owned();
-        }
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::Bool(true) | Value::Array(_) | Value::Object(_) => false,
     }
-    Ok(text)
-}
-
-/// `Time{1: seconds, 2: nanos}`; without seconds it is the zero time, which JSON writes as null.
-fn time(bytes: &[u8]) -> Result<Value, Error> {
-    let mut seconds = None;
-    let mut reader = Reader::new(bytes);
-    while let Some((number, payload)) = reader.next()? {
-        if number == 1 {
-            seconds = Some(payload.integer()?);
-        }
-    }
-    let Some(seconds) = seconds else { return Ok(Value::Null) };
-    let time = jiff::Timestamp::from_second(seconds).map_err(|_| Error::Malformed("a time is out of range"))?;
-    Ok(Value::from(time.to_string()))
-}
-
-/// `IntOrString{1: type, 2: integer, 3: string}`; type 1 is a string.
-fn int_or_string(bytes: &[u8]) -> Result<Value, Error> {
-    let (mut is_text, mut number_value, mut text) = (false, 0, String::new());
-    let mut reader = Reader::new(bytes);
-    while let Some((number, payload)) = reader.next()? {
-        match number {
-            1 => is_text = payload.integer()? == 1,
-            2 => number_value = payload.integer()?,
-            3 => text = payload.text()?.to_owned(),
-            _ => {}
-        }
-    }
-    Ok(if is_text { Value::from(text) } else { Value::from(number_value) })
 }
 
 #[cfg(test)]

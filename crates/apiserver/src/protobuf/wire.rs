@@ -59,6 +59,11 @@ impl<'a> Reader<'a> {
         Ok(Some((number, payload)))
     }
 
+    /// The next of numbers that are written one after the other; `None` at the end.
+    pub(super) fn packed(&mut self) -> Result<Option<i64>, Error> {
+        if self.0.is_empty() { Ok(None) } else { Ok(Some(self.varint()?.cast_signed())) }
+    }
+
     fn take(&mut self, length: usize) -> Result<&'a [u8], Error> {
         let (taken, rest) =
             self.0.split_at_checked(length).ok_or(Error::Malformed("it ends in the middle of a field"))?;
