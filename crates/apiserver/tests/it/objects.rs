@@ -176,3 +176,26 @@ async fn a_question_is_answered_and_not_stored() {
     let answer = Api::<SelfSubjectAccessReview>::all(server.client()).create(&PostParams::default(), &question).await;
     assert!(answer.unwrap().status.unwrap().allowed);
 }
+
+#[tokio::test]
+async fn a_body_in_protobuf_is_stored_and_answered_in_json() {
+    let server = server().await;
+    // Kind and name as kubectl's typed client sends them: `runtime.Unknown` with a ConfigMap in it.
+    let body = b"k8s\0\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12\x0f\x0a\x05\x0a\x03abc\x12\x06\x0a\x01k\x12\x01v";
+    let post = |media: &str| {
+        http::Request::post("/api/v1/namespaces/default/configmaps")
+            .header("content-type", media)
+            .body(body.to_vec())
+            .expect("a request")
+    };
+    let stored: ConfigMap = server.client().request(post("application/vnd.kubernetes.protobuf")).await.unwrap();
+    assert_eq!(stored.metadata.name.as_deref(), Some("abc"));
+    assert_eq!(stored.data.unwrap()["k"], "v");
+
+    let error = server.client().request::<ConfigMap>(post("application/cbor")).await.unwrap_err();
+    assert!(
+        matches!(&error, kube::Error::Api(status) if status.code == 415
+            && status.message.ends_with("application/json, application/yaml, application/vnd.kubernetes.protobuf")),
+        "{error}"
+    );
+}
