@@ -159,9 +159,9 @@ impl Api {
 
     /// Serves exactly the custom resources that stored CRDs define.
     pub(crate) fn reload_custom(&self) -> Result<(), Status> {
-        let resources =
-            Lookup::list(self, CRDS, "").iter().filter_map(|crd| crate::crd::resources(crd).ok()).flatten().collect();
-        self.registry.set_custom(resources);
+        self.registry.reload_custom(|| {
+            self.store.list(&ListRequest::all(CRDS)).map(|listing| listing.objects).unwrap_or_default()
+        });
         Ok(())
     }
 

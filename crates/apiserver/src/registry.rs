@@ -2,11 +2,12 @@
 //! rebuilt as a whole when a CRD changes.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
 use crate::resource::Resource;
+use crate::store::Object;
 
 /// API group and version.
 type GroupVersion = (Arc<str>, Arc<str>);
@@ -63,6 +64,8 @@ impl Served {
 pub struct Registry {
     builtin: Arc<Vec<Arc<Resource>>>,
     served: Arc<ArcSwap<Served>>,
+    /// What each stored CRD makes, by its revision.
+    made: Arc<Mutex<HashMap<u64, Vec<Arc<Resource>>>>>,
 }
 
 impl Registry {
@@ -70,7 +73,7 @@ impl Registry {
     pub fn new(builtin: Vec<Resource>) -> Self {
         let builtin: Arc<Vec<_>> = Arc::new(builtin.into_iter().map(Arc::new).collect());
         let served = Arc::new(ArcSwap::from_pointee(Served::new(builtin.to_vec(), 1)));
-        Self { builtin, served }
+        Self { builtin, served, made: Arc::default() }
     }
 
     /// What is served now.
@@ -78,15 +81,26 @@ impl Registry {
         self.served.load()
     }
 
-    /// Replaces all resources that come from CRDs. Built-in groups cannot be taken over.
-    pub fn set_custom(&self, custom: Vec<Resource>) {
+    /// Serves exactly what the stored CRDs make. Built-in groups cannot be taken over. A CRD is read once per revision:
+    /// large ones are many, and each write of one comes here.
+    pub(crate) fn reload_custom(&self, stored: impl FnOnce() -> Vec<Object>) {
+        // Held while the CRDs are read, so that of two writers the later one's state is what is served in the end.
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let mut resources = self.builtin.to_vec();
-        let before = self.served.load();
-        for resource in custom {
-            if !self.builtin.iter().any(|b| b.group == resource.group && b.plural == resource.plural) {
-                resources.push(Arc::new(resource));
-            }
+        let mut current = HashMap::new();
+        for object in stored() {
+            let read = || {
+                let crd = object.decode().ok()?;
+                let resources = crate::crd::resources(&crd).ok()?;
+                Some(resources.into_iter().map(Arc::new).collect::<Vec<_>>())
+            };
+            let custom = made.remove(&object.revision()).or_else(read).unwrap_or_default();
+            let free = |r: &&Arc<Resource>| !self.builtin.iter().any(|b| b.group == r.group && b.plural == r.plural);
+            resources.extend(custom.iter().filter(free).cloned());
+            current.insert(object.revision(), custom);
         }
+        *made = current;
+        let before = self.served.load();
         self.served.store(Arc::new(Served::new(resources, before.generation + 1)));
     }
 }

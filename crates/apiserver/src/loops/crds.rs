@@ -11,6 +11,7 @@ use crate::api::CRDS;
 use crate::handlers::is_terminating;
 use crate::resource::Lookup;
 use crate::status::Status;
+use crate::store::{ListRequest, Object};
 
 const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
@@ -22,13 +23,14 @@ pub(super) async fn run(caller: Caller) {
         let Ok(mut watch) = caller.api.store.watch(CRDS, caller.api.store.revision()) else { continue };
         loop {
             let mut waiting = false;
-            let all = Lookup::list(&caller.api, CRDS, "");
-            for crd in &all {
+            let mut all = Vec::new();
+            for crd in &pending(&caller) {
                 if is_terminating(crd) {
                     waiting |= !finish(&caller, crd).await.unwrap_or(false);
-                } else if let Some(status) = crate::crd::reaccepted(crd, &all, caller.api.clock.now()) {
+                } else if let Some(status) = reaccepted(&caller, crd, &mut all) {
                     // A conflict means that the definition changed: the next event brings it here again.
                     caller.call(Method::PATCH, &status_path(crd), "", Some(&json!({"status": status}))).await.ok();
+                    all.clear();
                 }
             }
             tokio::select! {
@@ -37,6 +39,25 @@ pub(super) async fn run(caller: Caller) {
             }
         }
     }
+}
+
+/// Definitions with something left to do, told by their bytes: most have nothing, and all may be megabytes.
+fn pending(caller: &Caller) -> Vec<Value> {
+    let Ok(listing) = caller.api.store.list(&ListRequest::all(CRDS)) else { return Vec::new() };
+    let says = |bytes: &[u8], text: &str| memchr::memmem::find(bytes, text.as_bytes()).is_some();
+    let waits = |object: &&Object| {
+        says(object.bytes(), "\"deletionTimestamp\":")
+            || says(object.bytes(), "\"type\":\"NamesAccepted\"") && says(object.bytes(), "Conflict\"")
+    };
+    listing.objects.iter().filter(waits).filter_map(|object| object.decode().ok()).collect()
+}
+
+/// The new status of a definition that waits for its names. All definitions are read for the first that does.
+fn reaccepted(caller: &Caller, crd: &Value, all: &mut Vec<Value>) -> Option<Value> {
+    if all.is_empty() {
+        *all = Lookup::list(&caller.api, CRDS, "");
+    }
+    crate::crd::reaccepted(crd, all, caller.api.clock.now())
 }
 
 fn status_path(crd: &Value) -> String {
