@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::api::{Answer, Api, CRDS, Request, yaml};
 use crate::registry::Served;
 use crate::request::{Encoding, Format};
-use crate::resource::Lookup;
+use crate::resource::Resource;
 use crate::status::Status;
 use crate::{discovery, openapi};
 
@@ -43,7 +43,7 @@ impl Documents {
             return Status::unauthorized().into();
         }
         let served = api.registry.served();
-        let custom = |group: &str, version: &str, kind: &str| custom_schema(api, group, version, kind);
+        let custom = |resource: &Resource| custom_schema(api, resource);
         match path.as_slice() {
             [] => root_paths(&served),
             ["version"] => Answer::json(200, &discovery::version()),
@@ -132,10 +132,9 @@ impl Document {
 }
 
 /// The schema of a custom kind as its CRD holds it, descriptions and all.
-fn custom_schema(api: &Api, group: &str, version: &str, kind: &str) -> Option<Value> {
-    let crds = Lookup::list(api, CRDS, "");
-    let crd = crds.iter().find(|crd| crd["spec"]["group"] == group && crd["spec"]["names"]["kind"] == kind)?;
-    let version = crd["spec"]["versions"].as_array()?.iter().find(|v| v["name"] == version)?;
+fn custom_schema(api: &Api, resource: &Resource) -> Option<Value> {
+    let crd = api.lookup(CRDS, "", &format!("{}.{}", resource.plural, resource.group))?;
+    let version = crd["spec"]["versions"].as_array()?.iter().find(|v| v["name"] == *resource.version)?;
     version.pointer("/schema/openAPIV3Schema").cloned()
 }
 

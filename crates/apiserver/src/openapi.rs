@@ -17,8 +17,8 @@ use crate::schema::{self, AdditionalProperties, Schema};
 /// Schemas of the built-in kinds with their descriptions.
 static DESCRIBED: &[u8] = include_bytes!("../schemas/described.json.gz");
 
-/// The schema of a custom kind as its CRD has it: group, version, kind.
-pub(crate) type CustomSchema<'a> = dyn Fn(&str, &str, &str) -> Option<Value> + 'a;
+/// The schema of a custom kind as its CRD has it.
+pub(crate) type CustomSchema<'a> = dyn Fn(&Resource) -> Option<Value> + 'a;
 
 /// Upper-case hexadecimal fingerprint of a document.
 pub(crate) fn hash(bytes: &[u8]) -> String {
@@ -100,8 +100,7 @@ fn components(resources: &[&Arc<Resource>], custom: &CustomSchema<'_>) -> Map<St
             queue.push(name);
             continue;
         }
-        let mut node =
-            custom(&resource.group, &resource.version, &resource.kind).unwrap_or_else(|| json!({"type": "object"}));
+        let mut node = custom(resource).unwrap_or_else(|| json!({"type": "object"}));
         node["x-kubernetes-group-version-kind"] =
             json!([{"group": &*resource.group, "version": &*resource.version, "kind": &*resource.kind}]);
         let metadata = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
