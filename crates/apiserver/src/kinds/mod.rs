@@ -17,7 +17,6 @@ pub(crate) mod names;
 mod networking;
 mod pod;
 mod policy;
-mod quantity;
 mod rbac;
 mod rules;
 mod served;

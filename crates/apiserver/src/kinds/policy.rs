@@ -6,10 +6,10 @@ use super::at::At;
 use super::checks::{Errors, at_most_all, hold, immutable, int_or_percent, label_selector, named, one_of, required};
 use super::names;
 use super::pod::containers::{resource_quantity, shown_quantity};
-use super::quantity::Quantity;
 use super::rules::Rules;
 use super::tables::policy as tables;
 use crate::field::FieldError;
+use crate::schema::quantity::Quantity;
 
 pub(super) const BUDGET: Rules = Rules {
     generation: true,

@@ -7,11 +7,11 @@ use super::checks::{Errors, immutable, label_selector, one_of, required_name};
 use super::names;
 use super::pod::containers::resource_quantity;
 use super::pod::{affinity, volumes};
-use super::quantity::Quantity;
 use super::rules::Rules;
 use super::tables::storage as tables;
 use crate::field::{FieldError, Kind, go_value};
 use crate::resource::{Cx, Part};
+use crate::schema::quantity::Quantity;
 use crate::status::Status;
 
 const MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];

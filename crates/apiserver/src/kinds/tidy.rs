@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use super::quantity;
-use crate::schema::{AdditionalProperties, Typed};
+use crate::schema::{AdditionalProperties, Typed, quantity};
 
 /// Deepest nesting that is looked at; decoding allows no more.
 const DEPTH: usize = 100;
@@ -56,10 +55,10 @@ fn node(value: &mut Value, schema: Typed<'_>, depth: usize) {
     }
     match value {
         Value::String(text) if schema.name.is_some_and(|name| name.ends_with(".Quantity")) => {
-            *text = quantity::canonical(text);
+            *text = quantity::canonical_or_same(text);
         }
         Value::Number(number) if schema.name.is_some_and(|name| name.ends_with(".Quantity")) => {
-            *value = Value::String(quantity::canonical(&number.to_string()));
+            *value = Value::String(quantity::canonical_or_same(&number.to_string()));
         }
         Value::Array(items) => {
             if let Some(schema) = schema.items() {

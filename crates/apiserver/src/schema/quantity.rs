@@ -3,8 +3,12 @@
 /// What kube-apiserver says of text that is no quantity.
 const WRONG: &str = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 
+/// The value of a quantity, in billionths of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Quantity(i128);
+
 /// How the exponent was written, and is written again.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Format {
     Binary,
     Decimal,
@@ -25,6 +29,33 @@ const MAX: i128 = i64::MAX as i128 * ONE;
 pub fn canonical(text: &str) -> Result<String, &'static str> {
     let (nanos, format) = parse(text)?;
     Ok(write(nanos, format))
+}
+
+/// The canonical form, or the text itself when it is no quantity: for values that validation speaks about later.
+pub(crate) fn canonical_or_same(text: &str) -> String {
+    canonical(text).unwrap_or_else(|_| text.to_owned())
+}
+
+impl Quantity {
+    /// Reads `100m`, `1.5Gi`, `1e3`, …; `None` when it is none.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        parse(text).ok().map(|(nanos, _)| Self(nanos))
+    }
+
+    /// Whether it is below zero.
+    pub(crate) fn is_negative(self) -> bool {
+        self.0 < 0
+    }
+
+    /// Whether it is zero.
+    pub(crate) fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether it is a whole number of units.
+    pub(crate) fn is_whole(self) -> bool {
+        self.0 % ONE == 0
+    }
 }
 
 /// Sign, value in nano units and format.
@@ -141,7 +172,7 @@ fn write(nanos: i128, format: Format) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::canonical;
+    use super::{Quantity, canonical};
 
     #[test]
     fn quantities_are_written_in_canonical_form() {
@@ -172,6 +203,11 @@ mod tests {
         ] {
             assert_eq!(canonical(text).as_deref(), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn quantities_compare_by_value() {
+        assert!(Quantity::parse("1500m") > Quantity::parse("1"));
     }
 
     #[test]

@@ -8,10 +8,10 @@ use super::super::checks::{
     required_one_of,
 };
 use super::super::names;
-use super::super::quantity::{self, Quantity};
 use super::security;
 use super::volumes::{descending, field_ref};
 use crate::field::FieldError;
+use crate::schema::quantity::{self, Quantity};
 
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 /// Fields of the pod that an environment variable can take its value from.
@@ -272,7 +272,7 @@ pub(in super::super) fn resources(requirements: &Value, path: &str) -> Errors {
             };
             let parse = |value: &Value| Quantity::parse(value.as_str().unwrap_or_default());
             let (asked, most) = (parse(value), parse(limit));
-            let limit = quantity::canonical(limit.as_str().unwrap_or_default());
+            let limit = quantity::canonical_or_same(limit.as_str().unwrap_or_default());
             let detail = if asked != most && !overcommits(name) {
                 format!("must be equal to {name} limit of {limit}")
             } else if asked > most {
@@ -288,7 +288,7 @@ pub(in super::super) fn resources(requirements: &Value, path: &str) -> Errors {
 
 /// A quantity as it is printed: canonical.
 pub(in super::super) fn shown_quantity(value: &Value) -> Value {
-    json!(quantity::canonical(value.as_str().unwrap_or_default()))
+    json!(quantity::canonical_or_same(value.as_str().unwrap_or_default()))
 }
 
 /// Whether more of a resource may be promised than there is: not of hugepages and extended resources.

@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use super::admission;
 use super::at::At;
 use super::names;
-use super::quantity::Quantity;
 use super::rules::Rules;
 use super::tables::workloads as tables;
 use crate::field::FieldError;
 use crate::resource::{Cx, Part};
+use crate::schema::quantity::Quantity;
 use crate::status::Status;
 
 pub(super) const POD: Rules = Rules {
