@@ -53,4 +53,5 @@ pub mod store;
 mod table;
 
 pub use api::User;
+pub use loops::Loop;
 pub use server::{Builder, Server, StartError};

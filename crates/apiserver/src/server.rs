@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::documents::Documents;
 use crate::fault::Faults;
 use crate::log::Log;
+use crate::loops::Loop;
 use crate::registry::Registry;
 use crate::store::Store;
 use crate::{bootstrap, http, identity, kinds};
@@ -43,7 +44,7 @@ pub struct Builder {
     listen: Option<SocketAddr>,
     data_dir: Option<PathBuf>,
     pki_dir: Option<PathBuf>,
-    loops: bool,
+    loops: Vec<Loop>,
     log: bool,
     clock: Clock,
 }
@@ -78,10 +79,17 @@ impl Builder {
         self
     }
 
-    /// Whether the server's own loops run: namespace life cycle, ServiceAccounts, garbage collection. Default true.
+    /// Whether the server's own loops run. Default true; [`Builder::without`] switches a single one off.
     #[must_use]
     pub fn loops(mut self, on: bool) -> Self {
-        self.loops = on;
+        self.loops = if on { Loop::ALL.to_vec() } else { Vec::new() };
+        self
+    }
+
+    /// Leaves one loop out.
+    #[must_use]
+    pub fn without(mut self, which: Loop) -> Self {
+        self.loops.retain(|other| *other != which);
         self
     }
 
@@ -129,9 +137,7 @@ impl Builder {
                 Some(bound)
             }
         };
-        if self.loops {
-            crate::loops::spawn(&api, identity.ca_pem(), &closing, &mut tasks);
-        }
+        crate::loops::spawn(&self.loops, &api, identity.ca_pem(), &closing, &mut tasks);
         Ok(Server { api, identity, address, closing, tasks })
     }
 }
@@ -148,7 +154,14 @@ pub struct Server {
 impl Server {
     /// A server that keeps everything in memory, runs its loops and has no socket, until told otherwise.
     pub fn builder() -> Builder {
-        Builder { listen: None, data_dir: None, pki_dir: None, loops: true, log: false, clock: Clock::system() }
+        Builder {
+            listen: None,
+            data_dir: None,
+            pki_dir: None,
+            loops: Loop::ALL.to_vec(),
+            log: false,
+            clock: Clock::system(),
+        }
     }
 
     /// The address that it listens on; `None` without a socket.

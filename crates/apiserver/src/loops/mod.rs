@@ -20,8 +20,24 @@ use crate::request::Query;
 use crate::resource::Resource;
 use crate::status::Status;
 
-/// Starts all loops; they end when `closing` is cancelled.
-pub(crate) fn spawn(api: &Api, root_ca: &str, closing: &CancellationToken, tasks: &mut JoinSet<()>) {
+/// One of the server's own loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loop {
+    /// Gives each namespace its ServiceAccount `default` and the ConfigMap `kube-root-ca.crt`, empties it at its end.
+    Namespaces,
+    /// Deletes dependents whose owners are gone; foreground and orphaning deletion.
+    GarbageCollection,
+    /// Deletes the objects of a CustomResourceDefinition that is being deleted.
+    CustomResources,
+}
+
+impl Loop {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Namespaces, Self::GarbageCollection, Self::CustomResources];
+}
+
+/// Starts loops; they end when `closing` is cancelled.
+pub(crate) fn spawn(wanted: &[Loop], api: &Api, root_ca: &str, closing: &CancellationToken, tasks: &mut JoinSet<()>) {
     let stop = |task: futures::future::BoxFuture<'static, ()>| {
         let closing = closing.clone();
         async move {
@@ -31,9 +47,13 @@ pub(crate) fn spawn(api: &Api, root_ca: &str, closing: &CancellationToken, tasks
             }
         }
     };
-    tasks.spawn(stop(Box::pin(namespaces::run(Caller::new(api, "namespace-controller"), root_ca.to_owned()))));
-    tasks.spawn(stop(Box::pin(garbage::run(Caller::new(api, "generic-garbage-collector")))));
-    tasks.spawn(stop(Box::pin(crds::run(Caller::new(api, "crd-finalizer")))));
+    for which in wanted {
+        tasks.spawn(stop(match which {
+            Loop::Namespaces => Box::pin(namespaces::run(Caller::new(api, "namespace-controller"), root_ca.to_owned())),
+            Loop::GarbageCollection => Box::pin(garbage::run(Caller::new(api, "generic-garbage-collector"))),
+            Loop::CustomResources => Box::pin(crds::run(Caller::new(api, "crd-finalizer"))),
+        }));
+    }
 }
 
 /// A loop's way to the API: its own user, the same handlers as everyone.
