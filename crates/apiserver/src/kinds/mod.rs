@@ -1,7 +1,7 @@
 //! The built-in kinds: what is served, and each kind's defaults, validation and life-cycle rules. Pure: other objects are
 //! seen through [`Cx::lookup`] only.
 //!
-//! One file per family; each gives a [`Rules`] per kind. [`BuiltIn`] is the `Strategy` over them: what kinds share (status
+//! One file per family; each gives a `Rules` per kind. `BuiltIn` is the `Strategy` over them: what kinds share (status
 //! reset and isolation, dropping of empty fields) is here, once.
 
 mod admission;
