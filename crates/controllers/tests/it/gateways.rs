@@ -53,6 +53,11 @@ impl Cluster {
         Api::namespaced(self.client(), tenant).get("openshell-gateway").await.unwrap()
     }
 
+    async fn anchor_version(&self, tenant: &str) -> Option<String> {
+        let anchor: ConfigMap = Api::namespaced(self.client(), tenant).get("openshell-gateway-anchor").await.unwrap();
+        anchor.metadata.resource_version
+    }
+
     async fn anchor(&self, tenant: &str) -> BTreeMap<String, String> {
         let anchor: ConfigMap = Api::namespaced(self.client(), tenant).get("openshell-gateway-anchor").await.unwrap();
         anchor.data.unwrap()
@@ -210,6 +215,22 @@ async fn status_second_pass_writes_nothing() {
     let cluster = Cluster::with(TWO).await;
     subject().start(&cluster).settle().await;
     paddock_trials::second_pass_writes_nothing(&cluster, &status()).await;
+}
+
+#[tokio::test]
+async fn a_pass_that_keeps_failing_reports_it_once() {
+    use paddock_apiserver::fault::{Action, Rule};
+    use paddock_apiserver::request::Verb;
+
+    let cluster = Cluster::with("- name: tenant-a\n").await;
+    cluster.0.faults().add(Rule::new(Action::Status(422)).verb(Verb::Patch).resource("statefulsets").always());
+    let mut process = subject().start(&cluster);
+    for _ in 0..4 {
+        process.round().await.unwrap();
+    }
+    let reported = cluster.anchor_version("tenant-a").await;
+    process.round().await.unwrap();
+    assert_eq!(cluster.anchor_version("tenant-a").await, reported);
 }
 
 /// The same with everything running: watches, queues, workers, the server's own loops.
