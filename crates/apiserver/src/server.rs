@@ -86,6 +86,13 @@ impl Builder {
         self
     }
 
+    /// Runs exactly these loops.
+    #[must_use]
+    pub fn only(mut self, loops: &[Loop]) -> Self {
+        self.loops = loops.to_vec();
+        self
+    }
+
     /// Leaves one loop out.
     #[must_use]
     pub fn without(mut self, which: Loop) -> Self {

@@ -34,6 +34,15 @@ pub enum Loop {
 impl Loop {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Namespaces, Self::GarbageCollection, Self::CustomResources];
+
+    /// Its name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Namespaces => "namespaces",
+            Self::GarbageCollection => "garbage-collection",
+            Self::CustomResources => "custom-resources",
+        }
+    }
 }
 
 /// Starts loops; they end when `closing` is cancelled.

@@ -39,7 +39,7 @@ fn what(settings: &Effective) -> Result<Embedded, Failure> {
         (Some(dir), false, Some(kubeconfig)) => (Place::Directory(dir), kubeconfig),
         (None, true, Some(kubeconfig)) => (Place::Memory { pki }, kubeconfig),
     };
-    let loops = !settings.get(&table::NO_CONTROLLERS);
+    let loops = if settings.get(&table::NO_CONTROLLERS) { Vec::new() } else { settings.get(&table::LOOPS).0 };
     Ok(Embedded { listen: settings.get(&table::LISTEN), place, kubeconfig, loops })
 }
 
@@ -71,6 +71,12 @@ mod tests {
 
     #[test]
     fn no_controllers_switches_the_loops_off() {
-        assert!(!settle(&["--data-dir", "d", "--no-controllers"]).unwrap().loops);
+        assert_eq!(settle(&["--data-dir", "d", "--no-controllers"]).unwrap().loops, []);
+    }
+
+    #[test]
+    fn loops_are_chosen_by_name() {
+        let chosen = settle(&["--data-dir", "d", "--loops", "namespaces"]).unwrap().loops;
+        assert_eq!(chosen, [paddock_apiserver::Loop::Namespaces]);
     }
 }

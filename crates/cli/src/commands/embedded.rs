@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use paddock_apiserver::Server;
+use paddock_apiserver::{Loop, Server};
 
 use crate::exit::{Failure, Outcome, chain};
 use crate::output;
@@ -21,13 +21,14 @@ pub(crate) struct Embedded {
     pub(crate) listen: SocketAddr,
     pub(crate) place: Place,
     pub(crate) kubeconfig: PathBuf,
-    pub(crate) loops: bool,
+    /// Which of the server's own loops run.
+    pub(crate) loops: Vec<Loop>,
 }
 
 impl Embedded {
     /// Starts the server and writes the kubeconfig. Everything that can go wrong here is local.
     pub(crate) async fn start(&self) -> Result<Server, Failure> {
-        let builder = Server::builder().listen(self.listen).loops(self.loops);
+        let builder = Server::builder().listen(self.listen).only(&self.loops);
         let builder = match &self.place {
             Place::Directory(dir) => builder.data_dir(dir),
             Place::Memory { pki: None } => builder.in_memory(),

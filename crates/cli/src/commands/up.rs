@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use paddock_apiserver::Loop;
 use tokio_util::sync::CancellationToken;
 
 use super::controllers::{CONTROL_NAMESPACE, Options, Running, install};
@@ -16,8 +17,12 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
         None => default_dir(|name| std::env::var_os(name).map(PathBuf::from))?,
     };
     let kubeconfig = settings.find(&table::KUBECONFIG_OUT).unwrap_or_else(|| dir.join("kubeconfig"));
-    let embedded =
-        Embedded { listen: settings.get(&table::LISTEN), place: Place::Directory(dir), kubeconfig, loops: true };
+    let embedded = Embedded {
+        listen: settings.get(&table::LISTEN),
+        place: Place::Directory(dir),
+        kubeconfig,
+        loops: Loop::ALL.to_vec(),
+    };
     let options = Options::of(settings, CONTROL_NAMESPACE.to_owned(), false)?;
     let server = embedded.start().await?;
     install(&server.client()).await?;

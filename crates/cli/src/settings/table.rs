@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::value::Controllers;
+use super::value::{Controllers, Loops};
 use super::{Default, LogFormat, OptionalAddr, Row, Setting};
 
 /// The commands that have settings, in the order of the reference.
@@ -70,7 +70,17 @@ pub(crate) static NO_CONTROLLERS: Setting<bool> = Setting::new(
     &[],
     "",
     Default::Is("false"),
-    "Do not run the API server's own loops: namespace life cycle, ServiceAccounts, garbage collection",
+    "Do not run any of the API server's own loops",
+    &["apiserver"],
+);
+
+/// `--loops`
+pub(crate) static LOOPS: Setting<Loops> = Setting::new(
+    "loops",
+    &[],
+    "NAMES",
+    Default::Is("namespaces,garbage-collection,custom-resources"),
+    "Which of the API server's own loops run, separated by commas",
     &["apiserver"],
 );
 
@@ -242,6 +252,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         &PKI_DIR.row,
         &KUBECONFIG_OUT.row,
         &NO_CONTROLLERS.row,
+        &LOOPS.row,
         &KUBECONFIG.row,
         &CONTROLLERS.row,
         &NAMESPACE.row,

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use paddock_apiserver::Loop;
+
 /// A type that a row can have.
 pub(crate) trait Value: Sized {
     /// Its name in the reference.
@@ -130,9 +132,30 @@ impl Value for Controllers {
     }
 }
 
+/// Which of the API server's own loops run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Loops(pub(crate) Vec<Loop>);
+
+impl Value for Loops {
+    const TYPE: &'static str = "list of loops";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let named = |name: &str| Loop::ALL.into_iter().find(|l| l.name() == name);
+        let chosen: Option<Vec<Loop>> = text.split(',').map(|name| named(name.trim())).collect();
+        let known = || Loop::ALL.map(Loop::name).join(", ");
+        chosen.map(Self).ok_or_else(|| format!("a comma-separated list of: {}", known()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_loop_is_refused_with_the_known_ones() {
+        let known = "a comma-separated list of: namespaces, garbage-collection, custom-resources";
+        assert_eq!(Loops::read("namespaces,jobs"), Err(known.to_owned()));
+    }
 
     #[test]
     fn an_address_needs_a_port() {
