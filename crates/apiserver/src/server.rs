@@ -235,3 +235,19 @@ impl Drop for Server {
         self.closing.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_can_be_left_out() {
+        let builder = Server::builder().without(Loop::GarbageCollection);
+        assert_eq!(builder.loops, [Loop::Namespaces, Loop::CustomResources]);
+    }
+
+    #[test]
+    fn switching_the_loops_off_leaves_none() {
+        assert_eq!(Server::builder().loops(false).loops, []);
+    }
+}

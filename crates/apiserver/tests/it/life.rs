@@ -4,7 +4,7 @@ use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use kube::api::{Api, DeleteParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
-use paddock_apiserver::{Loop, Server};
+use paddock_apiserver::Server;
 use serde_json::json;
 
 use crate::objects::{map, maps};
@@ -94,15 +94,4 @@ async fn orphaned_dependents_stay_without_their_reference() {
     maps(&server).delete("owner", &orphan).await.unwrap();
     until(maps(&server), "owner", false).await;
     assert_eq!(children.get("child").await.unwrap().metadata.owner_references, None);
-}
-
-#[tokio::test]
-async fn a_loop_that_is_switched_off_does_nothing() {
-    let server = Server::builder().in_memory().without(Loop::GarbageCollection).start().await.unwrap();
-    let owner = maps(&server).create(&PostParams::default(), &map("owner", "1")).await.unwrap();
-    let children = owned(&server, "default", "child", &owner).await;
-    maps(&server).delete("owner", &DeleteParams::default()).await.unwrap();
-    // The other loops are up: a namespace that they have settled is later than what garbage collection would have done.
-    until(Api::<ServiceAccount>::namespaced(server.client(), "default"), "default", true).await;
-    assert!(children.get_opt("child").await.unwrap().is_some());
 }
