@@ -8,7 +8,6 @@ use super::{ATTEMPTS, Call};
 use crate::api::Answer;
 use crate::clock::rfc3339_seconds;
 use crate::field::FieldError;
-use crate::request::Verb;
 use crate::status::{Details, Status};
 use crate::store::{Expect, Object, Write};
 
@@ -273,6 +272,6 @@ impl Call<'_> {
                 Err(status) => return Err(status),
             }
         }
-        self.answer_list(Verb::DeleteCollection, deleted, None)
+        self.answer_list(deleted, None)
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Call;
 use crate::api::{Answer, yaml};
-use crate::request::{Encoding, Shape, Verb};
+use crate::request::{Encoding, Shape};
 use crate::selector::{FieldSelector, LabelSelector};
 use crate::status::Status;
 use crate::store::listing::{self, ListOptions, ListPlan};
@@ -73,7 +73,7 @@ impl Call<'_> {
             return Ok(Answer::bytes(200, self.list_bytes(&page.objects, &meta)));
         }
         let items = page.objects.iter().map(|o| self.decode_stored(o)).collect::<Result<Vec<_>, _>>()?;
-        self.answer_list(Verb::List, items, Some(meta))
+        self.answer_list(items, Some(meta))
     }
 
     /// The namespace of a collection path; `None` for all.
@@ -156,12 +156,7 @@ impl Call<'_> {
         self.write(code, &shown)
     }
 
-    pub(crate) fn answer_list(
-        &self,
-        _verb: Verb,
-        mut items: Vec<Value>,
-        meta: Option<ListMeta>,
-    ) -> Result<Answer, Status> {
+    pub(crate) fn answer_list(&self, mut items: Vec<Value>, meta: Option<ListMeta>) -> Result<Answer, Status> {
         let meta = meta.unwrap_or(ListMeta { revision: self.api.store.revision(), next: None, remaining: None });
         let metadata = list_metadata(&meta);
         let shown = match self.format.shape {
