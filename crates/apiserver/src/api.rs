@@ -44,6 +44,29 @@ impl User {
         Self { name: "admin".to_owned(), groups: vec!["system:masters".to_owned(), "system:authenticated".to_owned()] }
     }
 
+    /// Whom the request is made as: the user that impersonation headers name, else the caller. Whoever is known may
+    /// impersonate, as they may do everything
+    /// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation>).
+    fn acting(self, headers: &HeaderMap) -> Result<Self, Status> {
+        let text = |name: &str| headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).map(str::to_owned);
+        let mut groups: Vec<String> = text("impersonate-group").collect();
+        let Some(name) = text("impersonate-user").next().filter(|name| !name.is_empty()) else {
+            return if groups.is_empty() {
+                Ok(self)
+            } else {
+                Err(Status::bad_request("groups are impersonated without a user"))
+            };
+        };
+        if self.is_anonymous() {
+            return Err(Status::unauthorized());
+        }
+        if name == "system:anonymous" {
+            return Ok(Self::anonymous());
+        }
+        groups.push("system:authenticated".to_owned());
+        Ok(Self { name, groups })
+    }
+
     pub(crate) fn is_anonymous(&self) -> bool {
         self.groups.iter().any(|g| g == "system:unauthenticated")
     }
@@ -166,7 +189,11 @@ impl Api {
     }
 
     /// Answers a request.
-    pub(crate) async fn handle(&self, request: Request) -> Answer {
+    pub(crate) async fn handle(&self, mut request: Request) -> Answer {
+        request.user = match request.user.acting(&request.headers) {
+            Ok(user) => user,
+            Err(status) => return status.into(),
+        };
         let Some(segments) = segments(&request.path) else {
             return Status::bad_request("the path is not valid UTF-8").into();
         };
@@ -412,3 +439,28 @@ fn cut(mut answer: Answer, events: usize) -> Answer {
 
 /// How long a body may take to arrive.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(k, v)| (http::HeaderName::from_static(k), http::HeaderValue::from_static(v))).collect()
+    }
+
+    #[test]
+    fn an_impersonated_user_has_none_of_the_callers_groups() {
+        let user =
+            User::admin().acting(&headers(&[("impersonate-user", "alice"), ("impersonate-group", "dev")])).unwrap();
+        assert_eq!(
+            (user.name.as_str(), user.groups),
+            ("alice", vec!["dev".to_owned(), "system:authenticated".to_owned()])
+        );
+    }
+
+    #[test]
+    fn who_is_not_known_impersonates_nobody() {
+        let answer = User::anonymous().acting(&headers(&[("impersonate-user", "alice")]));
+        assert_eq!(answer.map_err(|status| status.code), Err(401));
+    }
+}
