@@ -174,18 +174,17 @@ impl fmt::Debug for Api {
 }
 
 impl Api {
-    pub(crate) fn new(inner: Inner) -> Result<Self, Status> {
+    pub(crate) fn new(inner: Inner) -> Self {
         let api = Self(Arc::new(inner));
-        api.reload_custom()?;
-        Ok(api)
+        api.reload_custom();
+        api
     }
 
     /// Serves exactly the custom resources that stored CRDs define.
-    pub(crate) fn reload_custom(&self) -> Result<(), Status> {
+    pub(crate) fn reload_custom(&self) {
         self.registry.reload_custom(|| {
             self.store.list(&ListRequest::all(CRDS)).map(|listing| listing.objects).unwrap_or_default()
         });
-        Ok(())
     }
 
     /// Answers a request.
@@ -302,7 +301,7 @@ impl Api {
         match self.store.write(write).await {
             Ok(committed) => {
                 if custom {
-                    self.reload_custom()?;
+                    self.reload_custom();
                 }
                 Ok(Ok(committed))
             }

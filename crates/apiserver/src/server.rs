@@ -131,8 +131,7 @@ impl Builder {
             faults: Faults::default(),
             log: if self.log { Log::on() } else { Log::default() },
             closing: closing.clone(),
-        })
-        .map_err(StartError::Bootstrap)?;
+        });
         bootstrap::first_objects(&api).await.map_err(StartError::Bootstrap)?;
         let mut tasks = tokio::task::JoinSet::new();
         let address = match self.listen {

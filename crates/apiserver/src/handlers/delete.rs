@@ -55,10 +55,8 @@ impl DeleteOptions {
             if let Some(grace) = call.query.integer("gracePeriodSeconds")? {
                 options["gracePeriodSeconds"] = grace.into();
             }
-            for field in ["propagationPolicy"] {
-                if let Some(value) = call.query.find(field) {
-                    options[field] = value.into();
-                }
+            if let Some(policy) = call.query.find("propagationPolicy") {
+                options["propagationPolicy"] = policy.into();
             }
             if call.query.find("orphanDependents").is_some() {
                 options["orphanDependents"] = call.query.flag("orphanDependents").into();
