@@ -10,6 +10,7 @@ use http::{HeaderMap, Method};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::authz::{Attributes, Decision};
 use crate::clock::Clock;
 use crate::documents::Documents;
 use crate::fault::{Action, Faults};
@@ -20,57 +21,10 @@ use crate::request::{Format, Query, ResourcePath, Verb, segments};
 use crate::resource::{Lookup, Resource};
 use crate::status::Status;
 use crate::store::{Committed, Encoded, ListRequest, Object, Store, Write, WriteError};
+use crate::user::User;
 
 /// Where CustomResourceDefinitions are stored: a write there changes what is served.
 pub(crate) const CRDS: &str = "apiextensions.k8s.io/customresourcedefinitions";
-
-/// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    /// User name: the certificate's common name.
-    pub name: String,
-    /// Groups: the certificate's organisations, and `system:authenticated`.
-    pub groups: Vec<String>,
-}
-
-impl User {
-    /// Who gives no credentials.
-    pub fn anonymous() -> Self {
-        Self { name: "system:anonymous".to_owned(), groups: vec!["system:unauthenticated".to_owned()] }
-    }
-
-    /// The administrator that kubeconfigs of this server name.
-    pub fn admin() -> Self {
-        Self { name: "admin".to_owned(), groups: vec!["system:masters".to_owned(), "system:authenticated".to_owned()] }
-    }
-
-    /// Whom the request is made as: the user that impersonation headers name, else the caller. Whoever is known may
-    /// impersonate, as they may do everything
-    /// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation>).
-    fn acting(self, headers: &HeaderMap) -> Result<Self, Status> {
-        let text = |name: &str| headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).map(str::to_owned);
-        let mut groups: Vec<String> = text("impersonate-group").collect();
-        let Some(name) = text("impersonate-user").next().filter(|name| !name.is_empty()) else {
-            return if groups.is_empty() {
-                Ok(self)
-            } else {
-                Err(Status::bad_request("groups are impersonated without a user"))
-            };
-        };
-        if self.is_anonymous() {
-            return Err(Status::unauthorized());
-        }
-        if name == "system:anonymous" {
-            return Ok(Self::anonymous());
-        }
-        groups.push("system:authenticated".to_owned());
-        Ok(Self { name, groups })
-    }
-
-    pub(crate) fn is_anonymous(&self) -> bool {
-        self.groups.iter().any(|g| g == "system:unauthenticated")
-    }
-}
 
 /// One request, its body read.
 pub(crate) struct Request {
@@ -251,8 +205,16 @@ impl Api {
         path: &ResourcePath,
         request: &Request,
     ) -> Answer {
-        // Authorisation's place: until it is here, who is known may do everything and who is not may do nothing.
-        if request.user.is_anonymous() {
+        let attributes = Attributes::Resource {
+            verb: verb.as_str(),
+            group: &path.group,
+            version: &path.version,
+            resource: &path.resource,
+            subresource: &path.subresource,
+            namespace: &path.namespace,
+            name: &path.name,
+        };
+        if let Decision::NoOpinion(_) = self.authorize(&request.user, &attributes) {
             return Status::unauthorized().into();
         }
         let Some(resource) = resource else { return Status::no_such_resource().into() };
@@ -438,28 +400,3 @@ fn cut(mut answer: Answer, events: usize) -> Answer {
 
 /// How long a body may take to arrive.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(k, v)| (http::HeaderName::from_static(k), http::HeaderValue::from_static(v))).collect()
-    }
-
-    #[test]
-    fn an_impersonated_user_has_none_of_the_callers_groups() {
-        let user =
-            User::admin().acting(&headers(&[("impersonate-user", "alice"), ("impersonate-group", "dev")])).unwrap();
-        assert_eq!(
-            (user.name.as_str(), user.groups),
-            ("alice", vec!["dev".to_owned(), "system:authenticated".to_owned()])
-        );
-    }
-
-    #[test]
-    fn who_is_not_known_impersonates_nobody() {
-        let answer = User::anonymous().acting(&headers(&[("impersonate-user", "alice")]));
-        assert_eq!(answer.map_err(|status| status.code), Err(401));
-    }
-}

@@ -18,10 +18,11 @@ use paddock_serve::{Listener, Options, Peer, Tls, TlsSource};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Answer, Api, BODY_TIMEOUT, Body, Request, User};
+use crate::api::{Answer, Api, BODY_TIMEOUT, Body, Request};
 use crate::identity::{self, Identity};
 use crate::request::Query;
 use crate::status::Status;
+use crate::user::User;
 
 /// Largest body that is read, as in kube-apiserver (`MaxRequestBodyBytes`).
 const BODY_LIMIT: usize = 3 * 1024 * 1024;

@@ -14,7 +14,7 @@ use rustls::pki_types::CertificateDer;
 use serde_json::json;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::api::User;
+use crate::user::User;
 
 /// Life of the CA.
 const CA_LIFE: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
@@ -170,8 +170,5 @@ pub(crate) fn user(certificates: &[CertificateDer<'static>]) -> User {
     let Some(name) = subject.iter_common_name().next().and_then(|a| a.as_str().ok()).filter(|n| !n.is_empty()) else {
         return User::anonymous();
     };
-    let mut groups: Vec<String> =
-        subject.iter_organization().filter_map(|a| a.as_str().ok()).map(str::to_owned).collect();
-    groups.push("system:authenticated".to_owned());
-    User { name: name.to_owned(), groups }
+    User::new(name, subject.iter_organization().filter_map(|a| a.as_str().ok()))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Api, Inner, User};
+use crate::api::{Api, Inner};
 use crate::clock::Clock;
 use crate::documents::Documents;
 use crate::fault::Faults;
@@ -15,6 +15,7 @@ use crate::log::Log;
 use crate::loops::Loop;
 use crate::registry::Registry;
 use crate::store::Store;
+use crate::user::User;
 use crate::{bootstrap, http, identity, kinds};
 
 /// Why a server did not start.

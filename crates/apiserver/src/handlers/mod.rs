@@ -22,7 +22,7 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::api::{Answer, Api, User};
+use crate::api::{Answer, Api};
 use crate::field::FieldError;
 use crate::patch::managed;
 use crate::request::{Format, Query, ResourcePath, Verb};
@@ -31,6 +31,7 @@ use crate::schema::Typed;
 use crate::schema::decode::FieldValidation;
 use crate::status::Status;
 use crate::store::{Key, Object};
+use crate::user::User;
 
 /// One request to a resource, with everything that its handler may look at.
 pub(crate) struct Call<'a> {

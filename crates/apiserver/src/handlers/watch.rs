@@ -146,7 +146,7 @@ struct Watcher {
     done: bool,
     headers: http::HeaderMap,
     query: crate::request::Query,
-    user: crate::api::User,
+    user: crate::user::User,
 }
 
 impl Watcher {

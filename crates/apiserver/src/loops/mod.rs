@@ -15,10 +15,11 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Api, Body, Request, User};
+use crate::api::{Api, Body, Request};
 use crate::request::Query;
 use crate::resource::Resource;
 use crate::status::Status;
+use crate::user::User;
 
 /// One of the server's own loops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,13 +75,7 @@ pub(crate) struct Caller {
 
 impl Caller {
     fn new(api: &Api, name: &str) -> Self {
-        let user = User {
-            name: format!("system:serviceaccount:kube-system:{name}"),
-            groups: ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"]
-                .map(str::to_owned)
-                .to_vec(),
-        };
-        Self { api: api.clone(), user }
+        Self { api: api.clone(), user: User::service_account("kube-system", name) }
     }
 
     /// One request; the answer's body, or the Status that refused it.

@@ -36,7 +36,7 @@ async fn a_dropped_request_means_it_was_not() {
 #[tokio::test]
 async fn the_log_names_user_verb_and_code() {
     let server = server().await;
-    let user = User { name: "alice".to_owned(), groups: vec!["system:authenticated".to_owned()] };
+    let user = User::new("alice", ["dev"]);
     let api: Api<ConfigMap> = Api::namespaced(server.client_as(user), "default");
     api.get_opt("nope").await.unwrap();
     let entry = server.log().entries().pop().unwrap();
