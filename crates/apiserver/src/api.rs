@@ -10,6 +10,7 @@ use http::{HeaderMap, Method};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::authn::LastModes;
 use crate::authz::{Attributes, Decision};
 use crate::clock::Clock;
 use crate::documents::Documents;
@@ -110,6 +111,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) faults: Faults,
     pub(crate) log: Log,
+    /// How users impersonated others last.
+    pub(crate) last_modes: LastModes,
     /// Cancelled when the server stops: watches end.
     pub(crate) closing: CancellationToken,
 }
@@ -143,14 +146,21 @@ impl Api {
 
     /// Answers a request.
     pub(crate) async fn handle(&self, mut request: Request) -> Answer {
-        request.user = match request.user.acting(&request.headers) {
-            Ok(user) => user,
-            Err(status) => return status.into(),
-        };
         let Some(segments) = segments(&request.path) else {
             return Status::bad_request("the path is not valid UTF-8").into();
         };
-        let Some(path) = ResourcePath::parse(&segments) else {
+        let path = ResourcePath::parse(&segments);
+        let verb = path.as_ref().and_then(|path| path.verb(&request.method, &request.query));
+        let method = request.method.as_str().to_ascii_lowercase();
+        let attributes = match &path {
+            Some(path) => resource_attributes(path, verb.map_or("", Verb::as_str)),
+            None => Attributes::Path { verb: &method, path: &request.path },
+        };
+        request.user = match self.acting(std::mem::take(&mut request.user), &request.headers, &attributes) {
+            Ok(user) => user,
+            Err(status) => return status.into(),
+        };
+        let Some(path) = path else {
             return self.documents.answer(self, &request, &segments);
         };
         let served = self.registry.served();
@@ -161,7 +171,7 @@ impl Api {
                 Answer::text(404, "404 page not found\n")
             };
         }
-        let Some(verb) = path.verb(&request.method, &request.query) else {
+        let Some(verb) = verb else {
             return Status::method_not_allowed().into();
         };
         let resource = served.find(&path.group, &path.version, &path.resource).cloned();
@@ -205,15 +215,7 @@ impl Api {
         path: &ResourcePath,
         request: &Request,
     ) -> Answer {
-        let attributes = Attributes::Resource {
-            verb: verb.as_str(),
-            group: &path.group,
-            version: &path.version,
-            resource: &path.resource,
-            subresource: &path.subresource,
-            namespace: &path.namespace,
-            name: &path.name,
-        };
+        let attributes = resource_attributes(path, verb.as_str());
         if let Decision::NoOpinion(_) = self.authorize(&request.user, &attributes) {
             return Status::unauthorized().into();
         }
@@ -338,6 +340,19 @@ impl Lookup for Api {
             return Vec::new();
         };
         listing.objects.iter().filter_map(|o| o.decode().ok()).collect()
+    }
+}
+
+/// What a request to a resource is authorised for.
+fn resource_attributes<'a>(path: &'a ResourcePath, verb: &'a str) -> Attributes<'a> {
+    Attributes::Resource {
+        verb,
+        group: &path.group,
+        version: &path.version,
+        resource: &path.resource,
+        subresource: &path.subresource,
+        namespace: &path.namespace,
+        name: &path.name,
     }
 }
 

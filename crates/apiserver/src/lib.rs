@@ -12,7 +12,7 @@
 //! | `http` | sockets and in-process clients → `api`; body limits, headers, streams | hyper |
 //! | `api` | one request in, one answer out: faults, log, dispatch | the rooms below |
 //! | [`request`] | path, query and Accept → what is asked | pure |
-//! | `user`, `authz` | who asks, and what they may do | the store |
+//! | `user`, `authn`, `authz` | who asks, as whom, and what they may do | the store |
 //! | `handlers` | one function per verb: decode → admit → validate → store | the rooms below |
 //! | `documents`, `discovery`, `openapi` | health, discovery, OpenAPI | the registry |
 //! | [`registry`] | which resources are served; built-in and from CRDs | `schema`, `kinds` |
@@ -27,6 +27,7 @@
 //! | `loops` | namespace life cycle, ServiceAccounts, garbage collection | the API, as any client |
 
 mod api;
+mod authn;
 mod authz;
 mod bootstrap;
 pub mod clock;

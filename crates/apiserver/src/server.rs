@@ -8,6 +8,7 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, Inner};
+use crate::authn::LastModes;
 use crate::clock::Clock;
 use crate::documents::Documents;
 use crate::fault::Faults;
@@ -131,6 +132,7 @@ impl Builder {
             clock: self.clock,
             faults: Faults::default(),
             log: if self.log { Log::on() } else { Log::default() },
+            last_modes: LastModes::default(),
             closing: closing.clone(),
         });
         bootstrap::first_objects(&api).await.map_err(StartError::Bootstrap)?;

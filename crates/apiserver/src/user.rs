@@ -2,10 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use http::HeaderMap;
-
-use crate::status::Status;
-
 /// Who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct User {
@@ -52,55 +48,11 @@ impl User {
         Self::new(format!("system:serviceaccount:{namespace}:{name}"), groups)
     }
 
-    /// Whom the request is made as: the user that impersonation headers name, else the caller. Whoever is known may
-    /// impersonate, as they may do everything
-    /// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation>).
-    pub(crate) fn acting(self, headers: &HeaderMap) -> Result<Self, Status> {
-        let text = |name: &str| headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).map(str::to_owned);
-        let groups: Vec<String> = text("impersonate-group").collect();
-        let Some(name) = text("impersonate-user").next().filter(|name| !name.is_empty()) else {
-            return if groups.is_empty() {
-                Ok(self)
-            } else {
-                Err(Status::bad_request("groups are impersonated without a user"))
-            };
-        };
-        if self.is_anonymous() {
-            return Err(Status::unauthorized());
-        }
-        if name == "system:anonymous" {
-            return Ok(Self::anonymous());
-        }
-        Ok(Self::new(name, groups))
-    }
-
     pub(crate) fn is_anonymous(&self) -> bool {
         self.is_in(UNAUTHENTICATED)
     }
 
     pub(crate) fn is_in(&self, group: &str) -> bool {
         self.groups.iter().any(|g| g == group)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(k, v)| (http::HeaderName::from_static(k), http::HeaderValue::from_static(v))).collect()
-    }
-
-    #[test]
-    fn an_impersonated_user_has_none_of_the_callers_groups() {
-        let user =
-            User::admin().acting(&headers(&[("impersonate-user", "alice"), ("impersonate-group", "dev")])).unwrap();
-        assert_eq!(user, User::new("alice", ["dev"]));
-    }
-
-    #[test]
-    fn who_is_not_known_impersonates_nobody() {
-        let answer = User::anonymous().acting(&headers(&[("impersonate-user", "alice")]));
-        assert_eq!(answer.map_err(|status| status.code), Err(401));
     }
 }
