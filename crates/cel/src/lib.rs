@@ -1,0 +1,44 @@
+//! The Common Expression Language as Kubernetes 1.36 speaks it.
+//!
+//! It parses, checks types against declared variables, estimates what an expression can cost, and runs it within a
+//! [`Budget`]. It knows nothing of any product and no other crate of this workspace.
+//!
+//! ```ignore
+//! let env = Env::builder().variable("self", Type::object(schema)).build();
+//! let rule = env.compile("self.a < self.b")?;
+//! let value = rule.evaluate(&[("self", Value::from_json(&json, &ty)?)], &mut Budget::default())?;
+//! ```
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`ast`] | the syntax tree, and what the checker found out about it |
+//! | `lexer`, `parser`, [`macros`] | source → tree; depth and length are limited |
+//! | [`types`] | types; object types that Kubernetes schemas declare |
+//! | `checker` | tree → types and overloads; cel-go's messages |
+//! | [`value`] | values, borrowed from JSON |
+//! | [`function`], `standard` | functions: how they are declared; those of the language |
+//! | [`libraries`] | Kubernetes' and cel-go's extension libraries |
+//! | `plan`, `evaluate` | checked tree → a form with all names resolved; running it |
+//! | [`cost`] | what an expression can cost, and what a call did cost |
+//! | [`env`], [`program`] | what consumers hold |
+
+pub mod ast;
+mod budget;
+pub mod cost;
+pub mod env;
+mod error;
+mod escape;
+pub mod function;
+pub mod libraries;
+pub mod macros;
+pub mod program;
+pub mod types;
+pub mod value;
+
+pub use budget::Budget;
+pub use env::Env;
+pub use error::{CompileError, EvalError, Issue};
+pub use escape::{escape_property, unescape_property};
+pub use program::{Program, Variables};
+pub use types::Type;
+pub use value::Value;
