@@ -13,6 +13,7 @@
 //! | `api` | one request in, one answer out: faults, log, dispatch | the rooms below |
 //! | [`request`] | path, query and Accept → what is asked | pure |
 //! | `user`, `authn`, `authz` | who asks, as whom, and what they may do | the store |
+//! | `admission` | built-in plugins, policies and webhooks: who may change or refuse a write | the store |
 //! | `handlers` | one function per verb: decode → admit → validate → store | the rooms below |
 //! | `documents`, `discovery`, `openapi` | health, discovery, OpenAPI | the registry |
 //! | [`registry`] | which resources are served; built-in and from CRDs | `schema`, `kinds` |
@@ -26,6 +27,7 @@
 //! | [`fault`], [`log`], [`clock`] | what tests hold in their hands | nothing |
 //! | `loops` | namespace life cycle, ServiceAccounts, garbage collection | the API, as any client |
 
+mod admission;
 mod api;
 mod authn;
 mod authz;

@@ -81,6 +81,17 @@ pub enum Part {
     Other(&'static str),
 }
 
+impl Part {
+    /// The subresource that writes this part; empty for the object itself.
+    pub(crate) fn subresource(self) -> &'static str {
+        match self {
+            Self::Main => "",
+            Self::Status => "status",
+            Self::Other(name) => name,
+        }
+    }
+}
+
 /// Objects of other kinds, for rules that need them (service IPs in use, priority classes). Never blocks.
 pub trait Lookup: Send + Sync {
     /// The stored object, decoded; `storage` as in [`Resource::storage`].

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::admit::Admit;
 use super::meta::{finalizers, is_terminating, metadata, set_finalizers, text};
 use super::{ATTEMPTS, Call};
 use crate::api::Answer;
@@ -23,6 +24,8 @@ pub(crate) struct DeleteOptions {
     pub(crate) resource_version: Option<String>,
     pub(crate) propagation: Option<Propagation>,
     pub(crate) dry_run: bool,
+    /// As it was sent: admission is shown it. `None` for a deletion that another request makes: nobody is asked then.
+    pub(crate) shown: Option<Value>,
 }
 
 /// What happens to dependents.
@@ -104,14 +107,30 @@ impl DeleteOptions {
                 None => None,
             }),
             dry_run: !dry.is_empty(),
+            shown: Some(shown(&options, &dry)),
         })
     }
+}
+
+/// The options as the Go type holds them.
+fn shown(sent: &Value, dry: &[&str]) -> Value {
+    let mut shown = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
+    for field in ["gracePeriodSeconds", "preconditions", "orphanDependents", "propagationPolicy"] {
+        if let Some(value) = sent.get(field).filter(|value| !value.is_null()) {
+            shown[field] = value.clone();
+        }
+    }
+    if !dry.is_empty() {
+        shown["dryRun"] = dry.into();
+    }
+    shown
 }
 
 impl Call<'_> {
     pub(crate) async fn delete(&mut self, body: &Bytes) -> Result<Answer, Status> {
         let options = DeleteOptions::read(self, body)?;
-        let gone = self.delete_named(&self.path.name.clone(), &options).await?;
+        let name = self.path.name.clone();
+        let gone = self.delete_named(&name, &name, &options).await?;
         match gone {
             Gone::Later(object) => self.answer_object(200, &object),
             Gone::Now(object) if ANSWER_OBJECT.contains(&&*self.resource.kind) && !self.resource.custom => {
@@ -136,16 +155,22 @@ impl Call<'_> {
         details
     }
 
-    /// Deletes one object; a delete from elsewhere (eviction, namespace end) calls it too.
+    /// Deletes one object on behalf of a request that was admitted already (an eviction).
     pub(crate) async fn delete_quietly(&mut self, name: &str, options: &DeleteOptions) -> Result<(), Status> {
-        self.delete_named(name, options).await.map(|_| ())
+        self.delete_named(name, name, options).await.map(|_| ())
     }
 
-    async fn delete_named(&mut self, name: &str, options: &DeleteOptions) -> Result<Gone, Status> {
+    /// `asked` is the name that the request gave: none when it deletes a collection.
+    async fn delete_named(&mut self, name: &str, asked: &str, options: &DeleteOptions) -> Result<Gone, Status> {
         for _ in 0..ATTEMPTS {
             let live = self.stored(name).ok_or_else(|| self.not_found(name))?;
             let object = self.decode_stored(&live)?;
             self.check_preconditions(&object, &live, options)?;
+            if let Some(shown) = &options.shown {
+                let write = Admit::delete(asked, shown.clone(), options.dry_run);
+                self.mutate(&write, &mut Value::Null, &object).await?;
+                self.validate(&write, &mut Value::Null, &object).await?;
+            }
             if let Some(gone) = self.delete_once(object, &live, options).await? {
                 return Ok(gone);
             }
@@ -264,7 +289,7 @@ impl Call<'_> {
         let selected = self.select_all()?;
         let mut deleted = Vec::with_capacity(selected.len());
         for object in selected {
-            match self.delete_named(text(&object, "name"), &options).await {
+            match self.delete_named(text(&object, "name"), "", &options).await {
                 Ok(_) => deleted.push(object),
                 Err(status) if status.code == 404 => {}
                 Err(status) => return Err(status),

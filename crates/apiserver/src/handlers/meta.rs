@@ -79,14 +79,22 @@ impl Call<'_> {
         Ok(())
     }
 
+    /// Takes out what only the server may set on a new object: admission sees it without.
+    pub(crate) fn wipe_new(&self, object: &mut Value) {
+        let metadata = metadata(object);
+        for field in
+            ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"]
+        {
+            metadata.remove(field);
+        }
+    }
+
     /// Fills in what the server gives to a new object.
     pub(crate) fn fill_new(&self, object: &mut Value) {
+        self.wipe_new(object);
         let now = rfc3339_seconds(self.now);
         let has_generation = self.resource.strategy.has_generation();
         let metadata = metadata(object);
-        for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
-            metadata.remove(field);
-        }
         metadata.insert("uid".to_owned(), uuid::Uuid::new_v4().to_string().into());
         metadata.insert("creationTimestamp".to_owned(), now.into());
         if has_generation {

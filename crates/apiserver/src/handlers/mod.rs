@@ -1,6 +1,7 @@
 //! One function per verb. Each follows the order of kube-apiserver's handlers, because the order decides which error wins:
-//! options → body → namespace → admission's place → defaults → prepare → validate → managed fields → store.
+//! options → body → defaults → managed fields → mutating admission → prepare → validate → validating admission → store.
 
+mod admit;
 mod body;
 mod create;
 mod delete;
@@ -52,6 +53,9 @@ pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     pub(crate) validation: FieldValidation,
     pub(crate) manager: String,
+    /// `fieldManager` and `fieldValidation` as they were asked for: admission is shown them.
+    pub(crate) sent_manager: String,
+    pub(crate) sent_validation: String,
 }
 
 impl<'a> Call<'a> {
@@ -71,7 +75,7 @@ impl<'a> Call<'a> {
             Verb::Get => self.get(),
             Verb::List => self.list(),
             Verb::Watch => self.watch(),
-            Verb::Create if self.is_review() => self.review(body),
+            Verb::Create if self.is_review() => self.review(body).await,
             Verb::Create => self.create(body).await,
             Verb::Update => self.update(part, body).await,
             Verb::Patch => self.patch(part, body).await,
@@ -107,10 +111,6 @@ impl<'a> Call<'a> {
         Status::invalid(group, &self.resource.kind, name, errors)
     }
 
-    pub(crate) fn forbidden(&self, name: &str, why: &str) -> Status {
-        Status::forbidden(&self.resource.group, &self.resource.plural, name, why)
-    }
-
     /// The stored object in this version, or 404.
     pub(crate) fn current(&self) -> Result<(Object, Value), Status> {
         let object = self.stored(&self.path.name).ok_or_else(|| self.not_found(&self.path.name))?;
@@ -130,8 +130,8 @@ impl<'a> Call<'a> {
         if dry.iter().any(|v| *v != "All") {
             errors.push(FieldError::not_supported("dryRun", &Value::from(dry.clone()), &["All"]));
         }
-        let manager = self.query.get("fieldManager");
-        errors.extend(managed::manager_errors(manager));
+        let sent_manager = self.query.get("fieldManager");
+        errors.extend(managed::manager_errors(sent_manager));
         let asked = self.query.get("fieldValidation");
         let validation = FieldValidation::parse(asked);
         if validation.is_none() {
@@ -145,7 +145,12 @@ impl<'a> Call<'a> {
             return Err(Status::invalid("meta.k8s.io", kind, "", &errors));
         }
         let agent = self.headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let manager = managed::manager_name(manager, agent);
-        Ok(WriteOptions { dry_run: !dry.is_empty(), validation: validation.unwrap_or_default(), manager })
+        Ok(WriteOptions {
+            dry_run: !dry.is_empty(),
+            validation: validation.unwrap_or_default(),
+            manager: managed::manager_name(sent_manager, agent),
+            sent_manager: sent_manager.to_owned(),
+            sent_validation: asked.to_owned(),
+        })
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::admit::Admit;
 use super::delete::DeleteOptions;
 use super::update::{Attempt, Tracking};
 use super::{ATTEMPTS, Call, body};
@@ -100,6 +101,9 @@ impl Call<'_> {
                     wanted
                 }
             };
+            let mut wanted = wanted;
+            let write = Admit::update(&self.path.name, &options);
+            self.mutate(&write, &mut wanted, &view).await?;
             let new = subresources::with_scale(&self.resource, &old, &wanted)?;
             let attempt = self.attempt(Part::Other("scale"), new, &live, &old, &options, Tracking::Applied).await?;
             if let Attempt::Done(stored) = attempt {
@@ -112,7 +116,8 @@ impl Call<'_> {
 
     async fn bind(&mut self, body: &Bytes) -> Result<Answer, Status> {
         let options = self.write_options("CreateOptions")?;
-        let binding = self.untyped(body)?;
+        let mut binding = self.untyped(body)?;
+        self.admit_new(&mut binding, &options).await?;
         for _ in 0..ATTEMPTS {
             let (live, old) = self.current()?;
             let new = subresources::bind(&old, &binding, self.now)?;
@@ -127,7 +132,8 @@ impl Call<'_> {
 
     async fn evict(&mut self, body: &Bytes) -> Result<Answer, Status> {
         let options = self.write_options("CreateOptions")?;
-        let eviction = self.untyped(body)?;
+        let mut eviction = self.untyped(body)?;
+        self.admit_new(&mut eviction, &options).await?;
         let (_, pod) = self.current()?;
         let named = super::meta::text(&eviction, "name");
         if !named.is_empty() && named != self.path.name {

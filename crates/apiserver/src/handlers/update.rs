@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::admit::Admit;
 use super::meta::{finalizers, is_terminating, metadata, text};
 use super::{Call, WriteOptions};
 use crate::api::Answer;
 use crate::field::FieldError;
-use crate::kinds::meta;
+use crate::kinds::{meta, subresources};
 use crate::patch::managed;
 use crate::resource::{Part, Resource};
 use crate::status::Status;
@@ -77,6 +78,31 @@ impl Call<'_> {
     ) -> Result<Attempt, Status> {
         let resource = self.resource.clone();
         let name = text(old, "name").to_owned();
+        let uid = text(&new, "uid");
+        if tracking == Tracking::Replace && !uid.is_empty() && uid != text(old, "uid") {
+            let key = format!("/registry{}", self.api.registry_key(&resource, text(old, "namespace"), &name));
+            let why = format!(
+                "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
+                 UID in precondition: {uid}, UID in object meta: {}",
+                text(old, "uid")
+            );
+            return Err(Status::conflict(&resource.group, &resource.plural, &name, &why));
+        }
+        // An empty list of managed fields forgets all: it must outlive the dropping of empty fields.
+        let sent_fields = metadata(&mut new).get("managedFields").cloned();
+        resource.strategy.default(&mut new);
+        if let Some(fields) = sent_fields {
+            metadata(&mut new).insert("managedFields".to_owned(), fields);
+        }
+        if tracking != Tracking::Applied {
+            let subresource = part.subresource();
+            self.track(Some(old), &mut new, options, subresource);
+        }
+        let write = Admit::update(&name, options);
+        // A Scale and a Binding were admitted as what they are, before they became a change of this object.
+        if !matches!(part, Part::Other("scale" | "binding")) {
+            self.mutate(&write, &mut new, old).await?;
+        }
         let asked = text(&new, "resourceVersion").to_owned();
         // A patched object still has the version that it was read with: that is no condition.
         let read_with = tracking != Tracking::Replace && asked == live.revision().to_string();
@@ -92,34 +118,10 @@ impl Call<'_> {
             let error = FieldError::invalid("metadata.resourceVersion", &Value::from(0), detail);
             return Err(Status::invalid(&resource.group, &resource.plural, &name, &[error]));
         }
-        let uid = text(&new, "uid");
-        if tracking == Tracking::Replace && !uid.is_empty() && uid != text(old, "uid") {
-            let key = format!("/registry{}", self.api.registry_key(&resource, text(old, "namespace"), &name));
-            let why = format!(
-                "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
-                 UID in precondition: {uid}, UID in object meta: {}",
-                text(old, "uid")
-            );
-            return Err(Status::conflict(&resource.group, &resource.plural, &name, &why));
-        }
         self.keep_identity(&mut new, old);
         metadata(&mut new).insert("resourceVersion".to_owned(), live.revision().to_string().into());
         if metadata(&mut new).get("name").is_none() {
             metadata(&mut new).insert("name".to_owned(), name.as_str().into());
-        }
-        // An empty list of managed fields forgets all: it must outlive the dropping of empty fields.
-        let sent_fields = metadata(&mut new).get("managedFields").cloned();
-        resource.strategy.default(&mut new);
-        if let Some(fields) = sent_fields {
-            metadata(&mut new).insert("managedFields".to_owned(), fields);
-        }
-        if tracking != Tracking::Applied {
-            let subresource = match part {
-                Part::Main => "",
-                Part::Status => "status",
-                Part::Other(name) => name,
-            };
-            self.track(Some(old), &mut new, options, subresource);
         }
         let cx = self.cx();
         resource.strategy.prepare_update(&mut new, old, part, &cx)?;
@@ -135,6 +137,14 @@ impl Call<'_> {
         let warnings = resource.strategy.warnings(&new, Some(old));
         managed::settle_times(old, &mut new);
         self.warnings.extend(warnings);
+        match part {
+            Part::Other("binding") => {}
+            Part::Other("scale") => {
+                let (mut scale, old) = (subresources::scale(&resource, &new)?, subresources::scale(&resource, old)?);
+                self.validate(&write, &mut scale, &old).await?;
+            }
+            _ => self.validate(&write, &mut new, old).await?,
+        }
         let goes = is_terminating(&new) && finalizers(&new).is_empty() && self.may_go(&new);
         if options.dry_run || (!goes && new == *old) {
             return Ok(Attempt::Done(if options.dry_run { new } else { old.clone() }));

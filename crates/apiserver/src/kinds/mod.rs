@@ -4,8 +4,7 @@
 //! One file per family; each gives a `Rules` per kind. `BuiltIn` is the `Strategy` over them: what kinds share (status
 //! reset and isolation, dropping of empty fields) is here, once.
 
-mod admission;
-mod at;
+pub(crate) mod at;
 mod checks;
 mod cluster;
 mod config;

@@ -15,9 +15,10 @@ impl Call<'_> {
         matches!(&*self.resource.group, "authentication.k8s.io" | "authorization.k8s.io") && !self.resource.custom
     }
 
-    pub(super) fn review(&mut self, body: &Bytes) -> Result<Answer, Status> {
+    pub(super) async fn review(&mut self, body: &Bytes) -> Result<Answer, Status> {
         let options = self.write_options("CreateOptions")?;
         let mut review = self.decode_body(body, options.validation)?;
+        self.admit_new(&mut review, &options).await?;
         match &*self.resource.group {
             "authentication.k8s.io" => self.authentication_review(&mut review)?,
             _ => self.access_review(&mut review)?,

@@ -10,7 +10,6 @@ pub(super) mod volumes;
 
 use serde_json::{Value, json};
 
-use super::admission;
 use super::at::At;
 use super::names;
 use super::rules::Rules;
@@ -69,7 +68,6 @@ fn validate(obj: &Value) -> Vec<FieldError> {
 }
 
 fn prepare_create(obj: &mut Value, cx: &Cx<'_>) -> Result<(), Status> {
-    admission::pod(obj, cx)?;
     defaults::pod(obj);
     let mut status = json!({"phase": "Pending", "qosClass": qos_class(obj.at("/spec"))});
     if !obj.list_at("/spec/schedulingGates").is_empty() {
@@ -85,7 +83,6 @@ fn prepare_create(obj: &mut Value, cx: &Cx<'_>) -> Result<(), Status> {
 fn prepare_update(new: &mut Value, old: &Value, part: Part, _: &Cx<'_>) -> Result<(), Status> {
     match part {
         Part::Main => {
-            admission::tolerations(new);
             if old.list_at("/spec/schedulingGates").len() > new.list_at("/spec/schedulingGates").len()
                 && new.list_at("/spec/schedulingGates").is_empty()
             {

@@ -1,21 +1,36 @@
-//! What kube-apiserver's default admission plugins do to pods and claims before they are validated.
+//! What kube-apiserver's default admission plugins do to pods before they are validated.
 
 use serde_json::{Value, json};
 
-use super::at::At;
-use super::meta::generated_name;
+use crate::admission::{Attributes, Operation};
+use crate::kinds::at::At;
+use crate::kinds::meta::generated_name;
 use crate::resource::Cx;
 use crate::status::Status;
 
 /// Where containers find the token of their service account.
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// ServiceAccount, DefaultTolerationSeconds, Priority and RuntimeClass, in the order kube-apiserver runs them.
-pub(super) fn pod(pod: &mut Value, cx: &Cx<'_>) -> Result<(), Status> {
-    service_account(pod, cx)?;
-    tolerations(pod);
-    priority(pod, cx)?;
-    runtime_class(pod, cx)
+/// ServiceAccount, Priority, DefaultTolerationSeconds and RuntimeClass, in the order kube-apiserver runs them.
+pub(super) fn mutate(a: &mut Attributes<'_>) -> Result<(), Status> {
+    if !a.is("", "pods") {
+        return Ok(());
+    }
+    let mut pod = std::mem::take(&mut a.object);
+    let cx = a.cx();
+    let admitted = match a.operation {
+        Operation::Create => service_account(&mut pod, &cx)
+            .and_then(|()| priority(&mut pod, &cx))
+            .map(|()| tolerations(&mut pod))
+            .and_then(|()| runtime_class(&mut pod, &cx)),
+        Operation::Update => {
+            tolerations(&mut pod);
+            Ok(())
+        }
+        _ => Ok(()),
+    };
+    a.object = pod;
+    admitted
 }
 
 fn forbidden(pod: &Value, why: &str) -> Status {
@@ -76,7 +91,7 @@ fn mount_token(pod: &mut Value) {
 }
 
 /// DefaultTolerationSeconds: five minutes on a node that is gone.
-pub(super) fn tolerations(pod: &mut Value) {
+fn tolerations(pod: &mut Value) {
     let mut tolerations = pod.list_at("/spec/tolerations").to_vec();
     let given = tolerations.len();
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {

@@ -1,0 +1,89 @@
+//! The handlers' side of admission: what the request is made of, and its warnings back into the answer.
+
+use serde_json::{Value, json};
+
+use super::{Call, WriteOptions, meta};
+use crate::admission::{self, Attributes, Operation, Subject};
+use crate::status::Status;
+
+/// One write as admission sees it, but for its objects.
+pub(crate) struct Admit {
+    operation: Operation,
+    name: String,
+    options: Value,
+    dry_run: bool,
+}
+
+impl Admit {
+    /// A creation; `name` is empty while a name is still to be generated.
+    pub(crate) fn create(name: &str, options: &WriteOptions) -> Self {
+        Self::write(Operation::Create, name, "CreateOptions", options)
+    }
+
+    /// A PUT or PATCH of something that exists: both have `UpdateOptions`.
+    pub(crate) fn update(name: &str, options: &WriteOptions) -> Self {
+        Self::write(Operation::Update, name, "UpdateOptions", options)
+    }
+
+    /// A deletion; `name` is empty in the deletion of a collection.
+    pub(crate) fn delete(name: &str, options: Value, dry_run: bool) -> Self {
+        Self { operation: Operation::Delete, name: name.to_owned(), options, dry_run }
+    }
+
+    fn write(operation: Operation, name: &str, kind: &str, options: &WriteOptions) -> Self {
+        let mut sent = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
+        if options.dry_run {
+            sent["dryRun"] = json!(["All"]);
+        }
+        for (field, text) in [("fieldManager", &options.sent_manager), ("fieldValidation", &options.sent_validation)] {
+            if !text.is_empty() {
+                sent[field] = text.as_str().into();
+            }
+        }
+        Self { operation, name: name.to_owned(), options: sent, dry_run: options.dry_run }
+    }
+}
+
+impl Call<'_> {
+    /// Lets admission change `object`, the new state of `old` (`null` for a creation).
+    pub(crate) async fn mutate(&mut self, write: &Admit, object: &mut Value, old: &Value) -> Result<(), Status> {
+        let taken = std::mem::take(object);
+        let mut attributes = self.attributes(write, &write.name, taken, old);
+        let admitted = admission::mutate(&mut attributes).await;
+        let warnings = attributes.take_warnings();
+        *object = attributes.object;
+        self.warnings.extend(warnings);
+        admitted
+    }
+
+    /// Lets admission refuse `object`. It comes back as it was.
+    pub(crate) async fn validate(&mut self, write: &Admit, object: &mut Value, old: &Value) -> Result<(), Status> {
+        let taken = std::mem::take(object);
+        let named = meta::text(&taken, "name").to_owned();
+        // A name that was generated is known by now.
+        let name = if write.name.is_empty() && write.operation == Operation::Create { &named } else { &write.name };
+        let mut attributes = self.attributes(write, name, taken, old);
+        let admitted = admission::validate(&mut attributes).await;
+        let warnings = attributes.take_warnings();
+        *object = attributes.object;
+        self.warnings.extend(warnings);
+        admitted
+    }
+
+    /// Both steps for something that is made by POST and not stored as it is: a Binding, an Eviction, a review, a TokenRequest.
+    pub(crate) async fn admit_new(&mut self, object: &mut Value, options: &WriteOptions) -> Result<(), Status> {
+        let name = if self.path.name.is_empty() { meta::text(object, "name") } else { &self.path.name };
+        let write = Admit::create(name, options);
+        self.mutate(&write, object, &Value::Null).await?;
+        self.validate(&write, object, &Value::Null).await
+    }
+
+    fn attributes<'s>(&'s self, write: &'s Admit, name: &'s str, object: Value, old: &'s Value) -> Attributes<'s> {
+        let of_namespace = !self.resource.custom && *self.resource.group == *"" && *self.resource.kind == *"Namespace";
+        let namespace = if of_namespace { &self.path.name } else { &self.path.namespace };
+        let subject =
+            Subject { operation: write.operation, name, object, old, options: &write.options, dry_run: write.dry_run };
+        let place = (namespace.as_str(), self.path.subresource.as_str());
+        Attributes::new(self.api, self.resource.clone(), place, self.user, self.now, subject)
+    }
+}
