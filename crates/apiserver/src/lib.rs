@@ -38,6 +38,8 @@ mod discovery;
 mod documents;
 pub mod fault;
 pub mod field;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod handlers;
 mod http;
 mod identity;

@@ -209,6 +209,12 @@ impl Server {
         &self.api.log
     }
 
+    /// The server without its sockets.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn api(&self) -> &Api {
+        &self.api
+    }
+
     /// The server's clock.
     pub fn clock(&self) -> &Clock {
         &self.api.clock
