@@ -1,6 +1,7 @@
 //! Values of expressions. JSON is borrowed and read when it is asked for, by its declared type; nothing is copied.
 
 mod duration;
+mod equality;
 mod json;
 mod list;
 mod map;
