@@ -146,7 +146,8 @@ pub fn definition(data: &[u8]) {
     let cx = Cx { now: jiff::Timestamp::UNIX_EPOCH, lookup: &Nothing, user: "fuzz" };
     let strategy = &resource("customresourcedefinitions").strategy;
     strategy.default(&mut definition);
-    if strategy.prepare_create(&mut definition, &cx).is_err() || !strategy.validate_create(&definition, &cx).is_empty() {
+    if strategy.prepare_create(&mut definition, &cx).is_err() || !strategy.validate_create(&definition, &cx).is_empty()
+    {
         return;
     }
     let served = crd::resources(&definition).expect("what was let in can be served");

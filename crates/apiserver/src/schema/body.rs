@@ -30,6 +30,10 @@ pub struct Body {
     pub duplicates: Vec<String>,
 }
 
+/// Stack of the thread that reads YAML: the reader takes up to 30 KB for each level of nesting, so [`MAX_DEPTH`] levels do
+/// not fit into the 2 MiB of a usual thread. Only what is used is ever backed by memory.
+const YAML_STACK: usize = 32 << 20;
+
 /// Reads a body. Nesting is bounded, YAML aliases and node counts too.
 ///
 /// # Errors
@@ -41,7 +45,20 @@ pub fn parse(bytes: &[u8], format: Format) -> Result<Body, String> {
             let value = json(bytes, &mut seen).map_err(|e| e.to_string())?;
             Ok(Body { value, duplicates: seen.duplicates })
         }
-        Format::Yaml => yaml(bytes),
+        Format::Yaml => {
+            // Most clients of apply send JSON, which is YAML.
+            let mut seen = Seen::default();
+            if let Ok(value) = json(bytes, &mut seen)
+                && seen.duplicates.is_empty()
+            {
+                return Ok(Body { value, duplicates: Vec::new() });
+            }
+            std::thread::scope(|scope| {
+                let reader = std::thread::Builder::new().name("yaml".to_owned()).stack_size(YAML_STACK);
+                let reading = reader.spawn_scoped(scope, || yaml(bytes)).map_err(|e| format!("yaml: {e}"))?;
+                reading.join().unwrap_or_else(|_| Err("yaml: the reader failed".to_owned()))
+            })
+        }
     }
 }
 
@@ -252,7 +269,15 @@ mod tests {
     #[test]
     fn nesting_is_bounded() {
         assert!(parse("[".repeat(100_000).as_bytes(), Format::Json).is_err());
-        assert!(parse("[".repeat(100_000).as_bytes(), Format::Yaml).is_err());
+        for level in ["[", "{a: ", "{\"a\":", "- ", "? ", "!!map {a: ", "&a [{"] {
+            assert!(parse(level.repeat(100_000).as_bytes(), Format::Yaml).is_err(), "{level}");
+        }
+    }
+
+    #[test]
+    fn yaml_as_deep_as_json_is_read() {
+        let text = format!("{}1", "- ".repeat(MAX_DEPTH - 2));
+        assert!(parse(text.as_bytes(), Format::Yaml).is_ok());
     }
 
     #[test]
