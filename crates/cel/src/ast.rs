@@ -185,3 +185,20 @@ impl Checked {
         }
     }
 }
+
+impl ExprKind {
+    /// Calls `visit` with each direct child.
+    pub fn for_each_child(&self, mut visit: impl FnMut(&Expr)) {
+        match self {
+            Self::Literal(_) | Self::Ident(_) => {}
+            Self::Select(select) => visit(&select.operand),
+            Self::Call(call) => call.target.iter().chain(&call.args).for_each(visit),
+            Self::List(list) => list.elements.iter().for_each(visit),
+            Self::Map(entries) => entries.iter().flat_map(|entry| [&entry.key, &entry.value]).for_each(visit),
+            Self::Struct(object) => object.fields.iter().map(|field| &field.value).for_each(visit),
+            Self::Comprehension(fold) => {
+                [&fold.range, &fold.init, &fold.condition, &fold.step, &fold.result].into_iter().for_each(visit);
+            }
+        }
+    }
+}

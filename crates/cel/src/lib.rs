@@ -31,6 +31,8 @@ mod escape;
 pub mod function;
 pub mod libraries;
 pub mod macros;
+mod operators;
+mod parser;
 pub mod program;
 pub mod types;
 pub mod value;
