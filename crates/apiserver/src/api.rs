@@ -255,6 +255,7 @@ impl Api {
             format,
             now: self.clock.now(),
             warnings: Vec::new(),
+            raw: None,
         };
         call.run(verb, request.body.clone()).await.unwrap_or_else(Answer::from)
     }
@@ -281,8 +282,18 @@ impl Api {
 
     /// An object as it is stored: in the storage version of its resource.
     pub(crate) fn encode(&self, resource: &Resource, object: &Value) -> Result<Encoded, Status> {
+        self.encode_with(resource, object, None)
+    }
+
+    /// As [`Self::encode`]; `raw` is the text of the kind's [`raw_field`](crate::resource::Strategy::raw_field).
+    pub(crate) fn encode_with(
+        &self,
+        resource: &Resource,
+        object: &Value,
+        raw: Option<&[u8]>,
+    ) -> Result<Encoded, Status> {
         let encoded = if *resource.storage_version == *resource.api_version() {
-            Encoded::new(object)
+            Encoded::with_raw(object, resource.strategy.raw_field().zip(raw))
         } else {
             let mut stored = object.clone();
             resource.strategy.to_storage(&mut stored);

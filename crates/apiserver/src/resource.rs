@@ -227,6 +227,10 @@ pub trait Strategy: Send + Sync {
     fn stored_verbatim(&self) -> bool {
         true
     }
+    /// A top-level field that is kept and compared as the text it was sent as: raw bytes in Go. A patch writes it anew.
+    fn raw_field(&self) -> Option<&'static str> {
+        None
+    }
     /// Converts a stored object to this version. The handlers rewrite `apiVersion`.
     fn served_from_storage(&self, _obj: &mut Value) {}
     /// Converts an object of this version to the stored one.

@@ -45,6 +45,10 @@ impl Call<'_> {
         let (mut object, warnings) = decode::read(&text, format, &self.resource, validation)?;
         self.expect_type(&mut object)?;
         self.warnings.extend(warnings);
+        self.raw = match (self.resource.strategy.raw_field(), format) {
+            (Some(field), Format::Json) => body::member(&text, field).map(<[u8]>::to_vec),
+            _ => None,
+        };
         Ok(object)
     }
 

@@ -58,7 +58,7 @@ impl Call<'_> {
             super::meta::metadata(&mut object).remove("resourceVersion");
             return Ok(object);
         }
-        let value = self.api.encode(&resource, &object)?;
+        let value = self.api.encode_with(&resource, &object, self.raw.as_deref())?;
         match self.api.write(Write { key, expect: Expect::Absent, value: Some(value) }).await? {
             Ok(committed) => self.decode_stored(&committed.object),
             Err(_) => Err(self.already_exists(text(&object, "name"))),

@@ -1,6 +1,7 @@
 //! GET of an object and of a collection, and how objects and lists are written into answers.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -13,6 +14,12 @@ use crate::status::Status;
 use crate::store::listing::{self, ListOptions, ListPlan};
 use crate::store::{ListRequest, Listing, Object, Position};
 use crate::table;
+
+/// How long a read waits for a revision of the future, as kube-apiserver does.
+const REVISION_WAIT: Duration = Duration::from_secs(3);
+
+/// How often it looks.
+const REVISION_POLL: Duration = Duration::from_millis(50);
 
 /// The selectors of a request.
 pub(crate) struct Selection {
@@ -39,7 +46,18 @@ pub(crate) struct ListMeta {
 }
 
 impl Call<'_> {
-    pub(crate) fn get(&mut self) -> Result<Answer, Status> {
+    /// Waits until the store has the revision that a read names, three seconds at most: another client may know of a write
+    /// before this server shows it. What is not there then is refused by the read itself.
+    pub(crate) async fn reach_revision(&self) {
+        let Ok(wanted) = self.query.get("resourceVersion").parse::<u64>() else { return };
+        let end = tokio::time::Instant::now() + REVISION_WAIT;
+        while self.api.store.revision() < wanted && tokio::time::Instant::now() < end {
+            tokio::time::sleep(REVISION_POLL).await;
+        }
+    }
+
+    pub(crate) async fn get(&mut self) -> Result<Answer, Status> {
+        self.reach_revision().await;
         listing::check_get(self.query.get("resourceVersion"), self.api.store.revision())?;
         let object = self.stored(&self.path.name).ok_or_else(|| self.not_found(&self.path.name))?;
         if self.format.shape == Shape::Object && self.format.encoding == Encoding::Json && self.stored_as_served() {
@@ -62,8 +80,9 @@ impl Call<'_> {
         Ok(Selection { labels, fields })
     }
 
-    pub(crate) fn list(&mut self) -> Result<Answer, Status> {
+    pub(crate) async fn list(&mut self) -> Result<Answer, Status> {
         let selection = self.selection()?;
+        self.reach_revision().await;
         let plan = listing::plan_list(&self.list_options()?, self.namespace(), self.api.store.revision())?;
         let page = self.read_page(&plan, &selection)?;
         let remaining = (page.next.is_some() && selection.is_everything()).then_some(page.remaining);

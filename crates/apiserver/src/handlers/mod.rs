@@ -11,6 +11,7 @@ mod patch;
 mod reviews;
 mod special;
 mod update;
+mod versions;
 mod watch;
 
 pub(crate) use meta::is_terminating;
@@ -45,6 +46,10 @@ pub(crate) struct Call<'a> {
     pub(crate) format: Format,
     pub(crate) now: Timestamp,
     pub(crate) warnings: Vec<String>,
+    /// The body's text of the field that the kind keeps as it was sent; see [`Strategy::raw_field`].
+    ///
+    /// [`Strategy::raw_field`]: crate::resource::Strategy::raw_field
+    pub(crate) raw: Option<Vec<u8>>,
 }
 
 /// Options of a write.
@@ -72,9 +77,9 @@ impl<'a> Call<'a> {
 
     async fn on(&mut self, part: Part, verb: Verb, body: &Bytes) -> Result<Answer, Status> {
         match verb {
-            Verb::Get => self.get(),
-            Verb::List => self.list(),
-            Verb::Watch => self.watch(),
+            Verb::Get => self.get().await,
+            Verb::List => self.list().await,
+            Verb::Watch => self.watch().await,
             Verb::Create if self.is_review() => self.review(body).await,
             Verb::Create => self.create(body).await,
             Verb::Update => self.update(part, body).await,

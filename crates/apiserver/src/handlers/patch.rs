@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::body::unknown_fields;
 use super::meta::text;
 use super::update::{ATTEMPTS, Attempt, Tracking};
+use super::versions::OtherVersions;
 use super::{Call, WriteOptions};
 use crate::api::Answer;
 use crate::patch::managed::{self, FieldSet};
@@ -135,7 +136,8 @@ impl Call<'_> {
                 let api_version = self.resource.api_version();
                 let manager =
                     managed::Manager { name: &options.manager, subresource: &self.path.subresource, now: self.now };
-                managed::apply(&self.target(&api_version, &reset), old.as_ref(), &config, &manager, force)?
+                let versions = self.versions();
+                managed::apply(&self.target(&api_version, &reset, &versions), old.as_ref(), &config, &manager, force)?
             };
             let decoded = decode::of_resource(&self.resource, merged).map_err(refuse)?;
             let warnings = options.validation.judge(unknown_fields(&decoded.unknown)).map_err(refuse)?;
@@ -164,13 +166,19 @@ impl Call<'_> {
         Err(self.modified())
     }
 
-    fn target<'t>(&'t self, api_version: &'t str, reset: &'t FieldSet) -> managed::Target<'t> {
+    fn target<'t>(
+        &'t self,
+        api_version: &'t str,
+        reset: &'t FieldSet,
+        versions: &'t OtherVersions,
+    ) -> managed::Target<'t> {
         managed::Target {
             schema: self.typed(),
             api_version,
             kind: &self.resource.kind,
             custom: self.resource.custom,
             reset,
+            versions,
         }
     }
 
@@ -184,6 +192,7 @@ impl Call<'_> {
         let reset = self.reset_fields(subresource);
         let api_version = self.resource.api_version();
         let manager = managed::Manager { name: &options.manager, subresource, now: self.now };
-        managed::track_update(&self.target(&api_version, &reset), old, new, &manager);
+        let versions = self.versions();
+        managed::track_update(&self.target(&api_version, &reset, &versions), old, new, &manager);
     }
 }

@@ -23,7 +23,7 @@ impl Call<'_> {
         match (&*self.resource.plural, name.as_str(), verb) {
             (_, "scale", Verb::Get) => {
                 let (_, object) = self.current()?;
-                let scale = subresources::scale(&self.resource, &object)?;
+                let scale = self.scale_of(&object)?;
                 self.answer_object(200, &scale)
             }
             (_, "scale", Verb::Update | Verb::Patch) => self.write_scale(verb, body).await,
@@ -46,7 +46,7 @@ impl Call<'_> {
                 self.resource.subresource("finalize").ok_or_else(Status::method_not_allowed)?;
                 self.update(Part::Other("finalize"), body).await
             }
-            (_, _, Verb::Get) => self.get(),
+            (_, _, Verb::Get) => self.get().await,
             (_, _, Verb::Update) => {
                 let part = self.part(&name)?;
                 self.update(part, body).await
@@ -75,11 +75,12 @@ impl Call<'_> {
             kind: "Scale",
             custom: false,
             reset: &nothing,
+            versions: &(),
         };
         let manager = managed::Manager { name: &options.manager, subresource: "scale", now: self.now };
         for _ in 0..ATTEMPTS {
             let (live, old) = self.current()?;
-            let view = subresources::scale(&self.resource, &old)?;
+            let view = self.scale_of(&old)?;
             let kind = if verb == Verb::Patch { Some(self.patch_type()?) } else { None };
             let wanted = match kind {
                 Some(PatchType::Apply) => {
@@ -104,14 +105,24 @@ impl Call<'_> {
             let mut wanted = wanted;
             let write = Admit::update(&self.path.name, &options);
             self.mutate(&write, &mut wanted, &view).await?;
-            let new = subresources::with_scale(&self.resource, &old, &wanted)?;
+            let new = subresources::with_scale(&self.resource, &old, &wanted, &|version| self.replicas_path(version))?;
             let attempt = self.attempt(Part::Other("scale"), new, &live, &old, &options, Tracking::Applied).await?;
             if let Attempt::Done(stored) = attempt {
-                let scale = subresources::scale(&self.resource, &stored)?;
+                let scale = self.scale_of(&stored)?;
                 return self.answer_object(200, &scale);
             }
         }
         Err(self.modified())
+    }
+
+    pub(crate) fn scale_of(&self, object: &Value) -> Result<Value, Status> {
+        subresources::scale(&self.resource, object, &|version| self.replicas_path(version))
+    }
+
+    /// Where a version of this resource keeps its replicas.
+    fn replicas_path(&self, api_version: &str) -> Option<Vec<String>> {
+        let paths = self.versions().find(api_version)?.strategy.scale_paths()?;
+        Some(paths.spec.split('/').skip(1).map(str::to_owned).collect())
     }
 
     async fn bind(&mut self, body: &Bytes) -> Result<Answer, Status> {

@@ -8,9 +8,10 @@ use super::meta::{finalizers, is_terminating, metadata, text};
 use super::{Call, WriteOptions};
 use crate::api::Answer;
 use crate::field::FieldError;
-use crate::kinds::{meta, subresources};
+use crate::kinds::meta;
 use crate::patch::managed;
 use crate::resource::{Part, Resource};
+use crate::schema;
 use crate::status::Status;
 use crate::store::{Expect, Object, Write};
 
@@ -131,6 +132,13 @@ impl Call<'_> {
         }
         let mut errors = meta::validate_update(&new, old);
         errors.extend(resource.strategy.validate_update(&new, old, part, &cx));
+        let raw = resource.strategy.raw_field().map(|field| (field, self.raw_text(&new, field)));
+        if let Some((field, text)) = &raw
+            && schema::body::member(live.bytes(), field) != Some(text.as_slice())
+            && !errors.iter().any(|error| error.field == *field)
+        {
+            errors.push(FieldError::invalid(*field, &new[*field], "field is immutable"));
+        }
         if !errors.is_empty() {
             return Err(self.invalid(&name, &errors));
         }
@@ -140,7 +148,7 @@ impl Call<'_> {
         match part {
             Part::Other("binding") => {}
             Part::Other("scale") => {
-                let (mut scale, old) = (subresources::scale(&resource, &new)?, subresources::scale(&resource, old)?);
+                let (mut scale, old) = (self.scale_of(&new)?, self.scale_of(old)?);
                 self.validate(&write, &mut scale, &old).await?;
             }
             _ => self.validate(&write, &mut new, old).await?,
@@ -149,7 +157,7 @@ impl Call<'_> {
         if options.dry_run || (!goes && new == *old) {
             return Ok(Attempt::Done(if options.dry_run { new } else { old.clone() }));
         }
-        let encoded = self.api.encode(&resource, &new)?;
+        let encoded = self.api.encode_with(&resource, &new, raw.as_ref().map(|(_, text)| text.as_slice()))?;
         let key = self.key(&name);
         if goes {
             // The last finalizer was taken off: the object goes with this write.
@@ -164,6 +172,11 @@ impl Call<'_> {
             Err(_) if conditional => Err(self.modified()),
             Err(_) => Ok(Attempt::Raced),
         }
+    }
+
+    /// A raw field's text: as it was sent or, when it was not sent by itself, written anew.
+    fn raw_text(&self, new: &Value, field: &str) -> Vec<u8> {
+        self.raw.clone().unwrap_or_else(|| new[field].to_string().into_bytes())
     }
 
     /// Whether an object without finalizers that is being deleted may leave the store now.

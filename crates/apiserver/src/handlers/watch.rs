@@ -28,10 +28,13 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(30 * 60);
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 
 impl Call<'_> {
-    pub(crate) fn watch(&mut self) -> Result<Answer, Status> {
+    pub(crate) async fn watch(&mut self) -> Result<Answer, Status> {
         let mut selection = self.selection()?;
         if self.path.legacy_watch && !self.path.name.is_empty() {
             selection.fields.require("metadata.name", &self.path.name);
+        }
+        if self.query.flag("sendInitialEvents") {
+            self.reach_revision().await;
         }
         let options = self.list_options()?;
         let start = listing::plan_watch(&options, self.api.store.revision())?;
@@ -201,6 +204,7 @@ impl Watcher {
             format: self.format,
             now: self.api.clock.now(),
             warnings: Vec::new(),
+            raw: None,
         }
     }
 

@@ -171,6 +171,9 @@ impl Strategy for BuiltIn {
     fn cells(&self, obj: &Value, now: Timestamp) -> Vec<Value> {
         (self.rules.cells)(obj, now)
     }
+    fn raw_field(&self) -> Option<&'static str> {
+        self.rules.raw_field
+    }
     fn served_from_storage(&self, obj: &mut Value) {
         (self.rules.served_from_storage)(obj);
     }

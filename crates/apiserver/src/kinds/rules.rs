@@ -20,6 +20,8 @@ pub(super) struct Rules {
     pub(super) unconditional_update: bool,
     /// A create keeps the status it was sent with.
     pub(super) keeps_status: bool,
+    /// Kept as the text it was sent as.
+    pub(super) raw_field: Option<&'static str>,
     pub(super) default: fn(&mut Value),
     pub(super) prepare_create: fn(&mut Value, &Cx<'_>) -> Result<(), Status>,
     pub(super) prepare_update: fn(&mut Value, &Value, Part, &Cx<'_>) -> Result<(), Status>,
@@ -44,6 +46,7 @@ impl Rules {
         create_on_update: false,
         unconditional_update: true,
         keeps_status: false,
+        raw_field: None,
         default: |_| {},
         prepare_create: |_, _| Ok(()),
         prepare_update: |_, _, _, _| Ok(()),

@@ -17,12 +17,8 @@ fn paths(resource: &Resource) -> Result<ScalePaths, Status> {
     resource.strategy.scale_paths().ok_or_else(Status::no_such_resource)
 }
 
-fn steps(pointer: &str) -> Vec<&str> {
-    pointer.split('/').skip(1).collect()
-}
-
-/// The `autoscaling/v1` Scale of an object.
-pub(crate) fn scale(resource: &Resource, object: &Value) -> Result<Value, Status> {
+/// The `autoscaling/v1` Scale of an object. `at` tells where each version keeps its replicas.
+pub(crate) fn scale(resource: &Resource, object: &Value, at: managed::ReplicasPath<'_>) -> Result<Value, Status> {
     let paths = paths(resource)?;
     let mut metadata = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
@@ -30,7 +26,7 @@ pub(crate) fn scale(resource: &Resource, object: &Value) -> Result<Value, Status
             metadata[field] = value.clone();
         }
     }
-    let fields = managed::scale_from_parent(object.pointer("/metadata/managedFields"), &steps(&paths.spec));
+    let fields = managed::scale_from_parent(object.pointer("/metadata/managedFields"), at);
     if !fields.is_empty() {
         metadata["managedFields"] = fields.into();
     }
@@ -63,7 +59,12 @@ pub(crate) fn scale(resource: &Resource, object: &Value) -> Result<Value, Status
 }
 
 /// The object with the replicas, managed fields and resourceVersion of a written Scale.
-pub(crate) fn with_scale(resource: &Resource, object: &Value, scale: &Value) -> Result<Value, Status> {
+pub(crate) fn with_scale(
+    resource: &Resource,
+    object: &Value,
+    scale: &Value,
+    at: managed::ReplicasPath<'_>,
+) -> Result<Value, Status> {
     let paths = paths(resource)?;
     let name = object.str_at("/metadata/name");
     if scale.str_at("/metadata/name") != name && scale.has("/metadata/name") {
@@ -77,15 +78,16 @@ pub(crate) fn with_scale(resource: &Resource, object: &Value, scale: &Value) -> 
         let error = FieldError::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0");
         return Err(Status::invalid("autoscaling", "Scale", name, &[error]));
     }
+    let (uid, known) = (scale.str_at("/metadata/uid"), object.str_at("/metadata/uid"));
+    if !uid.is_empty() && uid != known {
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {known}");
+        return Err(Status::conflict(&resource.group, &format!("{}/scale", resource.plural), name, &why));
+    }
     let mut out = object.clone();
     out.set_at(&paths.spec, replicas);
     let parent = object.pointer("/metadata/managedFields");
-    let fields = managed::scale_to_parent(
-        parent,
-        scale.pointer("/metadata/managedFields"),
-        &steps(&paths.spec),
-        &resource.api_version(),
-    );
+    let fields =
+        managed::scale_to_parent(parent, scale.pointer("/metadata/managedFields"), at, &resource.api_version());
     out.set_at("/metadata/managedFields", Value::from(fields));
     match scale.str_at("/metadata/resourceVersion") {
         "" => {
@@ -228,7 +230,7 @@ mod tests {
         let object =
             json!({"metadata": {"name": "d"}, "spec": {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}}});
         let resource = crate::kinds::resources().into_iter().find(|r| *r.plural == *"deployments").unwrap();
-        let scale = scale(&resource, &object).unwrap();
+        let scale = scale(&resource, &object, &|_| None).unwrap();
         assert_eq!((scale.at("/spec"), scale.at("/status")), (&json!({}), &json!({"replicas": 0, "selector": "a=b"})));
     }
 

@@ -175,6 +175,7 @@ pub(super) const REPLICATION_CONTROLLER: Rules = Rules {
 };
 
 pub(super) const CONTROLLER_REVISION: Rules = Rules {
+    raw_field: Some("data"),
     validate_create: |obj, _| revision(obj),
     validate_update: |new, old, _, _| {
         let mut errors = revision(new);

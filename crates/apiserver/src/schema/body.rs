@@ -79,6 +79,42 @@ pub(crate) fn order(bytes: &[u8]) -> HashMap<String, usize> {
     seen.order.unwrap_or_default()
 }
 
+/// The text of a member of a JSON object, as it was written; the last of equal ones. The object is well formed.
+pub(crate) fn member<'b>(object: &'b [u8], name: &str) -> Option<&'b [u8]> {
+    let (mut depth, mut text_from, mut value_from) = (0_usize, None, None);
+    let (mut key, mut found): (&[u8], _) = (&[], None);
+    let mut escaped = false;
+    for (at, byte) in object.iter().enumerate() {
+        if let Some(from) = text_from {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => {
+                    text_from = None;
+                    if depth == 1 && value_from.is_none() {
+                        key = &object[from..at];
+                    }
+                }
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => text_from = Some(at + 1),
+            b':' if depth == 1 => value_from = Some(at + 1),
+            b',' | b'}' if depth == 1 => {
+                let value = value_from.take().map(|from| object[from..at].trim_ascii());
+                found = value.filter(|_| key == name.as_bytes()).or(found);
+                depth -= usize::from(*byte == b'}');
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    found
+}
+
 fn json(bytes: &[u8], seen: &mut Seen) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Reader(seen).deserialize(&mut reader)?;
@@ -225,6 +261,15 @@ mod tests {
 
     fn yaml_value(text: &str) -> Value {
         parse(text.as_bytes(), Format::Yaml).unwrap().value
+    }
+
+    #[test]
+    fn a_member_is_found_as_it_was_written() {
+        let text = br#" {"a\"":1, "b": {"data": [1, 2]}, "data" : { "x": "}" } ,"c":[{"data":2}]}"#;
+        assert_eq!(member(text, "data"), Some(br#"{ "x": "}" }"#.as_slice()));
+        assert_eq!(member(text, "c"), Some(br#"[{"data":2}]"#.as_slice()));
+        assert_eq!(member(br#"{"data":1,"data":2}"#, "data"), Some(b"2".as_slice()));
+        assert_eq!(member(b"{}", "data"), None);
     }
 
     #[test]

@@ -117,6 +117,11 @@ pub struct NotAnObject;
 impl Encoded {
     /// Serialises `value`. Its own `metadata.resourceVersion` is left out: the writer gives it one.
     pub fn new(value: &Value) -> Result<Self, NotAnObject> {
+        Self::with_raw(value, None)
+    }
+
+    /// As [`Self::new`], with one top-level member as the JSON text that is given.
+    pub(crate) fn with_raw(value: &Value, raw: Option<(&str, &[u8])>) -> Result<Self, NotAnObject> {
         let object = value.as_object().ok_or(NotAnObject)?;
         let mut text = Vec::with_capacity(512);
         text.push(b'{');
@@ -144,7 +149,14 @@ impl Encoded {
         for (name, value) in object {
             if !matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
                 text.push(b',');
-                member(&mut text, name, value)?;
+                match raw {
+                    Some((raw_name, raw)) if raw_name == name => {
+                        member(&mut text, name, &Value::Null)?;
+                        text.truncate(text.len() - b"null".len());
+                        text.extend_from_slice(raw);
+                    }
+                    _ => member(&mut text, name, value)?,
+                }
             }
         }
         text.push(b'}');

@@ -212,7 +212,7 @@ fn parse_revision(text: &str) -> Result<u64, NotARevision<'_>> {
     text.parse().map_err(|_| NotARevision(text, "value out of range"))
 }
 
-/// kube-apiserver waits three seconds for its cache to get there; here no such revision exists, so nothing is waited for.
+/// What is not there when the caller has waited for it is refused.
 fn not_in_the_future(revision: u64, current: u64) -> Result<(), Status> {
     if revision <= current {
         return Ok(());

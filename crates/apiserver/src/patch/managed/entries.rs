@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::clock::rfc3339_seconds;
+use crate::field::go_quote;
 
 use super::set::FieldSet;
 
@@ -58,9 +59,9 @@ impl Id {
 /// As conflicts print a manager.
 impl std::fmt::Display for Id {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}", self.manager)?;
+        f.write_str(&go_quote(&self.manager))?;
         if !self.subresource.is_empty() {
-            write!(f, " with subresource {:?}", self.subresource)?;
+            write!(f, " with subresource {}", go_quote(&self.subresource))?;
         }
         if self.operation == Operation::Update {
             write!(f, " using {}", self.api_version)?;

@@ -1,14 +1,18 @@
 //! Server-side apply and the bookkeeping of `metadata.managedFields`. Pure.
 //!
-//! The rules are those of `sigs.k8s.io/structured-merge-diff` and `k8s.io/apimachinery/pkg/util/managedfields`. Entries
-//! of other versions of a kind are compared with the request's version: kinds here have the same fields in all versions
-//! that matter, so no conversion is made.
+//! The rules are those of `sigs.k8s.io/structured-merge-diff` and `k8s.io/apimachinery/pkg/util/managedfields`. An entry
+//! is compared in the version that it was written in ([`versions`]); one of a version that is gone goes, too.
 
+mod conflict;
 mod entries;
+mod last_applied;
 mod options;
+mod prune;
+mod reset;
 mod scale;
 mod set;
 mod shape;
+mod versions;
 mod walk;
 
 #[cfg(test)]
@@ -16,28 +20,28 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::schema::Typed;
-use crate::status::{Details, Status};
+use crate::status::Status;
 
 pub use entries::Operation;
 pub use options::{check_patch_options, manager_errors, manager_name};
-pub use scale::{scale_from_parent, scale_to_parent};
+pub use reset::reset_fields;
+pub use scale::{ReplicasPath, scale_from_parent, scale_to_parent};
 pub use set::{Element, FieldSet, Scalar};
+pub use versions::Versions;
 
+use conflict::Conflicts;
 use entries::{Entries, Id, Owned, cap, decode, is_reset, store, take};
-use shape::Node;
-use walk::{At, Comparison, same};
+use versions::Comparisons;
 
 /// Owner of what an object held before it was first applied.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
-/// Where client-side `kubectl apply` keeps what it applied.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Applies only as the user agent of this name treat what client-side apply wrote as their own.
+const KUBECTL: &str = "kubectl";
 
 /// The kind and version that a request is about.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +56,14 @@ pub struct Target<'a> {
     pub custom: bool,
     /// Fields that this request cannot write; they are never owned by it. See [`reset_fields`].
     pub reset: &'a FieldSet,
+    /// The kind's other versions.
+    pub versions: &'a dyn Versions,
+}
+
+impl std::fmt::Debug for dyn Versions + '_ {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Versions")
+    }
 }
 
 /// Who writes.
@@ -63,22 +75,6 @@ pub struct Manager<'a> {
     pub subresource: &'a str,
     /// Time of the write.
     pub now: Timestamp,
-}
-
-/// What a request on the object or a subresource cannot write. `status` says whether the kind has that subresource.
-pub fn reset_fields(group: &str, kind: &str, custom: bool, subresource: &str, status: bool) -> FieldSet {
-    match (subresource, group, kind) {
-        ("status", ..) if custom => FieldSet::of(&[&["metadata"], &["spec"]]),
-        ("status", "apiextensions.k8s.io", "CustomResourceDefinition") => FieldSet::of(&[&["metadata"], &["spec"]]),
-        ("status", "apps", "Deployment") => FieldSet::of(&[&["spec"], &["metadata", "labels"]]),
-        ("status", "", "Pod") => {
-            FieldSet::of(&[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]])
-        }
-        ("status", ..) => FieldSet::of(&[&["spec"]]),
-        ("scale", ..) => FieldSet::default(),
-        _ if status => FieldSet::of(&[&["status"]]),
-        _ => FieldSet::default(),
-    }
 }
 
 /// Metadata that nobody owns.
@@ -139,17 +135,12 @@ fn take_over(
     name: &str,
     who: &Manager<'_>,
 ) {
-    let at = At::root(Node::new(target.schema));
-    let view = |object: Option<&Value>| {
-        let mut object = object.cloned().unwrap_or_else(|| json!({}));
-        take(&mut object);
-        if !target.custom {
-            at.node.fill(&mut object, true);
-        }
-        object
-    };
-    let changed = at.compare(Some(&view(old)), Some(&view(Some(new)))).excluding(target.reset);
-    yield_fields(entries, None, &changed);
+    let nothing = json!({});
+    let old = old.unwrap_or(&nothing);
+    target.reconcile(entries);
+    let changes = Comparisons::of(target, old, new, entries, versions::Form::Stored);
+    changes.yield_fields(entries, None);
+    let changed = changes.own();
     let taken = changed.modified.union(&changed.added).difference(&unowned());
     if !taken.is_empty() {
         let id = Id::new(name, Operation::Update, target.api_version, who.subresource);
@@ -162,17 +153,6 @@ fn take_over(
         owned.time = Some(who.now);
     }
     cap(entries);
-}
-
-/// Takes what changed away from all but `keep`; entries left with nothing go.
-fn yield_fields(entries: &mut Entries, keep: Option<&Id>, changed: &Comparison) {
-    let gone = changed.modified.union(&changed.added).union(&changed.removed);
-    entries.retain(|id, owned| {
-        if keep != Some(id) && !gone.is_empty() {
-            owned.set = owned.set.difference(&gone);
-        }
-        !owned.set.is_empty()
-    });
 }
 
 /// Keeps the old entries when nothing but their times changed: a write that changes nothing must not look like one.
@@ -218,26 +198,20 @@ pub fn apply(
     let (mut object, entries) = match apply_to(target, live, config, entries.clone(), who, force) {
         Ok(done) => done,
         // What client-side kubectl wrote and nobody changed since is not in kubectl's way.
-        Err(conflicts) if who.name == "kubectl" => {
-            let Some(allowed) = live.and_then(|live| last_applied(target, live)) else {
-                return Err(conflict(&conflicts));
+        Err(conflicts) if who.name == KUBECTL => {
+            let Some(allowed) = live.and_then(|live| last_applied::unchanged(target, live)) else {
+                return Err(conflicts.status());
             };
-            let left: Conflicts = conflicts
-                .iter()
-                .map(|(id, set)| (id.clone(), set.difference(&allowed)))
-                .filter(|(_, set)| !set.is_empty())
-                .collect();
+            let left = conflicts.without(&allowed);
             if !left.is_empty() {
-                return Err(conflict(&left));
+                return Err(left.status());
             }
-            apply_to(target, live, config, entries, who, true).map_err(|conflicts| conflict(&conflicts))?
+            apply_to(target, live, config, entries, who, true).map_err(|conflicts| conflicts.status())?
         }
-        Err(conflicts) => return Err(conflict(&conflicts)),
+        Err(conflicts) => return Err(conflicts.status()),
     };
-    let annotated =
-        |object: &Value| object.pointer("/metadata/annotations").is_some_and(|a| a.get(LAST_APPLIED).is_some());
-    if who.name == "kubectl" && live.is_some_and(annotated) {
-        object["metadata"]["annotations"][LAST_APPLIED] = Value::String(config.to_string());
+    if who.name == KUBECTL {
+        last_applied::refresh(&mut object, config);
     }
     store(&mut object, &entries);
     Ok(object)
@@ -265,7 +239,7 @@ fn check_config(target: &Target<'_>, config: &Value) -> Result<(), Status> {
     if managed_fields(config).is_some_and(|list| !list.is_null()) {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
-    let errors = At::root(Node::new(target.schema)).validate(config);
+    let errors = target.own().validate(config);
     if errors.is_empty() {
         return Ok(());
     }
@@ -293,9 +267,6 @@ fn gvk(api_version: &str, kind: &str) -> String {
     format!("{slash}{api_version}, Kind={kind}")
 }
 
-/// Fields that stand in the way, by owner.
-type Conflicts = BTreeMap<Id, FieldSet>;
-
 fn apply_to(
     target: &Target<'_>,
     live: Option<&Value>,
@@ -304,17 +275,17 @@ fn apply_to(
     who: &Manager<'_>,
     force: bool,
 ) -> Result<(Value, Entries), Conflicts> {
-    let at = At::root(Node::new(target.schema));
+    let at = target.own();
     if entries.is_empty()
         && let Some(live) = live
     {
-        let nobody = Manager { subresource: "", ..*who };
-        take_over(target, None, live, &mut entries, BEFORE_FIRST_APPLY, &nobody);
+        take_over(target, None, live, &mut entries, BEFORE_FIRST_APPLY, who);
     }
     let mut before = live.cloned().unwrap_or_else(|| json!({}));
     take(&mut before);
     let mut config = config.clone();
     take(&mut config);
+    target.reconcile(&mut entries);
 
     let id = Id::new(who.name, Operation::Apply, target.api_version, who.subresource);
     let last = entries.remove(&id);
@@ -324,84 +295,26 @@ fn apply_to(
 
     let merged = at.merge(&before, &config);
     let after = match &last {
-        Some(last) if !last.set.is_empty() => prune(at, merged, &entries, &last.set),
+        Some(last) if !last.set.is_empty() => prune::prune(target, merged, &entries, last),
         _ => merged,
     };
-    let changed = at.compare(Some(&before), Some(&after)).excluding(target.reset);
+    let changes = Comparisons::of(target, &before, &after, &entries, versions::Form::Sent);
     if !force {
-        let taken = changed.modified.union(&changed.added);
-        let conflicts: Conflicts = entries
-            .iter()
-            .filter(|(other, _)| **other != id)
-            .map(|(other, owned)| (other.clone(), owned.set.intersection(&taken)))
-            .filter(|(_, set)| !set.is_empty())
-            .collect();
+        let conflicts = changes.conflicts(&entries, &id);
         if !conflicts.is_empty() {
             return Err(conflicts);
         }
     }
-    yield_fields(&mut entries, Some(&id), &changed);
+    changes.yield_fields(&mut entries, Some(&id));
+    let unchanged = changes.own().is_empty();
     if let Some(owned) = entries.get_mut(&id) {
         owned.set = owned.set.difference(&unowned());
         if owned.set.is_empty() {
             entries.remove(&id);
-        } else if !same(&before, &after) {
+        } else if !unchanged {
             owned.time = Some(who.now);
         }
     }
-    Ok((after, entries))
-}
-
-/// Removes what the manager applied last time and not this time, unless another manager owns it, too.
-fn prune(at: At<'_>, merged: Value, entries: &Entries, last: &FieldSet) -> Value {
-    let named = |set: &FieldSet| at.with_named_parents(set);
-    let mut pruned = merged.clone();
-    at.remove(&mut pruned, &named(last));
-    let all = named(&at.field_set(&merged));
-
-    // What managers own, this one's new set included, comes back.
-    let mut managed = FieldSet::default();
-    for owned in entries.values() {
-        managed.add(&owned.set);
-    }
-    let keep = named(&at.field_set(&pruned)).union(&named(&managed));
-    let mut pruned = merged.clone();
-    at.remove(&mut pruned, &all.difference(&keep));
-
-    // What was not the manager's comes back: it may have hung below what was removed.
-    let gone = all.difference(&named(&at.field_set(&pruned))).intersection(&named(last));
-    let mut out = merged;
-    at.remove(&mut out, &gone);
-    out
-}
-
-/// The fields of kubectl's last-applied annotation that still have the value that it wrote.
-fn last_applied(target: &Target<'_>, live: &Value) -> Option<FieldSet> {
-    let text = live.pointer("/metadata/annotations")?.get(LAST_APPLIED)?.as_str()?;
-    let applied: Value = serde_json::from_str(text).ok()?;
-    let at = At::root(Node::new(target.schema));
-    if !applied.is_object() || !at.validate(&applied).is_empty() {
-        return None;
-    }
-    let changed = at.compare(Some(&applied), Some(live));
-    let set = at.field_set(&applied);
-    Some(set.difference(&changed.modified).difference(&changed.added).difference(&changed.removed))
-}
-
-/// 409 with one cause per field.
-fn conflict(conflicts: &Conflicts) -> Status {
-    let mut causes = Vec::new();
-    let mut lines = Vec::new();
-    for (id, set) in conflicts {
-        lines.push(format!("conflicts with {id}:"));
-        for path in set.paths() {
-            lines.push(format!("- {path}"));
-            causes.push(("FieldManagerConflict".to_owned(), format!("conflict with {id}"), path));
-        }
-    }
-    let message = match causes.as_slice() {
-        [(_, conflict, path)] => format!("Apply failed with 1 conflict: {conflict}: {path}"),
-        many => format!("Apply failed with {} conflicts: {}", many.len(), lines.join("\n")),
-    };
-    Status::new(409, "Conflict", message).with(Details { causes, ..Details::default() })
+    // Another order of a keyed list or set, or what this request cannot write, is no change.
+    Ok((if unchanged { before } else { after }, entries))
 }

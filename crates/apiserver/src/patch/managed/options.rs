@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::field::{FieldError, Kind};
+use crate::field::{FieldError, Kind, is_print};
 use crate::status::Status;
 
 use super::super::PatchType;
@@ -50,11 +50,6 @@ pub fn manager_name(asked: &str, user_agent: &str) -> String {
         out.push(c);
     }
     out
-}
-
-/// Go's `unicode.IsPrint`, near enough: no controls, no spaces but the ASCII one.
-fn is_print(c: char) -> bool {
-    !c.is_control() && (c == ' ' || !c.is_whitespace())
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ fn schema() -> Schema {
 fn applied(live: Option<&Value>, spec: &Value, name: &str, tick: i64) -> Value {
     let (schema, defs, reset) = (schema(), Definitions::new(), FieldSet::default());
     let schema = Typed::new(&defs, &schema);
-    let target = Target { schema, api_version: "g/v1", kind: "K", custom: true, reset: &reset };
+    let target = Target { schema, api_version: "g/v1", kind: "K", custom: true, reset: &reset, versions: &() };
     let who = Manager { name, subresource: "", now: jiff::Timestamp::from_second(1_700_000_000 + tick).unwrap() };
     let config = json!({"apiVersion": "g/v1", "kind": "K", "metadata": {"name": "a"}, "spec": spec});
     apply(&target, live, &config, &who, true).unwrap()
@@ -199,7 +199,7 @@ proptest! {
     #[test]
     fn an_update_is_owned_where_it_changes(first in full_spec(), second in full_spec()) {
         let (schema, defs, reset) = (schema(), Definitions::new(), FieldSet::default());
-        let target = Target { schema: Typed::new(&defs, &schema), api_version: "g/v1", kind: "K", custom: true, reset: &reset };
+        let target = Target { schema: Typed::new(&defs, &schema), api_version: "g/v1", kind: "K", custom: true, reset: &reset, versions: &() };
         let who = Manager { name: "bob", subresource: "", now: jiff::Timestamp::from_second(1_700_000_009).unwrap() };
         let one = applied(None, &first, "alice", 0);
         let mut two = json!({"apiVersion": "g/v1", "kind": "K", "metadata": {"name": "a"}, "spec": second});
@@ -230,7 +230,7 @@ proptest! {
     #[test]
     fn nothing_panics(live in any_json(), config in any_json(), create in any::<bool>(), builtin in any::<bool>()) {
         let (schema, defs, reset) = (schema(), Definitions::new(), FieldSet::of(&[&["status"]]));
-        let target = Target { schema: Typed::new(&defs, &schema), api_version: "g/v1", kind: "K", custom: !builtin, reset: &reset };
+        let target = Target { schema: Typed::new(&defs, &schema), api_version: "g/v1", kind: "K", custom: !builtin, reset: &reset, versions: &() };
         let who = Manager { name: "kubectl", subresource: "", now: jiff::Timestamp::from_second(0).unwrap() };
         let live = if create { None } else { Some(&live) };
         let mut typed = config.clone();

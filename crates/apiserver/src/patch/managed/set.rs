@@ -52,7 +52,7 @@ impl Scalar {
 impl fmt::Display for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text(s) => write!(f, "{s:?}"),
+            Self::Text(s) => f.write_str(&crate::field::go_quote(s)),
             Self::Int(n) => write!(f, "{n}"),
             Self::Bool(b) => write!(f, "{b}"),
             Self::Json(text) => f.write_str(text),
@@ -147,10 +147,10 @@ impl FieldSet {
     }
 
     /// Whether the path of field names is in the set.
-    pub fn has(&self, path: &[&str]) -> bool {
+    pub fn has(&self, path: &[impl AsRef<str>]) -> bool {
         let mut at = self;
         for name in path {
-            match at.children.get(&Element::Field((*name).to_owned())) {
+            match at.children.get(&Element::Field(name.as_ref().to_owned())) {
                 Some(child) => at = child,
                 None => return false,
             }

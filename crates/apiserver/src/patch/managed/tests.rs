@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use crate::schema::{Definitions, Schema, Typed};
 use crate::status::Status;
 
-use super::{FieldSet, Manager, Target, apply, reset_fields, settle_times, track_update};
+use super::{FieldSet, Manager, Target, Versions, apply, reset_fields, settle_times, track_update};
 
 struct World {
     schema: Schema,
@@ -69,7 +69,7 @@ impl World {
 
     fn target(&self) -> Target<'_> {
         let schema = Typed::new(&self.defs, &self.schema);
-        Target { schema, api_version: "g/v1", kind: "K", custom: self.custom, reset: &self.reset }
+        Target { schema, api_version: "g/v1", kind: "K", custom: self.custom, reset: &self.reset, versions: &() }
     }
 
     fn who<'a>(&mut self, name: &'a str) -> Manager<'a> {
@@ -410,6 +410,84 @@ fn kubectl_may_change_what_its_client_side_apply_wrote() {
 }
 
 #[test]
+fn an_apply_that_only_reorders_changes_nothing() {
+    let mut world = World::custom();
+    world.apply("alice", json!({"spec": {"s": ["a", "b"], "m": [{"name": "x"}, {"name": "y"}]}})).unwrap();
+    let before = world.object.clone();
+    world.apply("alice", json!({"spec": {"s": ["b", "a"], "m": [{"name": "y"}, {"name": "x"}]}})).unwrap();
+    assert_eq!(world.object, before);
+}
+
+#[test]
+fn a_map_that_became_atomic_is_owned_whole() {
+    let mut world = World::custom();
+    world.apply("alice", json!({"spec": {"g": {"a": "1"}, "m": [{"name": "x"}]}})).unwrap();
+    let spec = json!({"type": "object", "properties": {
+        "g": {"type": "object", "x-kubernetes-map-type": "atomic", "additionalProperties": {"type": "string"}},
+        "m": {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}}}},
+        "d": {"type": "integer"}}});
+    world.schema = serde_json::from_value(json!({"type": "object", "properties": {"spec": spec}})).unwrap();
+    world.apply("bob", json!({"spec": {"d": 1}})).unwrap();
+    assert_eq!(world.owner("alice Apply"), json!({"f:spec": {"f:g": {}, "f:m": {}}}));
+    assert!(world.apply("bob", json!({"spec": {"g": {"b": "1"}}})).is_err());
+}
+
+#[test]
+fn an_entry_of_a_version_that_is_gone_goes() {
+    let mut world = World::custom();
+    world.apply("alice", json!({"spec": {"d": 1}})).unwrap();
+    world.object.as_mut().unwrap()["metadata"]["managedFields"][0]["apiVersion"] = json!("g/v0");
+    world.apply("bob", json!({"spec": {"d": 2}})).unwrap();
+    assert_eq!(world.owned(), [("bob Apply".to_owned(), json!({"f:spec": {"f:d": {}}}))]);
+}
+
+/// Version `g/v2` calls `spec.d` `spec.e`.
+struct Renamed {
+    schema: Schema,
+    defs: Definitions,
+}
+
+impl Versions for Renamed {
+    fn schema(&self, api_version: &str) -> Option<Typed<'_>> {
+        matches!(api_version, "g/v1" | "g/v2").then(|| Typed::new(&self.defs, &self.schema))
+    }
+    fn convert(&self, object: &Value, _from: &str, to: &str) -> Value {
+        let mut out = object.clone();
+        let (old, new) = if to == "g/v1" { ("e", "d") } else { ("d", "e") };
+        if let Some(spec) = out["spec"].as_object_mut()
+            && let Some(value) = spec.remove(old)
+        {
+            spec.insert(new.to_owned(), value);
+        }
+        out
+    }
+}
+
+#[test]
+fn entries_are_compared_and_pruned_in_their_own_version() {
+    let schema = json!({"type": "object", "properties": {"metadata": {"type": "object"}, "spec": {"type": "object",
+        "properties": {"d": {"type": "integer"}, "e": {"type": "integer"}, "x": {"type": "integer"}}}}});
+    let versions = Renamed { schema: serde_json::from_value(schema).unwrap(), defs: Definitions::new() };
+    let reset = FieldSet::default();
+    let schema = Typed::new(&versions.defs, &versions.schema);
+    let target =
+        |api_version| Target { schema, api_version, kind: "K", custom: true, reset: &reset, versions: &versions };
+    let who = |name| Manager { name, subresource: "", now: jiff::Timestamp::UNIX_EPOCH };
+    let body = |version: &str, spec: Value| json!({"apiVersion": version, "kind": "K", "metadata": {"name": "a"}, "spec": spec});
+    let one = apply(&target("g/v1"), None, &body("g/v1", json!({"d": 1, "x": 1})), &who("alice"), false).unwrap();
+
+    let live = versions.convert(&one, "g/v1", "g/v2");
+    let error = apply(&target("g/v2"), Some(&live), &body("g/v2", json!({"e": 2})), &who("bob"), false).unwrap_err();
+    assert_eq!(error.message, "Apply failed with 1 conflict: conflict with \"alice\": .spec.d");
+
+    // Alice applies in the other version and leaves out what she called `d`.
+    let two = apply(&target("g/v2"), Some(&live), &body("g/v2", json!({"x": 1})), &who("alice"), false).unwrap();
+    assert_eq!(two["spec"], json!({"x": 1}));
+    let list = two["metadata"]["managedFields"].as_array().unwrap();
+    assert_eq!((list.len(), &list[0]["apiVersion"]), (1, &json!("g/v2")));
+}
+
+#[test]
 fn long_lists_are_merged_in_reasonable_time() {
     let mut world = World::custom();
     let list = |v: i64| (0..5_000).map(|i| json!({"name": format!("n{i}"), "v": v})).collect::<Vec<_>>();
@@ -481,7 +559,8 @@ mod built_in_kinds {
         let (defs, schema) = builtin("apps", "v1", "Deployment");
         let reset = reset_fields("apps", "Deployment", false, "", true);
         let schema = Typed::new(&defs, &schema);
-        let target = Target { schema, api_version: "apps/v1", kind: "Deployment", custom: false, reset: &reset };
+        let target =
+            Target { schema, api_version: "apps/v1", kind: "Deployment", custom: false, reset: &reset, versions: &() };
         let now = jiff::Timestamp::from_second(1_700_000_000).unwrap();
         act(&target, &Manager { name: "me", subresource: "", now })
     }

@@ -158,6 +158,22 @@ impl<'a> At<'a> {
         out
     }
 
+    /// The set as this schema has it: of what became atomic, any part is the whole. What became granular is owned as
+    /// before, without its parts: kube-apiserver cannot tell it from a map that was applied empty.
+    pub(super) fn reconcile(self, set: &FieldSet) -> FieldSet {
+        match self.shape(&Value::Object(Map::new())) {
+            Shape::AtomicMap | Shape::AtomicList if !set.children.is_empty() => {
+                FieldSet { member: true, children: BTreeMap::new() }
+            }
+            Shape::Scalar(_) | Shape::AtomicMap | Shape::AtomicList => set.clone(),
+            Shape::Map | Shape::Set | Shape::Keyed(_) => {
+                let child =
+                    |(element, below): (&Element, &FieldSet)| (element.clone(), self.below(element).reconcile(below));
+                FieldSet { member: set.member, children: set.children.iter().map(child).collect() }
+            }
+        }
+    }
+
     /// Removes what is in the set. Containers that become empty stay, empty.
     pub(super) fn remove(self, value: &mut Value, gone: &FieldSet) {
         match (self.shape(value), value) {
@@ -368,6 +384,10 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
+    pub(super) fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.modified.is_empty()
+    }
+
     fn put(&mut self, element: Element, below: Self) {
         self.added.put(element.clone(), below.added);
         self.removed.put(element.clone(), below.removed);
