@@ -11,15 +11,17 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::authn::LastModes;
-use crate::authz::{Attributes, Decision};
+use crate::authz::{Attributes, Authorizer};
 use crate::clock::Clock;
 use crate::documents::Documents;
 use crate::fault::{Action, Faults};
 use crate::handlers::Call;
+use crate::kinds::names;
 use crate::log::{Entry, Log};
 use crate::registry::Registry;
 use crate::request::{Format, Query, ResourcePath, Verb, segments};
 use crate::resource::{Lookup, Resource};
+use crate::selector::FieldSelector;
 use crate::status::Status;
 use crate::store::{Committed, Encoded, ListRequest, Object, Store, Write, WriteError};
 use crate::user::User;
@@ -108,6 +110,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) registry: Registry,
     pub(crate) documents: Documents,
+    pub(crate) authorizer: Authorizer,
     pub(crate) clock: Clock,
     pub(crate) faults: Faults,
     pub(crate) log: Log,
@@ -152,30 +155,24 @@ impl Api {
         let path = ResourcePath::parse(&segments);
         let verb = path.as_ref().and_then(|path| path.verb(&request.method, &request.query));
         let method = request.method.as_str().to_ascii_lowercase();
+        let decoded = percent_encoding::percent_decode_str(&request.path).decode_utf8_lossy();
+        let selected = path.as_ref().and_then(|path| selected_name(path, verb, &request.query));
         let attributes = match &path {
-            Some(path) => resource_attributes(path, verb.map_or("", Verb::as_str)),
-            None => Attributes::Path { verb: &method, path: &request.path },
+            Some(path) => resource_attributes(path, verb.map_or("", Verb::as_str), selected.as_deref()),
+            None => Attributes::Path { verb: &method, path: &decoded },
         };
         request.user = match self.acting(std::mem::take(&mut request.user), &request.headers, &attributes) {
             Ok(user) => user,
             Err(status) => return status.into(),
         };
+        // Before anything is said of what there is.
+        let refused = self.require(&request.user, &attributes).err();
         let Some(path) = path else {
-            return self.documents.answer(self, &request, &segments);
+            return refused.map_or_else(|| self.documents.answer(self, &request, &segments), Answer::from);
         };
-        let served = self.registry.served();
-        if !served.has_version(&path.group, &path.version) {
-            return if served.has_group(&path.group) {
-                Status::no_such_resource().into()
-            } else {
-                Answer::text(404, "404 page not found\n")
-            };
-        }
         let Some(verb) = verb else {
-            return Status::method_not_allowed().into();
+            return refused.unwrap_or_else(Status::method_not_allowed).into();
         };
-        let resource = served.find(&path.group, &path.version, &path.resource).cloned();
-        drop(served);
         let fault = self.faults.decide(verb, &path);
         let answer = match fault {
             Some(Action::Status(code)) => fault_status(code).into(),
@@ -183,15 +180,15 @@ impl Api {
             Some(Action::Gone) => Status::expired("too old resource version: injected").into(),
             Some(Action::Drop) => Answer::dropped(),
             Some(Action::DropAfter) => {
-                self.answer(resource, verb, &path, &request).await;
+                self.answer(refused, verb, &path, &request).await;
                 Answer::dropped()
             }
             Some(Action::Latency(time)) => {
                 tokio::time::sleep(time).await;
-                self.answer(resource, verb, &path, &request).await
+                self.answer(refused, verb, &path, &request).await
             }
-            Some(Action::CutWatch(events)) => cut(self.answer(resource, verb, &path, &request).await, events),
-            None => self.answer(resource, verb, &path, &request).await,
+            Some(Action::CutWatch(events)) => cut(self.answer(refused, verb, &path, &request).await, events),
+            None => self.answer(refused, verb, &path, &request).await,
         };
         self.log.push(|| Entry {
             verb,
@@ -208,17 +205,20 @@ impl Api {
         answer
     }
 
-    async fn answer(
-        &self,
-        resource: Option<Arc<Resource>>,
-        verb: Verb,
-        path: &ResourcePath,
-        request: &Request,
-    ) -> Answer {
-        let attributes = resource_attributes(path, verb.as_str());
-        if let Decision::NoOpinion(_) = self.authorize(&request.user, &attributes) {
-            return Status::unauthorized().into();
+    async fn answer(&self, refused: Option<Status>, verb: Verb, path: &ResourcePath, request: &Request) -> Answer {
+        if let Some(status) = refused {
+            return status.into();
         }
+        let served = self.registry.served();
+        if !served.has_version(&path.group, &path.version) {
+            return if served.has_group(&path.group) {
+                Status::no_such_resource().into()
+            } else {
+                Answer::text(404, "404 page not found\n")
+            };
+        }
+        let resource = served.find(&path.group, &path.version, &path.resource).cloned();
+        drop(served);
         let Some(resource) = resource else { return Status::no_such_resource().into() };
         if resource.custom
             && resource.namespaced == path.namespace.is_empty()
@@ -355,16 +355,28 @@ impl Lookup for Api {
 }
 
 /// What a request to a resource is authorised for.
-fn resource_attributes<'a>(path: &'a ResourcePath, verb: &'a str) -> Attributes<'a> {
+fn resource_attributes<'a>(path: &'a ResourcePath, verb: &'a str, selected: Option<&'a str>) -> Attributes<'a> {
+    // A namespace is in itself.
+    let is_namespace = path.namespace.is_empty() && path.resource == "namespaces";
     Attributes::Resource {
         verb,
         group: &path.group,
         version: &path.version,
         resource: &path.resource,
         subresource: &path.subresource,
-        namespace: &path.namespace,
-        name: &path.name,
+        namespace: if is_namespace { &path.name } else { &path.namespace },
+        name: selected.unwrap_or(&path.name),
     }
+}
+
+/// A list or watch of one name is one of that object.
+fn selected_name(path: &ResourcePath, verb: Option<Verb>, query: &Query) -> Option<String> {
+    let selector = query.get("fieldSelector");
+    if !path.name.is_empty() || selector.is_empty() || !matches!(verb, Some(Verb::List | Verb::Watch)) {
+        return None;
+    }
+    let selector = FieldSelector::parse(selector).ok()?;
+    selector.required("metadata.name").filter(|name| names::path_segment(name).is_empty()).map(str::to_owned)
 }
 
 /// Whether the resource or subresource serves the verb on this form of path.

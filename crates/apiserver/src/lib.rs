@@ -60,6 +60,7 @@ pub mod store;
 mod table;
 mod user;
 
+pub use authz::PolicyRule;
 pub use loops::Loop;
 pub use server::{Builder, Server, StartError};
 pub use user::User;

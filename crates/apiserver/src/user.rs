@@ -48,10 +48,6 @@ impl User {
         Self::new(format!("system:serviceaccount:{namespace}:{name}"), groups)
     }
 
-    pub(crate) fn is_anonymous(&self) -> bool {
-        self.is_in(UNAUTHENTICATED)
-    }
-
     pub(crate) fn is_in(&self, group: &str) -> bool {
         self.groups.iter().any(|g| g == group)
     }

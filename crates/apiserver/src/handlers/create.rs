@@ -8,6 +8,7 @@ use super::meta::text;
 use super::update::Tracking;
 use super::{Call, WriteOptions};
 use crate::api::Answer;
+use crate::authz::{Attributes, Decision};
 use crate::kinds::meta;
 use crate::status::Status;
 use crate::store::{Expect, Write};
@@ -37,6 +38,7 @@ impl Call<'_> {
         }
         let write = Admit::create(text(&object, "name"), options);
         self.mutate(&write, &mut object, &Value::Null).await?;
+        self.check_escalation(text(&object, "name"), &object, None)?;
         self.fill_new(&mut object);
         let cx = self.cx();
         resource.strategy.prepare_create(&mut object, &cx)?;
@@ -46,6 +48,9 @@ impl Call<'_> {
             return Err(self.invalid(text(&object, "name"), &errors));
         }
         self.warnings.extend(resource.strategy.warnings(&object, None));
+        if tracking != Tracking::Update {
+            self.may_create(text(&object, "name"))?;
+        }
         self.validate(&write, &mut object, &Value::Null).await?;
         if had_version {
             return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
@@ -62,6 +67,23 @@ impl Call<'_> {
         match self.api.write(Write { key, expect: Expect::Absent, value: Some(value) }).await? {
             Ok(committed) => self.decode_stored(&committed.object),
             Err(_) => Err(self.already_exists(text(&object, "name"))),
+        }
+    }
+
+    /// Who updates or applies what is not there needs the right to create it.
+    fn may_create(&self, name: &str) -> Result<(), Status> {
+        let asked = Attributes::Resource {
+            verb: "create",
+            group: &self.resource.group,
+            version: &self.resource.version,
+            resource: &self.resource.plural,
+            subresource: "",
+            namespace: &self.path.namespace,
+            name,
+        };
+        match self.api.authorize(self.user, &asked) {
+            Decision::Allow(_) => Ok(()),
+            Decision::NoOpinion(reason) => Err(self.forbidden(name, &reason)),
         }
     }
 

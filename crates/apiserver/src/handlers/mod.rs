@@ -116,6 +116,10 @@ impl<'a> Call<'a> {
         Status::invalid(group, &self.resource.kind, name, errors)
     }
 
+    pub(crate) fn forbidden(&self, name: &str, why: &str) -> Status {
+        Status::forbidden(&self.resource.group, &self.resource.plural, name, why)
+    }
+
     /// The stored object in this version, or 404.
     pub(crate) fn current(&self) -> Result<(Object, Value), Status> {
         let object = self.stored(&self.path.name).ok_or_else(|| self.not_found(&self.path.name))?;

@@ -104,6 +104,7 @@ impl Call<'_> {
         if !matches!(part, Part::Other("scale" | "binding")) {
             self.mutate(&write, &mut new, old).await?;
         }
+        self.check_escalation(&name, &new, Some(old))?;
         let asked = text(&new, "resourceVersion").to_owned();
         // A patched object still has the version that it was read with: that is no condition.
         let read_with = tracking != Tracking::Replace && asked == live.revision().to_string();

@@ -115,7 +115,7 @@ pub(super) fn label_selector(field: &str, selector: &Value) -> Errors {
 }
 
 /// Whether a label selector selects labels; an absent one selects nothing, an empty one everything.
-pub(super) fn selects(selector: &Value, labels: &Value) -> bool {
+pub(crate) fn selects(selector: &Value, labels: &Value) -> bool {
     if !selector.is_object() {
         return false;
     }

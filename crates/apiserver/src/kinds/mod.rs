@@ -36,7 +36,8 @@ use crate::field::FieldError;
 use crate::resource::{Column, Cx, NameRule, Part, Resource, ScalePaths, Strategy, Subresource};
 use crate::schema::{self, Definitions, Schema, Typed};
 use crate::status::Status;
-use at::At;
+pub(crate) use at::At;
+pub(crate) use checks::selects;
 use rules::Rules;
 
 /// Every built-in resource.

@@ -1,9 +1,11 @@
 //! What kube-controller-manager does for every namespace and object: namespaces get their ServiceAccount and root CA and are
-//! emptied at their end, dependents follow their owners, objects of a deleted CustomResourceDefinition go.
+//! emptied at their end, dependents follow their owners, objects of a deleted CustomResourceDefinition go, aggregated ClusterRoles
+//! get their rules.
 //!
 //! Each loop is level-triggered: an event only says where to look; what is done follows from what is there. They speak to the
 //! API as any client, under their own user names, so the request log and faults see them.
 
+mod aggregation;
 mod crds;
 mod garbage;
 mod graph;
@@ -30,11 +32,14 @@ pub enum Loop {
     GarbageCollection,
     /// Deletes the objects of a CustomResourceDefinition that is being deleted.
     CustomResources,
+    /// Fills the rules of aggregated ClusterRoles.
+    ClusterRoleAggregation,
 }
 
 impl Loop {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Namespaces, Self::GarbageCollection, Self::CustomResources];
+    pub const ALL: [Self; 4] =
+        [Self::Namespaces, Self::GarbageCollection, Self::CustomResources, Self::ClusterRoleAggregation];
 
     /// Its name in settings.
     pub fn name(self) -> &'static str {
@@ -42,6 +47,7 @@ impl Loop {
             Self::Namespaces => "namespaces",
             Self::GarbageCollection => "garbage-collection",
             Self::CustomResources => "custom-resources",
+            Self::ClusterRoleAggregation => "clusterrole-aggregation",
         }
     }
 }
@@ -59,14 +65,28 @@ pub(crate) fn spawn(wanted: &[Loop], api: &Api, root_ca: &str, closing: &Cancell
     };
     for which in wanted {
         tasks.spawn(stop(match which {
-            Loop::Namespaces => Box::pin(namespaces::run(Caller::new(api, "namespace-controller"), root_ca.to_owned())),
+            Loop::Namespaces => {
+                let callers = namespaces::Callers {
+                    life: Caller::new(api, "namespace-controller"),
+                    accounts: Caller::new(api, "service-account-controller"),
+                    maps: Caller::new(api, "root-ca-cert-publisher"),
+                };
+                Box::pin(namespaces::run(callers, root_ca.to_owned()))
+            }
             Loop::GarbageCollection => Box::pin(garbage::run(Caller::new(api, "generic-garbage-collector"))),
-            Loop::CustomResources => Box::pin(crds::run(Caller::new(api, "crd-finalizer"))),
+            // On a cluster this one is a part of the API server, and has its rights.
+            Loop::CustomResources => {
+                let user = User::new("system:apiserver", [crate::user::MASTERS]);
+                Box::pin(crds::run(Caller { api: api.clone(), user }))
+            }
+            Loop::ClusterRoleAggregation => {
+                Box::pin(aggregation::run(Caller::new(api, "clusterrole-aggregation-controller")))
+            }
         }));
     }
 }
 
-/// A loop's way to the API: its own user, the same handlers as everyone.
+/// A loop's way to the API: its own user, bound to a role of its own as on a cluster, and the same handlers as everyone.
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) api: Api,
@@ -86,8 +106,25 @@ impl Caller {
         query: &str,
         body: Option<&Value>,
     ) -> Result<Value, Status> {
-        let mut headers = HeaderMap::new();
         let media = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+        self.send(method, path, query, media, body).await
+    }
+
+    /// Server-side apply as `manager`, who takes over fields of others.
+    async fn apply(&self, path: &str, manager: &str, config: &Value) -> Result<Value, Status> {
+        let query = format!("force=true&fieldManager={manager}");
+        self.send(Method::PATCH, path, &query, "application/apply-patch+yaml", Some(config)).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: &str,
+        media: &'static str,
+        body: Option<&Value>,
+    ) -> Result<Value, Status> {
+        let mut headers = HeaderMap::new();
         headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(media));
         headers.insert(http::header::USER_AGENT, http::HeaderValue::from_static("kube-controller-manager"));
         let request = Request {

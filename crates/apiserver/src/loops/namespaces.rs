@@ -20,19 +20,30 @@ const SERVICE_ACCOUNT: &str = "default";
 /// How soon a namespace that is not empty yet is looked at again.
 const RETRY: Duration = Duration::from_millis(200);
 
-pub(super) async fn run(caller: Caller, root_ca: String) {
+/// As whom each part is done: those that kube-controller-manager has for it.
+pub(super) struct Callers {
+    /// Empties namespaces.
+    pub(super) life: Caller,
+    /// Writes ServiceAccounts.
+    pub(super) accounts: Caller,
+    /// Writes ConfigMaps.
+    pub(super) maps: Caller,
+}
+
+pub(super) async fn run(callers: Callers, root_ca: String) {
+    let caller = &callers.life;
     let start = || {
         let from = caller.api.store.revision();
         ["/namespaces", "/serviceaccounts", "/configmaps"].map(|r| caller.api.store.watch(r, from))
     };
     while caller.api.store.is_open() {
         let [Ok(mut namespaces), Ok(mut accounts), Ok(mut maps)] = start() else { continue };
-        let mut dirty: BTreeSet<String> = all(&caller);
+        let mut dirty: BTreeSet<String> = all(caller);
         // Until a watch falls out of the history: then everything is looked at again.
         loop {
             let mut left = BTreeSet::new();
             for namespace in std::mem::take(&mut dirty) {
-                if !settle(&caller, &namespace, &root_ca).await {
+                if !settle(&callers, &namespace, &root_ca).await {
                     left.insert(namespace);
                 }
             }
@@ -63,7 +74,8 @@ async fn touched(watch: &mut Watch, of: impl Fn(&crate::store::Key) -> Option<St
 }
 
 /// Brings one namespace to where it should be. `false`: look again soon.
-async fn settle(caller: &Caller, name: &str, root_ca: &str) -> bool {
+async fn settle(callers: &Callers, name: &str, root_ca: &str) -> bool {
+    let caller = &callers.life;
     let Some(namespace) = caller.api.lookup("/namespaces", "", name) else { return true };
     if is_terminating(&namespace) {
         return empty(caller, name, &namespace).await.unwrap_or(false);
@@ -76,8 +88,8 @@ async fn settle(caller: &Caller, name: &str, root_ca: &str) -> bool {
              service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters."}},
         "data": {"ca.crt": root_ca},
     });
-    let accounts = ensure(caller, "/serviceaccounts", name, &account, |_| true).await;
-    let maps = ensure(caller, "/configmaps", name, &map, |live| live["data"] == map["data"]).await;
+    let accounts = ensure(&callers.accounts, "/serviceaccounts", name, &account, |_| true).await;
+    let maps = ensure(&callers.maps, "/configmaps", name, &map, |live| live["data"] == map["data"]).await;
     accounts && maps
 }
 
@@ -93,9 +105,9 @@ async fn ensure(
     let collection = format!("/api/v1/namespaces/{namespace}{storage}");
     let done = match caller.api.lookup(storage, namespace, name) {
         Some(live) if right(&live) => return true,
-        Some(_) => {
-            let patch = json!({"data": wanted["data"]});
-            caller.call(Method::PATCH, &format!("{collection}/{name}"), "", Some(&patch)).await
+        Some(mut live) => {
+            live["data"] = wanted["data"].clone();
+            caller.call(Method::PUT, &format!("{collection}/{name}"), "", Some(&live)).await
         }
         None => caller.call(Method::POST, &collection, "", Some(wanted)).await,
     };

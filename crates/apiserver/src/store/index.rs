@@ -103,6 +103,11 @@ impl Index {
         self.resources.get(resource).map_or(0, |r| r.namespaces.values().map(|n| n.objects.len()).sum())
     }
 
+    /// The revision of the last event of a resource, 0 when it had none since the start.
+    pub(super) fn last_change(&self, resource: &str) -> u64 {
+        self.resources.get(resource).map_or(0, |r| r.history.back().map_or(r.dropped, |event| event.revision))
+    }
+
     /// An object from the file.
     pub(super) fn restore(&mut self, key: Key, object: Object) {
         self.resource(key.resource).insert(&key.namespace, &key.name, object);

@@ -308,6 +308,21 @@ impl Store {
         self.shared.index().get(resource, namespace, name).cloned()
     }
 
+    /// The revision of the last change to each of these resources that is remembered, 0 when none is; under one lock.
+    pub fn last_changes<const N: usize>(&self, resources: [&str; N]) -> [u64; N] {
+        let index = self.shared.index();
+        resources.map(|resource| index.last_change(resource))
+    }
+
+    /// The changes of a resource after a revision, in order, as far as they are visible now.
+    pub fn changes_after(&self, resource: &str, from: u64) -> Result<Vec<Arc<Event>>, Compacted> {
+        match self.shared.index().after(resource, from, usize::MAX) {
+            index::After::Events(events) => Ok(events),
+            index::After::Nothing(_) => Ok(Vec::new()),
+            index::After::Compacted(compacted) => Err(compacted),
+        }
+    }
+
     /// Number of objects of a resource in all namespaces.
     pub fn count(&self, resource: &str) -> usize {
         self.shared.index().count(resource)

@@ -38,9 +38,9 @@ async fn the_log_names_user_verb_and_code() {
     let server = server().await;
     let user = User::new("alice", ["dev"]);
     let api: Api<ConfigMap> = Api::namespaced(server.client_as(user), "default");
-    api.get_opt("nope").await.unwrap();
+    api.get_opt("nope").await.unwrap_err();
     let entry = server.log().entries().pop().unwrap();
-    assert_eq!((entry.user.as_str(), entry.verb, entry.code), ("alice", Verb::Get, 404));
+    assert_eq!((entry.user.as_str(), entry.verb, entry.code), ("alice", Verb::Get, 403));
 }
 
 #[tokio::test]

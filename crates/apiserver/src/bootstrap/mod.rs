@@ -1,5 +1,8 @@
-//! The objects that every cluster has from its first moment: namespaces, the `kubernetes` Service, priority classes and the
-//! APIServices of the built-in groups. Written once; what exists is left alone.
+//! The objects that every cluster has from its first moment: namespaces, the `kubernetes` Service, priority classes, the
+//! APIServices of the built-in groups, roles and bindings. Written once; what exists is left alone, but roles and bindings get
+//! back what they miss.
+
+mod rbac;
 
 use futures::future::try_join_all;
 use serde_json::{Value, json};
@@ -65,20 +68,48 @@ pub(crate) async fn first_objects(api: &Api) -> Result<(), Status> {
         objects.push(("apiregistration.k8s.io/apiservices", api_service(&group, &version, api)));
     }
     let now = rfc3339_seconds(api.clock.now());
-    let writes = objects.into_iter().filter_map(|(storage, mut object)| {
-        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
-        let key = Key::new(storage, text("namespace"), text("name"));
-        if api.store.get(storage, &key.namespace, &key.name).is_some() {
-            return None;
+    let mut writes = Vec::new();
+    for (storage, object) in objects {
+        let key = key(storage, &object);
+        if api.store.get(storage, &key.namespace, &key.name).is_none() {
+            writes.push((key, Expect::Absent, created(object, &now)));
         }
-        object["metadata"]["uid"] = uuid::Uuid::new_v4().to_string().into();
-        object["metadata"]["creationTimestamp"] = now.as_str().into();
-        Some(async move {
-            let value = crate::store::Encoded::new(&object).map_err(|e| Status::internal(e.to_string()))?;
-            api.write(Write { key, expect: Expect::Absent, value: Some(value) }).await
-        })
+    }
+    for (storage, wanted) in rbac::objects() {
+        let key = key(storage, &wanted);
+        let Some(live) = api.store.get(storage, &key.namespace, &key.name) else {
+            writes.push((key, Expect::Absent, created(wanted, &now)));
+            continue;
+        };
+        let decoded = live.decode().map_err(|e| Status::internal(e.to_string()))?;
+        match rbac::reconcile(&decoded, &wanted) {
+            rbac::Reconciled::Right => {}
+            rbac::Reconciled::Changed(object) => writes.push((key, Expect::Revision(live.revision()), object)),
+            rbac::Reconciled::Replaced => {
+                let gone = Write { key: key.clone(), expect: Expect::Revision(live.revision()), value: None };
+                // Nobody else writes yet.
+                let _ = api.write(gone).await?;
+                writes.push((key, Expect::Absent, created(wanted, &now)));
+            }
+        }
+    }
+    let writes = writes.into_iter().map(|(key, expect, object)| async move {
+        let value = crate::store::Encoded::new(&object).map_err(|e| Status::internal(e.to_string()))?;
+        api.write(Write { key, expect, value: Some(value) }).await
     });
     try_join_all(writes).await.map(|_| ())
+}
+
+fn key(storage: &str, object: &Value) -> Key {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    Key::new(storage, text("namespace"), text("name"))
+}
+
+/// With what the server gives to a new object.
+fn created(mut object: Value, now: &str) -> Value {
+    object["metadata"]["uid"] = uuid::Uuid::new_v4().to_string().into();
+    object["metadata"]["creationTimestamp"] = now.into();
+    object
 }
 
 /// The APIService of a group that this server itself serves.
