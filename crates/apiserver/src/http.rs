@@ -42,8 +42,9 @@ where
     B::Data: Send,
 {
     let (parts, body) = request.into_parts();
-    let answer = match tokio::time::timeout(BODY_TIMEOUT, read(body)).await {
-        Ok(Ok(body)) => {
+    let head = parts.method == http::Method::HEAD;
+    let answer = match read(body, BODY_TIMEOUT).await {
+        Ok(body) => {
             let request = Request {
                 path: parts.uri.path().to_owned(),
                 query: Query::parse(parts.uri.query()),
@@ -54,13 +55,23 @@ where
             };
             api.handle(request).await
         }
-        Ok(Err(status)) => status.into(),
-        Err(_) => Status::new(408, "Timeout", "the body did not arrive in time").into(),
+        Err(status) => status.into(),
     };
-    write(answer)
+    let mut response = write(answer)?;
+    if head {
+        // RFC 9110, section 9.3.2; over h2 nobody else leaves the body out.
+        *response.body_mut() = Full::new(Bytes::new()).map_err(|never: Infallible| match never {}).boxed_unsync();
+    }
+    Ok(response)
 }
 
-async fn read<B: HttpBody>(body: B) -> Result<Bytes, Status> {
+/// The whole body, if it is within [`BODY_LIMIT`] and arrives in time.
+async fn read<B: HttpBody>(body: B, within: Duration) -> Result<Bytes, Status> {
+    let late = |_| Status::new(408, "Timeout", "the body did not arrive in time");
+    tokio::time::timeout(within, collect(body)).await.map_err(late)?
+}
+
+async fn collect<B: HttpBody>(body: B) -> Result<Bytes, Status> {
     let mut body = std::pin::pin!(body);
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
@@ -208,4 +219,32 @@ pub(crate) fn in_process(api: &Api, user: User) -> Client {
         async move { respond(&api, user, request).await }
     });
     Client::new(service, "default")
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    type Chunk = Result<Frame<Bytes>, std::io::Error>;
+
+    #[tokio::test]
+    async fn a_body_that_never_ends_is_too_large() {
+        let chunks = stream::repeat_with(|| Chunk::Ok(Frame::data(Bytes::from_static(&[b' '; 65536]))));
+        assert_eq!(read(StreamBody::new(chunks), BODY_TIMEOUT).await.map_err(|s| s.code), Err(413));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_comes_is_given_up() {
+        let chunks = stream::pending::<Chunk>();
+        assert_eq!(read(StreamBody::new(chunks), Duration::ZERO).await.map_err(|s| s.code), Err(408));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_a_bad_request() {
+        let chunks =
+            stream::iter([Ok(Frame::data(Bytes::from_static(b"{"))), Chunk::Err(std::io::Error::other("cut"))]);
+        assert_eq!(read(StreamBody::new(chunks), BODY_TIMEOUT).await.map_err(|s| s.code), Err(400));
+    }
 }

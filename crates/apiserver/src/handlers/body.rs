@@ -19,7 +19,7 @@ pub(super) fn untyped(bytes: &[u8], format: Format) -> Result<Value, Status> {
 impl Call<'_> {
     /// The body as text, in the format that the Content-Type names; 415 for others. kubectl sends protobuf.
     fn text<'b>(&self, bytes: &'b Bytes) -> Result<(Cow<'b, [u8]>, Format), Status> {
-        let media = self.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let media = self.headers.get(http::header::CONTENT_TYPE).map_or("", |v| v.to_str().unwrap_or("unreadable"));
         match media.split(';').next().unwrap_or_default().trim() {
             "" | "application/json" => Ok((Cow::Borrowed(bytes), Format::Json)),
             "application/yaml" => Ok((Cow::Borrowed(bytes), Format::Yaml)),

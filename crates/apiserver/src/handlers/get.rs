@@ -101,6 +101,8 @@ impl Call<'_> {
     }
 
     pub(crate) fn list_options(&self) -> Result<ListOptions<'_>, Status> {
+        // Only a watch uses it, but it is read for both.
+        self.query.integer("timeoutSeconds")?;
         Ok(ListOptions {
             resource_version: self.query.get("resourceVersion"),
             resource_version_match: self.query.get("resourceVersionMatch"),

@@ -1,6 +1,7 @@
 //! The server as its users see it: over HTTPS or through a client in the same process.
 
 mod faults;
+mod hostile;
 mod life;
 mod objects;
 mod wire;
