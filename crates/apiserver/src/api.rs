@@ -1,7 +1,8 @@
 //! The heart of the server: one request in, one answer out, whatever carried it (HTTPS or a client in the same process).
 
 use std::fmt;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use http::{HeaderMap, Method};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::authn::LastModes;
+use crate::authn::{LastModes, Tokens};
 use crate::authz::{Attributes, Authorizer};
 use crate::clock::Clock;
 use crate::documents::Documents;
@@ -114,8 +115,12 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) faults: Faults,
     pub(crate) log: Log,
+    /// Signs and reads the tokens of service accounts.
+    pub(crate) tokens: Tokens,
     /// How users impersonated others last.
     pub(crate) last_modes: LastModes,
+    /// Where the server listens, once it does.
+    pub(crate) address: OnceLock<SocketAddr>,
     /// Cancelled when the server stops: watches end.
     pub(crate) closing: CancellationToken,
 }

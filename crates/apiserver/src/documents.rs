@@ -13,7 +13,7 @@ use crate::registry::Served;
 use crate::request::{Encoding, Format};
 use crate::resource::Resource;
 use crate::status::Status;
-use crate::{discovery, openapi};
+use crate::{authn, discovery, openapi};
 
 /// Cached documents of one generation of the registry.
 #[derive(Default)]
@@ -64,6 +64,11 @@ impl Documents {
             ["apis", group, version] => self.negotiated(request, &served, &path.join("/"), |s| {
                 discovery::resource_list(&s.resources, group, version)
             }),
+            [".well-known", "openid-configuration"] => {
+                let host = api.address.get().map_or_else(|| authn::ISSUER_HOST.to_owned(), ToString::to_string);
+                public("application/json", &authn::openid_configuration(&host))
+            }
+            ["openid", "v1", "jwks"] => public("application/jwk-set+json", &api.tokens.key_set()),
             ["openapi", "v2"] => {
                 let document = openapi::v2(&served.resources, &custom);
                 if accepts(request, openapi::protobuf::MEDIA_TYPE) {
@@ -150,6 +155,12 @@ fn accepts(request: &Request, media: &str) -> bool {
     accept.split(',').any(|part| part.trim() == media)
 }
 
+/// What anyone may keep for an hour: how to check the tokens of service accounts.
+fn public(content_type: &'static str, value: &Value) -> Answer {
+    let headers = vec![("cache-control", "public, max-age=3600".to_owned())];
+    Answer { content_type, headers, ..Answer::json(200, value) }
+}
+
 fn not_found() -> Answer {
     Answer::text(404, "404 page not found\n")
 }
@@ -175,7 +186,16 @@ fn root_paths(served: &Arc<Served>) -> Answer {
             paths.push(format!("/apis/{group}/{version}"));
         }
     }
-    for path in ["/healthz", "/livez", "/readyz", "/openapi/v2", "/openapi/v3", "/version"] {
+    for path in [
+        "/.well-known/openid-configuration",
+        "/openid/v1/jwks",
+        "/healthz",
+        "/livez",
+        "/readyz",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/version",
+    ] {
         paths.push(path.to_owned());
     }
     paths.sort();

@@ -1,4 +1,4 @@
-//! From HTTP to [`Api::handle`] and back: identity from the client certificate, bounded bodies, headers, streams. The same
+//! From HTTP to [`Api::handle`] and back: who asks, bounded bodies, headers, streams. The same
 //! service carries requests from sockets and from clients in this process.
 
 use std::convert::Infallible;
@@ -19,7 +19,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Answer, Api, BODY_TIMEOUT, Body, Request};
-use crate::identity::{self, Identity};
+use crate::authn::Caller;
+use crate::identity::Identity;
 use crate::request::Query;
 use crate::status::Status;
 use crate::user::User;
@@ -36,7 +37,7 @@ type OutBody = UnsyncBoxBody<Bytes, std::io::Error>;
 struct Dropped;
 
 /// Reads the body, asks the API, writes the answer.
-async fn respond<B>(api: &Api, user: User, request: HttpRequest<B>) -> Result<Response<OutBody>, Dropped>
+async fn respond<B>(api: &Api, caller: Caller, request: HttpRequest<B>) -> Result<Response<OutBody>, Dropped>
 where
     B: HttpBody + Send,
     B::Data: Send,
@@ -50,10 +51,12 @@ where
                 query: Query::parse(parts.uri.query()),
                 method: parts.method,
                 headers: parts.headers,
-                user,
+                user: caller.user,
                 body,
             };
-            api.handle(request).await
+            let mut answer = api.handle(request).await;
+            answer.warnings.extend(caller.warning.map(str::to_owned));
+            answer
         }
         Err(status) => status.into(),
     };
@@ -158,13 +161,10 @@ pub(crate) async fn bind(
             let api = api.clone();
             async move {
                 let peer = request.extensions_mut().remove::<Peer>();
-                let user = match peer {
-                    // A certificate that was shown and is not believed is an error, not an anonymous caller.
-                    Some(Peer { rejected: Some(_), .. }) => return write(Status::unauthorized().into()),
-                    Some(peer) => identity::user(&peer.certificates),
-                    None => User::anonymous(),
-                };
-                respond(&api, user, request).await
+                match api.authenticate(peer.as_ref(), request.headers()) {
+                    Ok(caller) => respond(&api, caller, request).await,
+                    Err(status) => write(status.into()),
+                }
             }
         })
     };
@@ -215,8 +215,8 @@ async fn renew(
 pub(crate) fn in_process(api: &Api, user: User) -> Client {
     let api = api.clone();
     let service = tower::service_fn(move |request: HttpRequest<kube::client::Body>| {
-        let (api, user) = (api.clone(), user.clone());
-        async move { respond(&api, user, request).await }
+        let (api, caller) = (api.clone(), Caller { user: user.clone(), warning: None });
+        async move { respond(&api, caller, request).await }
     });
     Client::new(service, "default")
 }

@@ -9,11 +9,14 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::{SignedDuration, Timestamp};
-use paddock_pki::{CertificateAuthority, Leaf, LeafRequest, PkiError, SubjectAltName, Usage};
+use paddock_pki::{
+    CertificateAuthority, Es256Key, Leaf, LeafRequest, PkiError, Secret, SubjectAltName, Usage, sha256_hex,
+};
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::authn::CREDENTIAL_ID;
 use crate::user::User;
 
 /// Life of the CA.
@@ -146,6 +149,27 @@ fn stored_ca(dir: &Path, now: Timestamp) -> Result<CertificateAuthority, Identit
     Ok(ca)
 }
 
+/// The key that signs the tokens of service accounts: read from `dir/sa.key`, or made and kept there, so that tokens outlive a
+/// restart. Without a directory it lives in memory. ECDSA and not RSA, which kube-apiserver takes as well: to make an RSA key
+/// would be the longest part of a start.
+pub(crate) fn token_key(dir: Option<&Path>) -> Result<Es256Key, IdentityError> {
+    let Some(dir) = dir else { return Ok(Es256Key::generate()?) };
+    let path = dir.join("sa.key");
+    let file = |source| IdentityError::File { path: path.clone(), source };
+    match std::fs::read_to_string(&path) {
+        Ok(pem) => {
+            let pem = Secret::new(pem);
+            Es256Key::from_pem(pem.expose()).map_err(|source| IdentityError::Unusable { path: path.clone(), source })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let key = Es256Key::generate()?;
+            write_private(&path, key.to_pem()?.expose().as_bytes()).map_err(file)?;
+            Ok(key)
+        }
+        Err(error) => Err(file(error)),
+    }
+}
+
 /// Writes a file that only its owner can read, whole or not at all.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -161,14 +185,34 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     std::fs::rename(&new, path)
 }
 
-/// The user of a verified client certificate: common name and organisations, as Kubernetes reads them.
-pub(crate) fn user(certificates: &[CertificateDer<'static>]) -> User {
-    let Some(Ok((_, certificate))) = certificates.first().map(|c| X509Certificate::from_der(c)) else {
-        return User::anonymous();
-    };
+/// The attribute of a subject that is the user's unique id (`1.3.6.1.4.1.57683.2`, of the CNCF).
+const UID: &[u64] = &[1, 3, 6, 1, 4, 1, 57683, 2];
+
+/// The user of a verified client certificate: common name, organisations and unique id, as Kubernetes reads them. `None`: the
+/// certificate names nobody.
+///
+/// # Errors
+/// A certificate whose unique id cannot be read is not believed.
+pub(crate) fn user(certificates: &[CertificateDer<'static>]) -> Result<Option<User>, Rejected> {
+    let Some(der) = certificates.first() else { return Ok(None) };
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| Rejected)?;
     let subject = certificate.subject();
-    let Some(name) = subject.iter_common_name().next().and_then(|a| a.as_str().ok()).filter(|n| !n.is_empty()) else {
-        return User::anonymous();
-    };
-    User::new(name, subject.iter_organization().filter_map(|a| a.as_str().ok()))
+    // Of several names the last counts, as in Go.
+    let name = subject.iter_common_name().last().and_then(|a| a.as_str().ok()).filter(|n| !n.is_empty());
+    let Some(name) = name else { return Ok(None) };
+    let mut user = User::new(name, subject.iter_organization().filter_map(|a| a.as_str().ok()));
+    let uids =
+        subject.iter_attributes().filter(|a| a.attr_type().iter().is_some_and(|oid| oid.eq(UID.iter().copied())));
+    let uids: Vec<&str> = uids.map(|a| a.as_str()).collect::<Result<_, _>>().map_err(|_| Rejected)?;
+    match uids.as_slice() {
+        [] => {}
+        [uid] if !uid.is_empty() => user.uid = (*uid).to_owned(),
+        _ => return Err(Rejected),
+    }
+    user.extra.insert(CREDENTIAL_ID.to_owned(), vec![format!("X509SHA256={}", sha256_hex(der))]);
+    Ok(Some(user))
 }
+
+/// A certificate that is not believed.
+#[derive(Debug)]
+pub(crate) struct Rejected;

@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, Inner};
-use crate::authn::LastModes;
+use crate::authn::{LastModes, Tokens};
 use crate::authz::Authorizer;
 use crate::clock::Clock;
 use crate::documents::Documents;
@@ -134,7 +134,9 @@ impl Builder {
             clock: self.clock,
             faults: Faults::default(),
             log: if self.log { Log::on() } else { Log::default() },
+            tokens: Tokens::new(identity::token_key(pki_dir.as_deref())?),
             last_modes: LastModes::default(),
+            address: OnceLock::new(),
             closing: closing.clone(),
         });
         bootstrap::first_objects(&api).await.map_err(StartError::Bootstrap)?;
@@ -145,6 +147,7 @@ impl Builder {
                 let bound = http::bind(&api, &identity, address, closing.clone(), &mut tasks)
                     .await
                     .map_err(|source| StartError::Listen { address, source })?;
+                let _ = api.address.set(bound);
                 Some(bound)
             }
         };

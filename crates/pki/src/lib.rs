@@ -5,9 +5,11 @@
 //!
 //! - [`CertificateAuthority`] makes itself, loads itself from PEM, and issues leaves ([`LeafRequest`] → [`Leaf`]).
 //! - [`inspect`] reads a certificate back: names, life, issuer; [`renew_at`] says when to issue the next one.
+//! - [`Es256Key`] signs the tokens of service accounts.
 //! - [`JwtKeys`] is the Ed25519 pair with which a gateway signs its tokens.
 
 mod authority;
+mod es256;
 mod inspection;
 mod jwt;
 mod key;
@@ -17,6 +19,7 @@ mod san;
 mod secret;
 
 pub use authority::{CertificateAuthority, Leaf, LeafRequest, Usage, key_belongs};
+pub use es256::Es256Key;
 pub use inspection::{CertificateInfo, inspect, sha256_hex};
 pub use jwt::JwtKeys;
 pub use lifetime::{CLOCK_SKEW, renew_at};

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderValue};
 
+use super::service_account::NODE_NAME;
 use crate::api::Api;
 use crate::authz::{Attributes, Decision};
 use crate::kinds::names;
@@ -22,7 +23,6 @@ use crate::user::{AUTHENTICATED, MASTERS, UNAUTHENTICATED, User};
 const GROUP: &str = "authentication.k8s.io";
 const EXTRA_PREFIX: &str = "impersonate-extra-";
 const NODE_PREFIX: &str = "system:node:";
-const NODE_NAME: &str = "authentication.kubernetes.io/node-name";
 /// From so many values on, one rule for all of them is looked for first.
 const MANY: usize = 4;
 

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::Call;
 use crate::protobuf;
+use crate::resource::Resource;
+use crate::schema;
 use crate::schema::body::{self, Format};
 use crate::schema::decode::{self, FieldValidation};
 use crate::status::Status;
@@ -41,9 +43,24 @@ impl Call<'_> {
 
     /// Decodes a body into this resource's kind.
     pub(super) fn decode_body(&mut self, bytes: &Bytes, validation: FieldValidation) -> Result<Value, Status> {
+        self.decode_as(&self.resource.clone(), bytes, validation)
+    }
+
+    /// Decodes a body into the kind that goes over the wire at the path's subresource.
+    pub(super) fn decode_subresource(&mut self, bytes: &Bytes, validation: FieldValidation) -> Result<Value, Status> {
+        let mut resource = (*self.resource).clone();
+        let subresource = resource.subresource(&self.path.subresource).ok_or_else(Status::no_such_resource)?;
+        if let Some((group, version, kind)) = subresource.kind {
+            (resource.definitions, resource.schema) = schema::builtin(group, version, kind);
+            (resource.group, resource.version, resource.kind) = (group.into(), version.into(), kind.into());
+        }
+        self.decode_as(&resource, bytes, validation)
+    }
+
+    fn decode_as(&mut self, resource: &Resource, bytes: &Bytes, validation: FieldValidation) -> Result<Value, Status> {
         let (text, format) = self.text(bytes)?;
-        let (mut object, warnings) = decode::read(&text, format, &self.resource, validation)?;
-        self.expect_type(&mut object)?;
+        let (mut object, warnings) = decode::read(&text, format, resource, validation)?;
+        expect_type(resource, &mut object)?;
         self.warnings.extend(warnings);
         self.raw = match (self.resource.strategy.raw_field(), format) {
             (Some(field), Format::Json) => body::member(&text, field).map(<[u8]>::to_vec),
@@ -51,30 +68,30 @@ impl Call<'_> {
         };
         Ok(object)
     }
+}
 
-    /// Kind and version may be left out; when they are there they are the path's.
-    fn expect_type(&self, object: &mut Value) -> Result<(), Status> {
-        let (version, kind) = (self.resource.api_version(), &*self.resource.kind);
-        let sent = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
-        let (sent_version, sent_kind) = (sent("apiVersion"), sent("kind"));
-        if !sent_version.is_empty() && sent_version != version {
-            return Err(Status::bad_request(format!(
-                "the API version in the data ({sent_version}) does not match the expected API version ({version})"
-            )));
-        }
-        if !sent_kind.is_empty() && sent_kind != kind {
-            return Err(Status::bad_request(format!(
-                "{sent_kind} in version {:?} cannot be handled as a {kind}: the kinds do not match",
-                &*self.resource.version
-            )));
-        }
-        object["apiVersion"] = version.into();
-        object["kind"] = kind.into();
-        if !object["metadata"].is_object() {
-            object["metadata"] = json!({});
-        }
-        Ok(())
+/// Kind and version may be left out; when they are there they are the path's.
+fn expect_type(resource: &Resource, object: &mut Value) -> Result<(), Status> {
+    let (version, kind) = (resource.api_version(), &*resource.kind);
+    let sent = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
+    let (sent_version, sent_kind) = (sent("apiVersion"), sent("kind"));
+    if !sent_version.is_empty() && sent_version != version {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({sent_version}) does not match the expected API version ({version})"
+        )));
     }
+    if !sent_kind.is_empty() && sent_kind != kind {
+        return Err(Status::bad_request(format!(
+            "{sent_kind} in version {:?} cannot be handled as a {kind}: the kinds do not match",
+            &*resource.version
+        )));
+    }
+    object["apiVersion"] = version.into();
+    object["kind"] = kind.into();
+    if !object["metadata"].is_object() {
+        object["metadata"] = json!({});
+    }
+    Ok(())
 }
 
 /// Unknown paths as strict decoding words them.

@@ -10,11 +10,12 @@ mod meta;
 mod patch;
 mod reviews;
 mod special;
+mod token;
 mod update;
 mod versions;
 mod watch;
 
-pub(crate) use meta::is_terminating;
+pub(crate) use meta::{is_terminating, text};
 pub(crate) use update::ATTEMPTS;
 
 use std::sync::Arc;

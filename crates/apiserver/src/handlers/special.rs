@@ -34,14 +34,7 @@ impl Call<'_> {
                 self.current()?;
                 Err(Status::bad_request(format!("{name} needs a node that runs the workload: this server has none")))
             }
-            ("serviceaccounts", "token", Verb::Create) => {
-                self.current()?;
-                Err(Status::new(
-                    501,
-                    "NotImplemented",
-                    "this server does not issue service account tokens yet: use the kubeconfig's certificate",
-                ))
-            }
+            ("serviceaccounts", "token", Verb::Create) => self.request_token(body),
             ("namespaces", "finalize", Verb::Update) => {
                 self.resource.subresource("finalize").ok_or_else(Status::method_not_allowed)?;
                 self.update(Part::Other("finalize"), body).await

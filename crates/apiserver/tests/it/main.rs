@@ -4,4 +4,5 @@ mod faults;
 mod hostile;
 mod life;
 mod objects;
+mod tokens;
 mod wire;
