@@ -147,7 +147,7 @@ fn encode(value: &Value<'_>, octets: &mut Vec<u8>, depth: usize) -> Result<(), E
         Value::Int(number) => put(octets, b'i', &i128::from(*number).to_be_bytes()),
         Value::Uint(number) => put(octets, b'i', &i128::from(*number).to_be_bytes()),
         Value::Double(number) if number.fract() == 0.0 && number.abs() < 1e30 => {
-            put(octets, b'i', &(*number as i128).to_be_bytes())
+            put(octets, b'i', &(*number as i128).to_be_bytes());
         }
         Value::Double(number) => put(octets, b'd', &number.to_bits().to_be_bytes()),
         Value::String(text) => put(octets, b's', text.as_bytes()),
