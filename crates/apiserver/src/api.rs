@@ -117,6 +117,8 @@ pub(crate) struct Inner {
     pub(crate) log: Log,
     /// Signs and reads the tokens of service accounts.
     pub(crate) tokens: Tokens,
+    /// Held while something is booked in quotas, so that bookings do not fail by each other.
+    pub(crate) quota_turn: tokio::sync::Mutex<()>,
     /// How users impersonated others last.
     pub(crate) last_modes: LastModes,
     /// Where the server listens, once it does.

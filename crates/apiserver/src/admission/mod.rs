@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::api::Api;
-use crate::resource::{Cx, Lookup, Resource};
+use crate::resource::Resource;
 use crate::status::Status;
 use crate::user::User;
 
@@ -146,11 +146,6 @@ impl<'a> Attributes<'a> {
             (None, base) => base.to_owned(),
         };
         Status::forbidden(&self.resource.group, &self.resource.plural, &name, why)
-    }
-
-    /// What the rules of kinds take.
-    pub(crate) fn cx(&self) -> Cx<'_> {
-        Cx { now: self.now, lookup: self.api as &dyn Lookup, user: &self.user.name }
     }
 
     /// Defaults the object anew after a plugin changed it.

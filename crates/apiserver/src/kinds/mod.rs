@@ -14,7 +14,7 @@ mod job;
 pub(crate) mod meta;
 pub(crate) mod names;
 mod networking;
-mod pod;
+pub(crate) mod pod;
 mod policy;
 mod rbac;
 mod rules;

@@ -52,7 +52,6 @@ pub(super) const VOLUME: Rules = Rules {
     prepare_create: |obj, cx| {
         obj.set_at("/status/phase", "Pending");
         obj.set_at("/status/lastPhaseTransitionTime", super::timestamp(cx.now));
-        protect(obj, "kubernetes.io/pv-protection");
         Ok(())
     },
     prepare_update: |new, old, part, cx| {
@@ -114,14 +113,6 @@ pub(super) const CLASS: Rules = Rules {
     cells: tables::class,
     ..Rules::PLAIN
 };
-
-fn protect(obj: &mut Value, finalizer: &str) {
-    let mut finalizers = obj.list_at("/metadata/finalizers").to_vec();
-    if !finalizers.iter().any(|f| f == finalizer) {
-        finalizers.push(json!(finalizer));
-        obj.set_at("/metadata/finalizers", finalizers);
-    }
-}
 
 fn volume(spec: &Value) -> Errors {
     let mut errors = Errors::new();
@@ -193,25 +184,12 @@ pub(super) fn claim_defaults(obj: &mut Value) {
     obj.default_at("/status/phase", "Pending");
 }
 
-fn claim_create(obj: &mut Value, cx: &Cx<'_>) -> Result<(), Status> {
-    protect(obj, "kubernetes.io/pvc-protection");
+fn claim_create(obj: &mut Value, _: &Cx<'_>) -> Result<(), Status> {
     // `dataSource` and `dataSourceRef` say the same.
     for (from, to) in [("dataSource", "dataSourceRef"), ("dataSourceRef", "dataSource")] {
         let source = obj.at(&format!("/spec/{from}")).clone();
         if !source.is_null() && source.str_at("/namespace").is_empty() {
             obj.default_at(&format!("/spec/{to}"), source);
-        }
-    }
-    let annotated = obj.has("/metadata/annotations/volume.beta.kubernetes.io~1storage-class");
-    if !obj.has("/spec/storageClassName") && !annotated {
-        let is_default = "/metadata/annotations/storageclass.kubernetes.io~1is-default-class";
-        let classes = cx.lookup.list("storage.k8s.io/storageclasses", "");
-        let newest = classes.iter().filter(|class| class.str_at(is_default) == "true").max_by(|a, b| {
-            let created = |class: &Value| class.str_at("/metadata/creationTimestamp").to_owned();
-            created(a).cmp(&created(b)).then_with(|| b.str_at("/metadata/name").cmp(a.str_at("/metadata/name")))
-        });
-        if let Some(class) = newest {
-            obj.set_at("/spec/storageClassName", class.at("/metadata/name").clone());
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! What kube-controller-manager does for every namespace and object: namespaces get their ServiceAccount and root CA and are
 //! emptied at their end, dependents follow their owners, objects of a deleted CustomResourceDefinition go, aggregated ClusterRoles
-//! get their rules.
+//! get their rules, quotas are counted.
 //!
 //! Each loop is level-triggered: an event only says where to look; what is done follows from what is there. They speak to the
 //! API as any client, under their own user names, so the request log and faults see them.
@@ -10,6 +10,7 @@ mod crds;
 mod garbage;
 mod graph;
 mod namespaces;
+mod quotas;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -34,12 +35,14 @@ pub enum Loop {
     CustomResources,
     /// Fills the rules of aggregated ClusterRoles.
     ClusterRoleAggregation,
+    /// Counts what the objects of a namespace use of its quotas.
+    Quotas,
 }
 
 impl Loop {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::Namespaces, Self::GarbageCollection, Self::CustomResources, Self::ClusterRoleAggregation];
+    pub const ALL: [Self; 5] =
+        [Self::Namespaces, Self::GarbageCollection, Self::CustomResources, Self::ClusterRoleAggregation, Self::Quotas];
 
     /// Its name in settings.
     pub fn name(self) -> &'static str {
@@ -48,6 +51,7 @@ impl Loop {
             Self::GarbageCollection => "garbage-collection",
             Self::CustomResources => "custom-resources",
             Self::ClusterRoleAggregation => "clusterrole-aggregation",
+            Self::Quotas => "quotas",
         }
     }
 }
@@ -82,6 +86,7 @@ pub(crate) fn spawn(wanted: &[Loop], api: &Api, root_ca: &str, closing: &Cancell
             Loop::ClusterRoleAggregation => {
                 Box::pin(aggregation::run(Caller::new(api, "clusterrole-aggregation-controller")))
             }
+            Loop::Quotas => Box::pin(quotas::run(Caller::new(api, "resourcequota-controller"))),
         }));
     }
 }

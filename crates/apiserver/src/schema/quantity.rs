@@ -58,6 +58,78 @@ impl Quantity {
     }
 }
 
+/// A quantity that is added up and written again, in the form it came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Amount {
+    nanos: i128,
+    format: Format,
+}
+
+impl Amount {
+    /// Nothing.
+    pub(crate) const ZERO: Self = Self { nanos: 0, format: Format::Decimal };
+
+    /// Reads `100m`, `1.5Gi`, `1e3`, …; `None` when it is none.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        parse(text).ok().map(|(nanos, format)| Self { nanos, format })
+    }
+
+    /// So many whole units.
+    pub(crate) fn whole(units: usize) -> Self {
+        let nanos = i128::try_from(units).unwrap_or(MAX).saturating_mul(ONE);
+        Self { nanos, format: Format::Decimal }
+    }
+
+    /// What compares.
+    pub(crate) fn value(self) -> Quantity {
+        Quantity(self.nanos)
+    }
+
+    /// The sum, in the form of the first that is not zero.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        let format = if self.nanos == 0 { other.format } else { self.format };
+        Self { nanos: self.nanos.saturating_add(other.nanos).clamp(-MAX, MAX), format }
+    }
+
+    /// The difference, or nothing where it would be less than nothing.
+    pub(crate) fn minus(self, other: Self) -> Self {
+        let nanos = self.nanos.saturating_sub(other.nanos);
+        if nanos > 0 { Self { nanos, format: self.format } } else { Self::ZERO }
+    }
+
+    /// The greater of the two.
+    pub(crate) fn max(self, other: Self) -> Self {
+        if other.nanos > self.nanos { other } else { self }
+    }
+
+    /// A part of a unit counts as a whole one.
+    pub(crate) fn rounded_up(self) -> Self {
+        Self { nanos: self.units().saturating_mul(ONE), format: self.format }
+    }
+
+    /// Whole units, rounded up.
+    pub(crate) fn units(self) -> i128 {
+        up(self.nanos, ONE)
+    }
+
+    /// Thousandths of a unit, rounded up.
+    pub(crate) fn millis(self) -> i128 {
+        up(self.nanos, ONE / 1000)
+    }
+}
+
+/// `nanos` in steps of `step`, away from zero.
+fn up(nanos: i128, step: i128) -> i128 {
+    let steps = nanos / step;
+    if nanos % step == 0 { steps } else { steps + nanos.signum() }
+}
+
+impl std::fmt::Display for Amount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&write(self.nanos, self.format))
+    }
+}
+
 /// Sign, value in nano units and format.
 fn parse(text: &str) -> Result<(i128, Format), &'static str> {
     let (negative, rest) = match text.as_bytes().first() {
@@ -172,7 +244,25 @@ fn write(nanos: i128, format: Format) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Quantity, canonical};
+    use super::{Amount, Quantity, canonical};
+
+    #[test]
+    fn a_sum_is_written_like_its_first_part() {
+        let sum = |a: &str, b: &str| Amount::parse(a).unwrap().plus(Amount::parse(b).unwrap()).to_string();
+        assert_eq!([sum("1Gi", "1G"), sum("600m", "500m"), sum("0", "1Mi")], ["2073741824", "1100m", "1Mi"]);
+    }
+
+    #[test]
+    fn a_difference_is_never_negative() {
+        let minus = |a: &str, b: &str| Amount::parse(a).unwrap().minus(Amount::parse(b).unwrap()).to_string();
+        assert_eq!([minus("2Gi", "1Gi"), minus("1", "2")], ["1Gi", "0"]);
+    }
+
+    #[test]
+    fn parts_of_units_round_up() {
+        let amount = Amount::parse("1500u").unwrap();
+        assert_eq!((amount.units(), amount.millis(), amount.rounded_up().to_string().as_str()), (1, 2, "1"));
+    }
 
     #[test]
     fn quantities_are_written_in_canonical_form() {

@@ -6,28 +6,50 @@
 //! StorageObjectInUseProtection, PersistentVolumeClaimResize, RuntimeClass, certificates, DefaultIngressClass; then policies and
 //! webhooks; then ResourceQuota.
 
+mod certificates;
+mod ingress_class;
+mod limit_ranger;
 mod namespace;
-mod pod;
+mod nodes;
+mod pod_security;
+mod priority;
+pub(crate) mod quota;
+pub(crate) mod resources;
+mod runtime_class;
+mod service_account;
+mod storage;
+mod tolerations;
 
 use super::Attributes;
 use crate::status::Status;
 
 /// Plugins that may change the object. They run again when a webhook changed it.
-#[expect(clippy::unused_async, reason = "plugins that write through the API join here")]
 pub(super) async fn mutate(a: &mut Attributes<'_>) -> Result<(), Status> {
     namespace::lifecycle(a)?;
-    pod::mutate(a)?;
+    limit_ranger::mutate(a);
+    service_account::mutate(a).await?;
+    nodes::mutate(a);
+    priority::mutate(a)?;
+    tolerations::mutate(a);
+    storage::default_class(a);
+    storage::protect(a);
+    runtime_class::mutate(a)?;
+    ingress_class::mutate(a);
     Ok(())
 }
 
 /// Plugins that look at the object as it is to be stored, before policies and webhooks.
-#[expect(clippy::unused_async, reason = "plugins that write through the API join here")]
-pub(super) async fn validate(_: &mut Attributes<'_>) -> Result<(), Status> {
-    Ok(())
+pub(super) async fn validate(a: &mut Attributes<'_>) -> Result<(), Status> {
+    limit_ranger::validate(a)?;
+    service_account::validate(a).await?;
+    pod_security::validate(a)?;
+    priority::validate(a)?;
+    storage::resize(a)?;
+    runtime_class::validate(a)?;
+    certificates::validate(a)
 }
 
 /// What runs after the webhooks, when nobody else can refuse any more: quota.
-#[expect(clippy::unused_async, reason = "quota writes through the API")]
-pub(super) async fn last(_: &mut Attributes<'_>) -> Result<(), Status> {
-    Ok(())
+pub(super) async fn last(a: &mut Attributes<'_>) -> Result<(), Status> {
+    quota::charge(a).await
 }

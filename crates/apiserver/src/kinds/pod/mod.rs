@@ -109,11 +109,17 @@ fn prepare_update(new: &mut Value, old: &Value, part: Part, _: &Cx<'_>) -> Resul
     Ok(())
 }
 
-/// `qosClass`: what the node may take from the pod first.
-fn qos_class(spec: &Value) -> &'static str {
+/// `qosClass`: what the node may take from the pod first. What the pod states as a whole counts alone.
+pub(crate) fn qos_class(spec: &Value) -> &'static str {
     let mut any = false;
     let mut guaranteed = true;
-    for container in ["/containers", "/initContainers"].iter().flat_map(|list| spec.list_at(list)) {
+    let stated = |list: &str| spec.map_at(&format!("/resources/{list}")).is_some_and(|map| !map.is_empty());
+    let holders: Vec<&Value> = if stated("requests") || stated("limits") {
+        vec![spec]
+    } else {
+        ["/containers", "/initContainers"].iter().flat_map(|list| spec.list_at(list)).collect()
+    };
+    for container in holders {
         for name in ["cpu", "memory"] {
             let amount = |what: &str| {
                 Quantity::parse(container.str_at(&format!("/resources/{what}/{name}"))).filter(|q| !q.is_zero())

@@ -1,0 +1,153 @@
+//! What the objects of a namespace use of its quotas. Admission books what is made; this loop counts what is there: when a
+//! quota is new or changed, and after objects came, changed or went.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::Caller;
+use crate::admission::plugins::quota::usage::{Counter, scopes};
+use crate::admission::plugins::quota::{QUOTAS, same, to_json};
+use crate::admission::plugins::resources::{Amounts, add, amounts};
+use crate::api::Api;
+use crate::kinds::at::At;
+use crate::resource::Lookup;
+use crate::schema::quantity::Amount;
+use crate::store::ListRequest;
+
+/// Namespaces on their way to being counted; a full queue holds the readers back, never a writer.
+const QUEUE: usize = 1024;
+/// How long changes gather before they are counted together. What was booked is stored by then, too.
+const GATHER: Duration = Duration::from_millis(50);
+/// How soon something that could not be written is tried again.
+const RETRY: Duration = Duration::from_millis(250);
+/// How often everything is counted anew: a booked write that failed afterwards leaves no trace but its booking.
+const RESYNC: Duration = Duration::from_secs(300);
+
+pub(super) async fn run(caller: Caller) {
+    let (sender, mut changes) = mpsc::channel(QUEUE);
+    let mut readers = JoinSet::new();
+    let mut watched: HashSet<Arc<str>> = HashSet::from([Arc::from(QUOTAS)]);
+    readers.spawn(read(caller.api.clone(), QUOTAS.into(), sender.clone()));
+    let mut resync = tokio::time::interval(RESYNC);
+    resync.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut dirty: BTreeSet<Arc<str>> = BTreeSet::new();
+    loop {
+        tokio::select! {
+            Some(namespace) = changes.recv() => {
+                dirty.insert(namespace);
+            }
+            _ = resync.tick() => dirty.extend(limited(&caller.api)),
+            () = tokio::time::sleep(RETRY), if !dirty.is_empty() => {}
+        }
+        tokio::time::sleep(GATHER).await;
+        while let Ok(namespace) = changes.try_recv() {
+            dirty.insert(namespace);
+        }
+        for namespace in std::mem::take(&mut dirty) {
+            for quota in Lookup::list(&caller.api, QUOTAS, &namespace) {
+                for storage in storages(&caller.api, &quota) {
+                    // From now on changes there are seen; what is there is counted below.
+                    if watched.insert(storage.clone()) {
+                        readers.spawn(read(caller.api.clone(), storage, sender.clone()));
+                    }
+                }
+                if !settle(&caller, &quota).await {
+                    dirty.insert(namespace.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Namespaces that have quotas.
+fn limited(api: &Api) -> BTreeSet<Arc<str>> {
+    Lookup::list(api, QUOTAS, "").iter().map(|quota| quota.str_at("/metadata/namespace").into()).collect()
+}
+
+/// Tells the namespaces in which objects of a resource change.
+async fn read(api: Api, storage: Arc<str>, sender: mpsc::Sender<Arc<str>>) {
+    while api.store.is_open() {
+        let Ok(mut watch) = api.store.watch(&storage, api.store.revision()) else { continue };
+        // Whatever happened before is not told any more.
+        for namespace in limited(&api) {
+            if sender.send(namespace).await.is_err() {
+                return;
+            }
+        }
+        while let Ok(events) = watch.next().await {
+            let namespaces: BTreeSet<&Arc<str>> = events.iter().map(|event| &event.key.namespace).collect();
+            for namespace in namespaces {
+                if sender.send(namespace.clone()).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Where the objects lie that a quota counts, and how they are counted.
+fn counted<'q>(api: &Api, hard: &'q Amounts) -> Vec<(Counter<'q>, Arc<str>)> {
+    let served = api.registry.served();
+    let find = |counter: Counter<'q>| {
+        let (group, plural) = counter.resource();
+        let is_it = |r: &&Arc<crate::resource::Resource>| r.namespaced && *r.group == *group && *r.plural == *plural;
+        served.resources.iter().find(is_it).map(|resource| (counter, resource.storage.clone()))
+    };
+    Counter::of_names(hard.keys().map(String::as_str)).into_iter().filter_map(find).collect()
+}
+
+fn storages(api: &Api, quota: &Value) -> Vec<Arc<str>> {
+    let hard = amounts(quota.at("/spec/hard"));
+    counted(api, &hard).into_iter().map(|(_, storage)| storage).collect()
+}
+
+/// Counts for one quota, and writes what changed. `false`: try again.
+async fn settle(caller: &Caller, quota: &Value) -> bool {
+    let hard = amounts(quota.at("/spec/hard"));
+    let mut used = amounts(quota.at("/status/used"));
+    used.extend(count(&caller.api, quota, &hard));
+    used.retain(|name, _| hard.contains_key(name));
+    let shown = |field: &str| amounts(quota.at("/status").at(field));
+    if same(&shown("/hard"), &hard) && same(&shown("/used"), &used) {
+        return true;
+    }
+    let mut new = quota.clone();
+    new.set_at("/status", json!({"hard": to_json(&hard), "used": to_json(&used)}));
+    let (namespace, name) = (quota.str_at("/metadata/namespace"), quota.str_at("/metadata/name"));
+    let path = format!("/api/v1/namespaces/{namespace}/resourcequotas/{name}/status");
+    match caller.call(Method::PUT, &path, "", Some(&new)).await {
+        Ok(_) => true,
+        Err(status) => status.code == 404,
+    }
+}
+
+/// What is used of everything that the quota limits and this server knows to count.
+fn count(api: &Api, quota: &Value, hard: &Amounts) -> Amounts {
+    let namespace = quota.str_at("/metadata/namespace");
+    let (scopes, now) = (scopes(quota), api.clock.now());
+    let mut all = Amounts::new();
+    for (counter, storage) in counted(api, hard) {
+        let names = hard.keys().filter(|name| counter.counts(name));
+        let mut used: Amounts = names.map(|name| (name.clone(), Amount::ZERO)).collect();
+        if let Counter::Objects { .. } = counter {
+            let request = ListRequest { namespace: Some(namespace), ..ListRequest::all(&storage) };
+            let number = api.store.list(&request).map_or(0, |listing| listing.objects.len());
+            let number = if scopes.is_empty() { number } else { 0 };
+            used.values_mut().for_each(|amount| *amount = Amount::whole(number));
+        } else {
+            for object in Lookup::list(api, &storage, namespace) {
+                if counter.is_in(&scopes, &object) {
+                    add(&mut used, &counter.usage(&object, now));
+                }
+            }
+        }
+        all.extend(used.into_iter().filter(|(name, _)| hard.contains_key(name)));
+    }
+    all
+}
