@@ -11,6 +11,7 @@ use http::{HeaderMap, Method};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Admission;
 use crate::authn::{LastModes, Tokens};
 use crate::authz::{Attributes, Authorizer};
 use crate::clock::Clock;
@@ -110,6 +111,8 @@ pub(crate) struct Api(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) registry: Registry,
+    /// Webhooks and policies.
+    pub(crate) admission: Admission,
     pub(crate) documents: Documents,
     pub(crate) authorizer: Authorizer,
     pub(crate) clock: Clock,
@@ -144,6 +147,7 @@ impl Api {
     pub(crate) fn new(inner: Inner) -> Self {
         let api = Self(Arc::new(inner));
         api.reload_custom();
+        api.admission.reload(&api);
         api
     }
 
@@ -264,16 +268,20 @@ impl Api {
             warnings: Vec::new(),
             raw: None,
         };
-        call.run(verb, request.body.clone()).await.unwrap_or_else(Answer::from)
+        call.run(verb, request.body.clone()).await
     }
 
     /// Hands a write to the store. The inner error: another writer was faster.
     pub(crate) async fn write(&self, write: Write) -> Result<Result<Committed, ()>, Status> {
         let custom = *write.key.resource == *CRDS;
+        let admission = Admission::concerns(&write.key.resource);
         match self.store.write(write).await {
             Ok(committed) => {
                 if custom {
                     self.reload_custom();
+                }
+                if admission {
+                    self.admission.reload(self);
                 }
                 Ok(Ok(committed))
             }

@@ -120,13 +120,43 @@ fn write(answer: Answer) -> Result<Response<OutBody>, Dropped> {
             headers.insert(name, value);
         }
     }
-    for warning in answer.warnings {
+    for warning in limited(answer.warnings) {
         // RFC 7234, section 5.5: code, agent, quoted text.
         if let Ok(value) = HeaderValue::from_str(&format!("299 - {}", quoted(&warning))) {
             headers.append(header::WARNING, value);
         }
     }
     Ok(response)
+}
+
+/// All warnings of one answer together, in characters; above it each is cut.
+const WARNINGS: usize = 4096;
+/// What is left of a warning that is cut.
+const CUT_WARNING: usize = 256;
+
+/// Each text once, and no more than a client's limit for headers bears: as kube-apiserver's recorder of warnings does it.
+fn limited(warnings: Vec<String>) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    for text in warnings {
+        if !text.is_empty() && !told.contains(&text) {
+            told.push(text);
+        }
+    }
+    let length = |text: &String| text.chars().count();
+    if told.iter().map(length).sum::<usize>() <= WARNINGS {
+        return told;
+    }
+    let mut cut: Vec<String> = Vec::new();
+    for text in told {
+        let text: String = text.chars().take(CUT_WARNING).collect();
+        if cut.iter().map(length).sum::<usize>() >= WARNINGS {
+            break;
+        }
+        if !cut.contains(&text) {
+            cut.push(text);
+        }
+    }
+    cut
 }
 
 /// A quoted-string: backslash and quote escaped, what a header cannot hold left out.

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Admission;
 use crate::api::{Api, Inner};
 use crate::authn::{LastModes, Tokens};
 use crate::authz::Authorizer;
@@ -129,6 +130,7 @@ impl Builder {
         let api = Api::new(Inner {
             store,
             registry: Registry::new(kinds::resources()),
+            admission: Admission::default(),
             documents: Documents::default(),
             authorizer: Authorizer::default(),
             clock: self.clock,

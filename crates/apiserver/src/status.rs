@@ -1,5 +1,7 @@
 //! `metav1.Status`: every error that leaves the server. One constructor per situation, worded as kube-apiserver words it.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use crate::field::FieldError;
@@ -10,7 +12,7 @@ pub struct Status {
     /// HTTP status code.
     pub code: u16,
     /// `reason`, empty when the server gives none.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// For people.
     pub message: String,
     /// `details`, when there are any.
@@ -51,8 +53,8 @@ fn qualified(group: &str, resource: &str) -> String {
 
 impl Status {
     /// Any status; prefer the named constructors.
-    pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None, list_continue: None }
+    pub fn new(code: u16, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { code, reason: reason.into(), message: message.into(), details: None, list_continue: None }
     }
 
     /// Attaches details.

@@ -5,15 +5,24 @@
 //! then the kind's `prepare` and validation; then [`validate`]; then the store. A delete has no object, only an old one, and
 //! runs both at once. What admission changes belongs to no field manager.
 
+mod configured;
 pub(crate) mod plugins;
+mod reinvocation;
+mod rules;
+mod webhooks;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::time::Instant;
 
+pub(crate) use self::configured::Admission;
+use self::reinvocation::Reinvocation;
 use crate::api::Api;
+use crate::patch::managed;
 use crate::resource::Resource;
+use crate::schema::{self, Typed, decode};
 use crate::status::Status;
 use crate::user::User;
 
@@ -44,7 +53,7 @@ pub(crate) struct Attributes<'a> {
     /// Other objects, the clock, authorisation.
     pub(crate) api: &'a Api,
     pub(crate) operation: Operation,
-    /// The resource of the path. The kind of `object` is [`Attributes::kind`]: a subresource may have its own.
+    /// The resource of the path. The kind of `object` may be a subresource's own: [`kind_of`].
     pub(crate) resource: Arc<Resource>,
     /// Empty for the object itself.
     pub(crate) subresource: &'a str,
@@ -62,6 +71,8 @@ pub(crate) struct Attributes<'a> {
     /// Who asks.
     pub(crate) user: &'a User,
     pub(crate) now: Timestamp,
+    /// When the request as a whole must be answered.
+    pub(crate) deadline: Instant,
     /// Behind a lock because validating webhooks run side by side.
     warnings: Mutex<Vec<String>>,
 }
@@ -74,6 +85,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) old: &'a Value,
     pub(crate) options: &'a Value,
     pub(crate) dry_run: bool,
+    pub(crate) deadline: Instant,
 }
 
 impl<'a> Attributes<'a> {
@@ -86,7 +98,7 @@ impl<'a> Attributes<'a> {
         subject: Subject<'a>,
     ) -> Self {
         let (namespace, subresource) = place;
-        let Subject { operation, name, object, old, options, dry_run } = subject;
+        let Subject { operation, name, object, old, options, dry_run, deadline } = subject;
         let warnings = Mutex::default();
         Self {
             api,
@@ -101,14 +113,9 @@ impl<'a> Attributes<'a> {
             dry_run,
             user,
             now,
+            deadline,
             warnings,
         }
-    }
-
-    /// Group, version and kind of the object: the resource's, or the subresource's where it has its own (`Scale`, `Eviction`).
-    pub(crate) fn kind(&self) -> (&str, &str, &str) {
-        let own = self.resource.subresource(self.subresource).and_then(|s| s.kind);
-        own.unwrap_or((&self.resource.group, &self.resource.version, &self.resource.kind))
     }
 
     /// Whether this is the object itself (no subresource) of a built-in resource of that group and plural name.
@@ -155,21 +162,108 @@ impl<'a> Attributes<'a> {
             self.resource.strategy.default(&mut self.object);
         }
     }
+
+    /// Takes the object as a webhook or policy changed it, in the version of `resource`: decodes it, drops what its kind
+    /// does not have, sets defaults. Whether it differs from what was there.
+    ///
+    /// # Errors
+    /// What is wrong, when it is no object of the kind any more.
+    pub(crate) fn accept(&mut self, changed: Value, resource: &Resource) -> Result<bool, String> {
+        let (group, version, kind) = kind_of(&self.resource, self.subresource);
+        let mut object = if kind == &*self.resource.kind && group == &*self.resource.group {
+            let own = converted(changed, resource, &self.resource);
+            let mut object = decode::of_resource(&self.resource, own)?.value;
+            self.resource.strategy.default(&mut object);
+            object
+        } else {
+            let (definitions, schema) = schema::builtin(group, version, kind);
+            decode::decode(Typed::new(&definitions, &schema), changed, kind)?.value
+        };
+        for field in ["apiVersion", "kind"] {
+            object[field] = self.object[field].clone();
+        }
+        let differs = object != self.object;
+        self.object = object;
+        Ok(differs)
+    }
 }
 
-/// May change the object: built-in plugins in kube-apiserver's order.
+/// Group, version and kind of what goes over the wire for a resource and subresource (`Scale`, `Eviction`).
+pub(crate) fn kind_of<'a>(resource: &'a Resource, subresource: &str) -> (&'a str, &'a str, &'a str) {
+    let own = resource.subresource(subresource).and_then(|s| s.kind);
+    own.unwrap_or((&resource.group, &resource.version, &resource.kind))
+}
+
+/// An object of the write as another version of its resource shows it; `null` stays.
+fn convert(a: &Attributes<'_>, object: &Value, to: &Resource) -> Value {
+    let has_own_kind = a.resource.subresource(a.subresource).is_some_and(|s| s.kind.is_some());
+    if object.is_null() || has_own_kind { object.clone() } else { converted(object.clone(), &a.resource, to) }
+}
+
+fn converted(mut object: Value, from: &Resource, to: &Resource) -> Value {
+    let version = to.api_version();
+    if from.api_version() == version {
+        return object;
+    }
+    from.strategy.to_storage(&mut object);
+    to.strategy.served_from_storage(&mut object);
+    object["apiVersion"] = version.into();
+    object["kind"] = (&*to.kind).into();
+    object
+}
+
+/// May change the object: built-in plugins in kube-apiserver's order, then webhooks; once more when one of the latter changed it.
 ///
 /// # Errors
 /// The answer to the request.
-pub(crate) async fn mutate(attributes: &mut Attributes<'_>) -> Result<(), Status> {
-    plugins::mutate(attributes).await
+pub(crate) async fn mutate(a: &mut Attributes<'_>) -> Result<(), Status> {
+    plugins::mutate(a).await?;
+    let configured = a.api.admission.configured();
+    if configured.mutating.is_empty() || rules::is_exempt(a) {
+        return Ok(());
+    }
+    // A write goes on with what it found, whatever is configured meanwhile; and no guard is held while it waits.
+    let configured = Arc::clone(&configured);
+    let fields = a.object.pointer("/metadata/managedFields").cloned();
+    let mut round = Reinvocation::default();
+    webhooks::mutate(a, &configured.mutating, &mut round).await?;
+    if round.wanted {
+        round.again = true;
+        plugins::mutate(a).await?;
+        webhooks::mutate(a, &configured.mutating, &mut round).await?;
+        keep_fields(a, fields);
+    }
+    Ok(())
 }
 
-/// May refuse the object as it is to be stored, and never changes it: built-in plugins, and quota last.
+/// Managed fields that somebody broke are put back.
+fn keep_fields(a: &mut Attributes<'_>, before: Option<Value>) {
+    let Some(metadata) = a.object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    let after = metadata.get("managedFields");
+    if after == before.as_ref() {
+        return;
+    }
+    let Err(error) = managed::check_entries(after.unwrap_or(&Value::Null)) else { return };
+    match before {
+        Some(fields) => metadata.insert("managedFields".to_owned(), fields),
+        None => metadata.remove("managedFields"),
+    };
+    a.warn(format!(
+        ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating \
+         admission controller; please fix your requests: {error}"
+    ));
+}
+
+/// May refuse the object as it is to be stored, and never changes it: built-in plugins, webhooks, and quota last.
 ///
 /// # Errors
 /// The answer to the request.
-pub(crate) async fn validate(attributes: &mut Attributes<'_>) -> Result<(), Status> {
-    plugins::validate(attributes).await?;
-    plugins::last(attributes).await
+pub(crate) async fn validate(a: &mut Attributes<'_>) -> Result<(), Status> {
+    plugins::validate(a).await?;
+    let configured = a.api.admission.configured();
+    if !configured.validating.is_empty() && !rules::is_exempt(a) {
+        let configured = Arc::clone(&configured);
+        webhooks::validate(a, &configured.validating).await?;
+    }
+    plugins::last(a).await
 }

@@ -1,6 +1,9 @@
 //! The handlers' side of admission: what the request is made of, and its warnings back into the answer.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{Call, WriteOptions, meta};
 use crate::admission::{self, Attributes, Operation, Subject};
@@ -12,7 +15,11 @@ pub(crate) struct Admit {
     name: String,
     options: Value,
     dry_run: bool,
+    deadline: Instant,
 }
+
+/// The longest that a request may take; kube-apiserver's default.
+const LONGEST: Duration = Duration::from_secs(60);
 
 impl Admit {
     /// A creation; `name` is empty while a name is still to be generated.
@@ -27,7 +34,13 @@ impl Admit {
 
     /// A deletion; `name` is empty in the deletion of a collection.
     pub(crate) fn delete(name: &str, options: Value, dry_run: bool) -> Self {
-        Self { operation: Operation::Delete, name: name.to_owned(), options, dry_run }
+        Self {
+            operation: Operation::Delete,
+            name: name.to_owned(),
+            options,
+            dry_run,
+            deadline: Instant::now() + LONGEST,
+        }
     }
 
     fn write(operation: Operation, name: &str, kind: &str, options: &WriteOptions) -> Self {
@@ -40,7 +53,8 @@ impl Admit {
                 sent[field] = text.as_str().into();
             }
         }
-        Self { operation, name: name.to_owned(), options: sent, dry_run: options.dry_run }
+        let deadline = Instant::now() + LONGEST;
+        Self { operation, name: name.to_owned(), options: sent, dry_run: options.dry_run, deadline }
     }
 }
 
@@ -81,8 +95,15 @@ impl Call<'_> {
     fn attributes<'s>(&'s self, write: &'s Admit, name: &'s str, object: Value, old: &'s Value) -> Attributes<'s> {
         let of_namespace = !self.resource.custom && *self.resource.group == *"" && *self.resource.kind == *"Namespace";
         let namespace = if of_namespace { &self.path.name } else { &self.path.namespace };
-        let subject =
-            Subject { operation: write.operation, name, object, old, options: &write.options, dry_run: write.dry_run };
+        let subject = Subject {
+            operation: write.operation,
+            name,
+            object,
+            old,
+            options: &write.options,
+            dry_run: write.dry_run,
+            deadline: write.deadline,
+        };
         let place = (namespace.as_str(), self.path.subresource.as_str());
         Attributes::new(self.api, self.resource.clone(), place, self.user, self.now, subject)
     }

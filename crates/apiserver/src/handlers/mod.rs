@@ -65,15 +65,16 @@ pub(crate) struct WriteOptions {
 }
 
 impl<'a> Call<'a> {
-    /// Answers the request, with the warnings that came up on the way.
-    pub(crate) async fn run(mut self, verb: Verb, body: Bytes) -> Result<Answer, Status> {
-        let mut answer = match self.path.subresource.as_str() {
-            "" => self.on(Part::Main, verb, &body).await?,
-            "status" => self.on(Part::Status, verb, &body).await?,
-            _ => self.special(verb, &body).await?,
+    /// Answers the request, with the warnings that came up on the way, whether it succeeds or not.
+    pub(crate) async fn run(mut self, verb: Verb, body: Bytes) -> Answer {
+        let answer = match self.path.subresource.as_str() {
+            "" => self.on(Part::Main, verb, &body).await,
+            "status" => self.on(Part::Status, verb, &body).await,
+            _ => self.special(verb, &body).await,
         };
+        let mut answer = answer.unwrap_or_else(Answer::from);
         answer.warnings = self.warnings;
-        Ok(answer)
+        answer
     }
 
     async fn on(&mut self, part: Part, verb: Verb, body: &Bytes) -> Result<Answer, Status> {

@@ -43,10 +43,28 @@ pub(super) fn apply(current: &Value, patch: Value) -> Result<Value, Status> {
             ),
         ));
     }
+    // The text of what failed is not sent: kube-apiserver answers the same for all of them.
+    run_all(current, operations).map_err(|_| unprocessable())
+}
+
+/// Applies the patch of a webhook, whose failures are told.
+pub(super) fn apply_told(current: &Value, patch: Value) -> Result<Value, Failed> {
+    let Value::Array(operations) = patch else {
+        return Err(format!("json: cannot unmarshal {} into Go value of type jsonpatch.Patch", go_type(&patch)));
+    };
+    run_all(current, operations)
+}
+
+fn run_all(current: &Value, operations: Vec<Value>) -> Result<Value, Failed> {
     let mut document = Document { root: current.clone(), depth: depth(current), copied: 0 };
     for mut operation in operations {
-        // The text of what failed is not sent: kube-apiserver answers the same for all of them.
-        document.run(&mut operation).map_err(|_| unprocessable())?;
+        if !operation.is_object() {
+            return Err(format!(
+                "json: cannot unmarshal {} into Go value of type jsonpatch.Operation",
+                go_type(&operation)
+            ));
+        }
+        document.run(&mut operation)?;
     }
     Ok(document.root)
 }

@@ -159,6 +159,11 @@ pub fn apply_patch(
     Ok(Patched { object, duplicates, shown, body: String::from_utf8_lossy(body).into_owned() })
 }
 
+/// The object with the JSON patch that a mutating webhook answered; else what kept it from being applied.
+pub(crate) fn patched_by_webhook(object: &Value, patch: Value) -> Result<Value, String> {
+    json::apply_told(object, patch)
+}
+
 fn not_a_map(patch: &Value) -> String {
     format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", go_type(patch))
 }

@@ -486,7 +486,7 @@ mod tests {
             json!({"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "b"}]}),
         )
         .unwrap_err();
-        assert_eq!((error.code, error.reason), (500, ""));
+        assert_eq!((error.code, &*error.reason), (500, ""));
         assert_eq!(
             error.message,
             "The order in patch list:\n[map[name:b]]\n doesn't match $setElementOrder list:\n[map[name:a]]\n"
@@ -498,7 +498,7 @@ mod tests {
         let error =
             merged(json!({"containers": [{"name": "a"}]}), json!({"containers": [{"image": "x"}]})).unwrap_err();
         assert_eq!(error.to_json()["message"], "map: map[image:x] does not contain declared merge key: name");
-        assert_eq!((error.code, error.reason), (500, ""));
+        assert_eq!((error.code, &*error.reason), (500, ""));
     }
 
     #[test]

@@ -5,4 +5,5 @@ mod hostile;
 mod life;
 mod objects;
 mod tokens;
+mod webhooks;
 mod wire;

@@ -318,3 +318,11 @@ fn apply_to(
     // Another order of a keyed list or set, or what this request cannot write, is no change.
     Ok((if unchanged { before } else { after }, entries))
 }
+
+/// Whether a list of managed fields can be read.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check_entries(list: &Value) -> Result<(), String> {
+    decode(Some(list)).map(|_| ())
+}

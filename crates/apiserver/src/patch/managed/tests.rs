@@ -279,7 +279,7 @@ fn what_does_not_fit_the_schema_is_500() {
         ),
     ] {
         let error = world.apply("alice", fields).unwrap_err();
-        assert_eq!((error.code, error.reason), (500, ""));
+        assert_eq!((error.code, &*error.reason), (500, ""));
         assert_eq!(error.message, format!("failed to create typed patch object (/a; g/v1, Kind=K): {why}"));
     }
 }
