@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::{BoxStream, Stream, StreamExt};
 use http::{HeaderMap, Method};
 use serde_json::Value;
@@ -31,14 +32,28 @@ use crate::user::User;
 /// Where CustomResourceDefinitions are stored: a write there changes what is served.
 pub(crate) const CRDS: &str = "apiextensions.k8s.io/customresourcedefinitions";
 
-/// One request, its body read.
+/// One request, without its body.
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) user: User,
-    pub(crate) body: Bytes,
+}
+
+/// The body of a request. It is read when the request is known to be allowed: who may not ask holds no memory.
+pub(crate) enum RequestBody {
+    Whole(Bytes),
+    Arriving(BoxFuture<'static, Result<Bytes, Status>>),
+}
+
+impl RequestBody {
+    async fn read(self) -> Result<Bytes, Status> {
+        match self {
+            Self::Whole(bytes) => Ok(bytes),
+            Self::Arriving(body) => body.await,
+        }
+    }
 }
 
 /// One answer.
@@ -159,7 +174,7 @@ impl Api {
     }
 
     /// Answers a request.
-    pub(crate) async fn handle(&self, mut request: Request) -> Answer {
+    pub(crate) async fn handle(&self, mut request: Request, body: RequestBody) -> Answer {
         let Some(segments) = segments(&request.path) else {
             return Status::bad_request("the path is not valid UTF-8").into();
         };
@@ -191,15 +206,15 @@ impl Api {
             Some(Action::Gone) => Status::expired("too old resource version: injected").into(),
             Some(Action::Drop) => Answer::dropped(),
             Some(Action::DropAfter) => {
-                self.answer(refused, verb, &path, &request).await;
+                self.answer(refused, verb, &path, &request, body).await;
                 Answer::dropped()
             }
             Some(Action::Latency(time)) => {
                 tokio::time::sleep(time).await;
-                self.answer(refused, verb, &path, &request).await
+                self.answer(refused, verb, &path, &request, body).await
             }
-            Some(Action::CutWatch(events)) => cut(self.answer(refused, verb, &path, &request).await, events),
-            None => self.answer(refused, verb, &path, &request).await,
+            Some(Action::CutWatch(events)) => cut(self.answer(refused, verb, &path, &request, body).await, events),
+            None => self.answer(refused, verb, &path, &request, body).await,
         };
         self.log.push(|| Entry {
             verb,
@@ -216,7 +231,14 @@ impl Api {
         answer
     }
 
-    async fn answer(&self, refused: Option<Status>, verb: Verb, path: &ResourcePath, request: &Request) -> Answer {
+    async fn answer(
+        &self,
+        refused: Option<Status>,
+        verb: Verb,
+        path: &ResourcePath,
+        request: &Request,
+        body: RequestBody,
+    ) -> Answer {
         if let Some(status) = refused {
             return status.into();
         }
@@ -256,6 +278,13 @@ impl Api {
             Ok(format) => format,
             Err(status) => return status.into(),
         };
+        let body = match verb {
+            Verb::Get | Verb::List | Verb::Watch => Bytes::new(),
+            _ => match body.read().await {
+                Ok(body) => body,
+                Err(status) => return status.into(),
+            },
+        };
         let call = Call {
             api: self,
             resource,
@@ -268,7 +297,7 @@ impl Api {
             warnings: Vec::new(),
             raw: None,
         };
-        call.run(verb, request.body.clone()).await
+        call.run(verb, body).await
     }
 
     /// Hands a write to the store. The inner error: another writer was faster.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::{Value, json};
 
-use crate::api::{Body, Request};
+use crate::api::{Body, Request, RequestBody};
 use crate::patch::{PatchType, apply_patch};
 use crate::request::{Query, ResourcePath, segments};
 use crate::resource::{Cx, Lookup, Resource};
@@ -199,9 +199,9 @@ fn answered(method: Method, path: &str, query: &str, headers: &[(http::HeaderNam
         query: Query::parse(Some(query)),
         headers: map,
         user: crate::User::admin(),
-        body: Bytes::copy_from_slice(body),
     };
-    let answer = runtime.block_on(server.api().handle(request));
+    let body = RequestBody::Whole(Bytes::copy_from_slice(body));
+    let answer = runtime.block_on(server.api().handle(request, body));
     let text = match answer.body {
         Body::Whole(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Body::Stream(_) | Body::Dropped => String::new(),

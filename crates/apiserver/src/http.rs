@@ -18,7 +18,7 @@ use paddock_serve::{Listener, Options, Peer, Tls, TlsSource};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Answer, Api, BODY_TIMEOUT, Body, Request};
+use crate::api::{Answer, Api, BODY_TIMEOUT, Body, Request, RequestBody};
 use crate::authn::Caller;
 use crate::identity::Identity;
 use crate::request::Query;
@@ -36,30 +36,24 @@ type OutBody = UnsyncBoxBody<Bytes, std::io::Error>;
 #[error("the connection is dropped by an injected fault")]
 struct Dropped;
 
-/// Reads the body, asks the API, writes the answer.
+/// Asks the API, writes the answer.
 async fn respond<B>(api: &Api, caller: Caller, request: HttpRequest<B>) -> Result<Response<OutBody>, Dropped>
 where
-    B: HttpBody + Send,
+    B: HttpBody + Send + 'static,
     B::Data: Send,
 {
     let (parts, body) = request.into_parts();
     let head = parts.method == http::Method::HEAD;
-    let answer = match read(body, BODY_TIMEOUT).await {
-        Ok(body) => {
-            let request = Request {
-                path: parts.uri.path().to_owned(),
-                query: Query::parse(parts.uri.query()),
-                method: parts.method,
-                headers: parts.headers,
-                user: caller.user,
-                body,
-            };
-            let mut answer = api.handle(request).await;
-            answer.warnings.extend(caller.warning.map(str::to_owned));
-            answer
-        }
-        Err(status) => status.into(),
+    let request = Request {
+        path: parts.uri.path().to_owned(),
+        query: Query::parse(parts.uri.query()),
+        method: parts.method,
+        headers: parts.headers,
+        user: caller.user,
     };
+    let body = RequestBody::Arriving(Box::pin(read(body, BODY_TIMEOUT)));
+    let mut answer = api.handle(request, body).await;
+    answer.warnings.extend(caller.warning.map(str::to_owned));
     let mut response = write(answer)?;
     if head {
         // RFC 9110, section 9.3.2; over h2 nobody else leaves the body out.
@@ -269,6 +263,16 @@ mod tests {
     async fn a_body_that_never_comes_is_given_up() {
         let chunks = stream::pending::<Chunk>();
         assert_eq!(read(StreamBody::new(chunks), Duration::ZERO).await.map_err(|s| s.code), Err(408));
+    }
+
+    #[tokio::test]
+    async fn the_body_of_who_may_not_ask_is_not_read() {
+        let server = crate::Server::builder().in_memory().loops(false).start().await.expect("the server starts");
+        let body = StreamBody::new(stream::pending::<Chunk>());
+        let request = HttpRequest::post("/api/v1/namespaces/default/configmaps").body(body).unwrap();
+        let caller = Caller { user: User::new("nobody", ["nothing"]), warning: None };
+        let response = respond(server.api(), caller, request).await.unwrap();
+        assert_eq!(response.status(), 403);
     }
 
     #[tokio::test]

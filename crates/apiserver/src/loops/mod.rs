@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Api, Body, Request};
+use crate::api::{Api, Body, Request, RequestBody};
 use crate::request::Query;
 use crate::resource::Resource;
 use crate::status::Status;
@@ -138,9 +138,9 @@ impl Caller {
             query: Query::parse(Some(query)),
             headers,
             user: self.user.clone(),
-            body: body.map_or_else(Bytes::new, |b| b.to_string().into()),
         };
-        let answer = self.api.handle(request).await;
+        let body = RequestBody::Whole(body.map_or_else(Bytes::new, |b| b.to_string().into()));
+        let answer = self.api.handle(request, body).await;
         let Body::Whole(bytes) = answer.body else { return Err(Status::internal("the request was dropped")) };
         let value: Value = serde_json::from_slice(&bytes).map_err(|e| Status::internal(e.to_string()))?;
         if answer.code < 400 {
