@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::{Value, json};
 
 use crate::api::{Body, Request, RequestBody};
+use crate::authn::Claims;
 use crate::patch::{PatchType, apply_patch};
 use crate::request::{Query, ResourcePath, segments};
 use crate::resource::{Cx, Lookup, Resource};
@@ -32,6 +33,7 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("strategic_patch", strategic_patch),
     ("apply", apply),
     ("quantity", quantity),
+    ("token", token),
     ("definition", definition),
     ("request", request),
 ];
@@ -122,6 +124,19 @@ fn patch(kind: PatchType, data: &[u8], schema: Option<Typed<'_>>) -> Option<Valu
     apply_patch(kind, schema, &current, patch).ok().map(|patched| patched.object)
 }
 
+/// Nobody gets in with bytes that the server did not sign, and claims that it signs are read back as they are.
+pub fn token(data: &[u8]) {
+    let api = server().1.api();
+    let text = String::from_utf8_lossy(data);
+    assert!(api.authenticate_token(&text, &[]).is_err());
+    let Ok(claims) = serde_json::from_slice::<Claims>(data) else { return };
+    let signed = api.tokens.sign(&claims).expect("claims can be signed");
+    if let Ok(read) = api.tokens.read(&signed) {
+        assert_eq!(read, claims);
+    }
+    let _ = api.authenticate_token(&signed, &[]);
+}
+
 /// What is read as a quantity has one canonical text, which is its own.
 pub fn quantity(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -179,14 +194,19 @@ pub fn request(data: &[u8]) {
     answered(method, path, query, &[(header::CONTENT_TYPE, &content_type)], body);
 }
 
-fn answered(method: Method, path: &str, query: &str, headers: &[(http::HeaderName, &str)], body: &[u8]) {
+/// One server for all inputs of a process.
+fn server() -> &'static (tokio::runtime::Runtime, Server) {
     static SERVER: OnceLock<(tokio::runtime::Runtime, Server)> = OnceLock::new();
-    let (runtime, server) = SERVER.get_or_init(|| {
+    SERVER.get_or_init(|| {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let server = runtime.block_on(Server::builder().in_memory().loops(false).start()).expect("a server");
         (runtime, server)
-    });
+    })
+}
+
+fn answered(method: Method, path: &str, query: &str, headers: &[(http::HeaderName, &str)], body: &[u8]) {
+    let (runtime, server) = server();
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         if let Ok(value) = HeaderValue::from_str(value) {
