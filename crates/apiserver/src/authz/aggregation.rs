@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::PolicyRule;
-use crate::kinds::selects;
+use crate::kinds::checks::selects;
 
 /// What aggregation looks at in a ClusterRole.
 #[derive(Clone, Debug, Default, Deserialize)]

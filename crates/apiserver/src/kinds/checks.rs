@@ -7,7 +7,7 @@ use super::{meta, names};
 use crate::field::{FieldError, Kind};
 
 /// Errors collected in order.
-pub(super) type Errors = Vec<FieldError>;
+pub(crate) type Errors = Vec<FieldError>;
 
 /// One `Invalid` per text, all about the same string.
 pub(super) fn named(field: &str, value: &str, rule: fn(&str) -> Vec<String>) -> Errors {
@@ -86,30 +86,37 @@ pub(super) fn percentage(value: &Value) -> Option<i64> {
 pub(super) fn label_selector(field: &str, selector: &Value) -> Errors {
     let mut errors = meta::labels(&format!("{field}.matchLabels"), selector.at("/matchLabels"));
     for (index, requirement) in selector.list_at("/matchExpressions").iter().enumerate() {
-        let field = format!("{field}.matchExpressions[{index}]");
-        let operator = requirement.str_at("/operator");
-        let values = requirement.list_at("/values");
-        match operator {
-            "In" | "NotIn" if values.is_empty() => errors.push(FieldError::required(
-                format!("{field}.values"),
-                "must be specified when `operator` is 'In' or 'NotIn'",
-            )),
-            "Exists" | "DoesNotExist" if !values.is_empty() => errors.push(FieldError::forbidden(
-                format!("{field}.values"),
-                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-            )),
-            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            _ => errors.push(FieldError::invalid(
-                format!("{field}.operator"),
-                &json!(operator),
-                "not a valid selector operator",
-            )),
-        }
-        errors.extend(named(&format!("{field}.key"), requirement.str_at("/key"), names::qualified_name));
-        for (index, value) in values.iter().enumerate() {
-            let value = value.as_str().unwrap_or_default();
-            errors.extend(named(&format!("{field}.values[{index}]"), value, names::label_value));
-        }
+        errors.extend(label_requirement(&format!("{field}.matchExpressions[{index}]"), requirement, false));
+    }
+    errors
+}
+
+/// `ValidateLabelSelectorRequirement`. `newer`: operators that this version does not know are no error.
+pub(crate) fn label_requirement(field: &str, requirement: &Value, newer: bool) -> Errors {
+    let mut errors = Errors::new();
+    let operator = requirement.str_at("/operator");
+    let values = requirement.list_at("/values");
+    match operator {
+        "In" | "NotIn" if values.is_empty() => errors.push(FieldError::required(
+            format!("{field}.values"),
+            "must be specified when `operator` is 'In' or 'NotIn'",
+        )),
+        "Exists" | "DoesNotExist" if !values.is_empty() => errors.push(FieldError::forbidden(
+            format!("{field}.values"),
+            "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+        )),
+        "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+        _ if newer => {}
+        _ => errors.push(FieldError::invalid(
+            format!("{field}.operator"),
+            &json!(operator),
+            "not a valid selector operator",
+        )),
+    }
+    errors.extend(named(&format!("{field}.key"), requirement.str_at("/key"), names::qualified_name));
+    for (index, value) in values.iter().enumerate() {
+        let value = value.as_str().unwrap_or_default();
+        errors.extend(named(&format!("{field}.values[{index}]"), value, names::label_value));
     }
     errors
 }
@@ -158,7 +165,7 @@ pub(super) fn selector_text(selector: &Value) -> String {
 }
 
 /// An error about a value that is printed as given (a Go struct, redacted contents).
-pub(super) fn shown(kind: Kind, field: &str, value: String, detail: &str) -> FieldError {
+pub(crate) fn shown(kind: Kind, field: &str, value: String, detail: &str) -> FieldError {
     FieldError::with(kind, field, Some(value), detail)
 }
 

@@ -5,7 +5,7 @@
 //! reset and isolation, dropping of empty fields) is here, once.
 
 pub(crate) mod at;
-mod checks;
+pub(crate) mod checks;
 mod cluster;
 mod config;
 mod cron;
@@ -37,7 +37,6 @@ use crate::resource::{Column, Cx, NameRule, Part, Resource, ScalePaths, Strategy
 use crate::schema::{self, Definitions, Schema, Typed};
 use crate::status::Status;
 pub(crate) use at::At;
-pub(crate) use checks::selects;
 use rules::Rules;
 
 /// Every built-in resource.

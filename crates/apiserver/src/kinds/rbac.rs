@@ -3,17 +3,19 @@
 use serde_json::{Value, json};
 
 use super::at::At;
-use super::checks::{Errors, one_of, required, shown};
+use super::checks::{Errors, label_selector, one_of, required, shown};
 use super::names;
 use super::rules::Rules;
 use super::tables::{cluster, rbac as tables};
 use crate::field::{FieldError, Kind, go_value};
 use crate::resource::NameRule;
+use crate::selector::LabelSelector;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
 pub(super) const ROLE: Rules = Rules {
     name: NameRule::PathSegment,
+    create_on_update: true,
     default: no_rules_is_null,
     validate_create: |obj, _| rules(obj, true),
     validate_update: |new, _, _, _| rules(new, true),
@@ -27,6 +29,7 @@ pub(super) const CLUSTER_ROLE: Rules =
 
 pub(super) const ROLE_BINDING: Rules = Rules {
     name: NameRule::PathSegment,
+    create_on_update: true,
     default: |obj| {
         obj.default_at("/roleRef/apiGroup", GROUP);
         for subject in obj.list_mut_at("/subjects") {
@@ -85,6 +88,14 @@ fn rules(obj: &Value, namespaced: bool) -> Errors {
     if obj.has("/aggregationRule") && obj.list_at("/aggregationRule/clusterRoleSelectors").is_empty() {
         let detail = "at least one clusterRoleSelector required if aggregationRule is non-nil";
         errors.push(FieldError::required("aggregationRule.clusterRoleSelectors", detail));
+    }
+    for (index, selector) in obj.list_at("/aggregationRule/clusterRoleSelectors").iter().enumerate() {
+        let field = format!("aggregationRule.clusterRoleSelectors[{index}]");
+        errors.extend(label_selector(&field, selector));
+        if let Err(error) = LabelSelector::from_object(selector) {
+            let detail = format!("invalid label selector: {error}");
+            errors.push(FieldError::invalid(field, &Value::Null, &detail));
+        }
     }
     errors
 }
@@ -147,6 +158,16 @@ mod tests {
             errors[0].message,
             r#"Invalid value: {"APIGroup":"rbac.authorization.k8s.io","Kind":"Role","Name":"b"}: cannot change roleRef"#
         );
+    }
+
+    #[test]
+    fn an_aggregation_rule_selects_by_sound_selectors() {
+        let of = |selectors: Value| rules(&json!({"aggregationRule": {"clusterRoleSelectors": selectors}}), false);
+        let unsound = json!([{"matchExpressions": [{"key": "a", "operator": "In", "values": []}]}]);
+        let fields: Vec<String> = [of(json!([])), of(unsound)].concat().into_iter().map(|error| error.field).collect();
+        let at = "aggregationRule.clusterRoleSelectors";
+        let expected = [at, &format!("{at}[0].matchExpressions[0].values"), &format!("{at}[0]")];
+        assert_eq!(fields, expected);
     }
 
     #[test]

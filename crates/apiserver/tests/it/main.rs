@@ -4,6 +4,7 @@ mod faults;
 mod hostile;
 mod life;
 mod objects;
+mod rbac;
 mod tokens;
 mod webhooks;
 mod wire;
