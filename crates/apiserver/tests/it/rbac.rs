@@ -14,9 +14,9 @@ async fn send(server: &Server, user: &User, method: &str, path: &str, body: Valu
     let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
     let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
     let request = http::Request::builder().method(method).uri(path).header("content-type", kind).body(body.into());
-    let response = server.client_as(user.clone()).send(request.unwrap()).await.unwrap();
+    let response = server.client_as(user.clone()).send(request.expect("a request")).await.expect("an answer");
     let code = response.status().as_u16();
-    let bytes = response.into_body().collect_bytes().await.unwrap();
+    let bytes = response.into_body().collect_bytes().await.expect("a whole answer");
     (code, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
 }
 
