@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
-
 /// Who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct User {
@@ -48,23 +46,6 @@ impl User {
     pub fn service_account(namespace: &str, name: &str) -> Self {
         let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
         Self::new(format!("system:serviceaccount:{namespace}:{name}"), groups)
-    }
-
-    /// `UserInfo` of the group `authentication.k8s.io`, as reviews and webhooks show it: what is empty is left out.
-    pub(crate) fn info(&self) -> Value {
-        let mut info = Map::new();
-        for (key, text) in [("username", &self.name), ("uid", &self.uid)] {
-            if !text.is_empty() {
-                info.insert(key.to_owned(), text.as_str().into());
-            }
-        }
-        if !self.groups.is_empty() {
-            info.insert("groups".to_owned(), json!(self.groups));
-        }
-        if !self.extra.is_empty() {
-            info.insert("extra".to_owned(), json!(self.extra));
-        }
-        Value::Object(info)
     }
 
     pub(crate) fn is_in(&self, group: &str) -> bool {

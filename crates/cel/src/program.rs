@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::ast::Checked;
 use crate::budget::Budget;
-use crate::cost::{CostEstimate, Sizes};
+use crate::cost::{self, CostEstimate, Sizes};
 use crate::env::Declarations;
 use crate::error::{CompileError, EvalError, Issue};
 use crate::types::Type;
@@ -71,8 +71,8 @@ impl Program {
     }
 
     /// What the expression can cost, given what is known of the sizes of its variables.
-    pub fn cost(&self, _sizes: &dyn Sizes) -> CostEstimate {
-        CostEstimate { min: 0, max: u64::MAX }
+    pub fn cost(&self, sizes: &dyn Sizes) -> CostEstimate {
+        cost::estimate(&self.0.checked, sizes)
     }
 
     /// Runs the expression. Never panics; time and memory are bounded by the budget.

@@ -34,7 +34,7 @@ impl Call<'_> {
                 self.current()?;
                 Err(Status::bad_request(format!("{name} needs a node that runs the workload: this server has none")))
             }
-            ("serviceaccounts", "token", Verb::Create) => self.request_token(body).await,
+            ("serviceaccounts", "token", Verb::Create) => self.request_token(body),
             ("namespaces", "finalize", Verb::Update) => {
                 self.resource.subresource("finalize").ok_or_else(Status::method_not_allowed)?;
                 self.update(Part::Other("finalize"), body).await

@@ -5,7 +5,6 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::Call;
-use super::admit::Admit;
 use super::meta::{metadata, text};
 use crate::api::Answer;
 use crate::authn::{Bound, Claims, ISSUER, Named};
@@ -26,17 +25,11 @@ const PROJECTED_LIFE: i64 = 3607;
 const EXTENDED_LIFE: i64 = 365 * 24 * 3600;
 
 impl Call<'_> {
-    pub(super) async fn request_token(&mut self, body: &Bytes) -> Result<Answer, Status> {
+    pub(super) fn request_token(&mut self, body: &Bytes) -> Result<Answer, Status> {
         let options = self.write_options("CreateOptions")?;
         let mut request = self.decode_subresource(body, options.validation)?;
         self.settle_namespace(&mut request)?;
         let name = self.path.name.clone();
-        let life = |request: &Value| request.pointer("/spec/expirationSeconds").and_then(Value::as_i64);
-        if life(&request).is_none() {
-            entry(&mut request, "spec")["expirationSeconds"] = DEFAULT_LIFE.into();
-        }
-        let write = Admit::create(&name, &options);
-        self.mutate(&write, &mut request, &Value::Null).await?;
         let sent_name = text(&request, "name");
         if !sent_name.is_empty() && sent_name != name {
             let why = "must match the service account name if specified";
@@ -52,21 +45,11 @@ impl Call<'_> {
             return Err(Status::conflict(GROUP, KIND, &name, &why));
         }
         let audiences = audiences(&request);
-        let life = life(&request).unwrap_or(DEFAULT_LIFE);
-        let uid = uid.to_owned();
-        let metadata = metadata(&mut request);
-        metadata.insert("name".to_owned(), name.as_str().into());
-        metadata.insert("uid".to_owned(), uid.as_str().into());
-        metadata.insert("creationTimestamp".to_owned(), rfc3339_seconds(self.now).into());
-        entry(&mut request, "spec")["audiences"] = json!(audiences);
-        if let Some(request) = request.as_object_mut() {
-            request.remove("status");
-        }
+        let life = request.pointer("/spec/expirationSeconds").and_then(Value::as_i64).unwrap_or(DEFAULT_LIFE);
         check_life(life)?;
-        self.validate(&write, &mut request, &Value::Null).await?;
         let mut bound = Bound {
             namespace: self.path.namespace.clone(),
-            serviceaccount: Named { name: name.clone(), uid },
+            serviceaccount: Named { name: name.clone(), uid: uid.to_owned() },
             ..Bound::default()
         };
         let reference = request.pointer("/spec/boundObjectRef").filter(|r| r.is_object());
@@ -92,6 +75,11 @@ impl Call<'_> {
         let token =
             self.api.tokens.sign(&claims).map_err(|e| Status::internal(format!("failed to generate token: {e}")))?;
         let reference = reference.cloned().unwrap_or_default();
+        let uid = uid.to_owned();
+        let metadata = metadata(&mut request);
+        metadata.insert("name".to_owned(), name.into());
+        metadata.insert("uid".to_owned(), uid.into());
+        metadata.insert("creationTimestamp".to_owned(), rfc3339_seconds(self.now).into());
         request["spec"] = json!({"audiences": audiences, "expirationSeconds": life, "boundObjectRef": reference});
         request["status"] = json!({"token": token, "expirationTimestamp": rfc3339_seconds(after(self.now, life))});
         self.answer_object(201, &request)
@@ -149,14 +137,6 @@ impl Call<'_> {
         }
         Ok(())
     }
-}
-
-/// A member that is an object; made if it is not.
-fn entry<'a>(object: &'a mut Value, field: &str) -> &'a mut Value {
-    if !object[field].is_object() {
-        object[field] = json!({});
-    }
-    &mut object[field]
 }
 
 /// The audiences that are asked for; this server when there are none.

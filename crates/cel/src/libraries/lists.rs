@@ -61,7 +61,7 @@ const MIN: [&str; 8] = [
     "list_bytes_min_bytes",
 ];
 /// The names that cel-go gives the sort overloads are of the types as messages say them.
-pub(crate) const SORT: [&str; 8] = [
+const SORT: [&str; 8] = [
     "list_int_sort",
     "list_uint_sort",
     "list_double_sort",
@@ -71,7 +71,7 @@ pub(crate) const SORT: [&str; 8] = [
     "list_string_sort",
     "list_bytes_sort",
 ];
-pub(crate) const SORT_BY: [&str; 8] = [
+const SORT_BY: [&str; 8] = [
     "list_int_sortByAssociatedKeys",
     "list_uint_sortByAssociatedKeys",
     "list_double_sortByAssociatedKeys",
@@ -81,6 +81,16 @@ pub(crate) const SORT_BY: [&str; 8] = [
     "list_string_sortByAssociatedKeys",
     "list_bytes_sortByAssociatedKeys",
 ];
+
+/// Whether an overload is of `sort`.
+pub(crate) fn is_sort(id: &str) -> bool {
+    SORT.contains(&id)
+}
+
+/// Whether an overload is of what `sortBy` becomes.
+pub(crate) fn is_sort_by(id: &str) -> bool {
+    SORT_BY.contains(&id)
+}
 
 /// Kubernetes' functions.
 pub(super) fn kubernetes() -> Library {
@@ -153,6 +163,7 @@ pub(super) fn extension() -> Library {
             Function::new("sets.equivalent", sets("list_sets_equivalent_list", sets_equivalent)),
             Function::new("sets.intersects", sets("list_sets_intersects_list", sets_intersects)),
         ],
+        macros: vec![super::sort_by::sort_by()],
         ..Library::default()
     }
 }

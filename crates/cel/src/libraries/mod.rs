@@ -18,6 +18,7 @@ mod opaque;
 mod quantity;
 mod regex;
 mod semver;
+mod sort_by;
 mod string_format;
 mod text;
 mod url;
@@ -25,6 +26,8 @@ mod url;
 pub use authorizer::{
     AUTHORIZER, Access, Authorizer, Decision, RESOURCE_CHECK, ResourceAccess, Subject, authorizer, resource_check,
 };
+pub(crate) use lists::{is_sort, is_sort_by};
+pub(crate) use opaque::{format_regex_size, is_unit_comparable, size};
 
 use crate::function::Library;
 

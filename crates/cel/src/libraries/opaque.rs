@@ -74,6 +74,16 @@ pub(crate) fn format_regex_size(value: &Value<'_>) -> Option<u64> {
     value.downcast::<Format>().map(|format| format.max_regex_size)
 }
 
+/// The size of an opaque value as costs count it: octets of an address or of a prefix; 1 for others.
+pub(crate) fn size(value: &Value<'_>) -> u64 {
+    match (value.downcast::<IpAddr>(), value.downcast::<Cidr>()) {
+        (Some(IpAddr::V4(_)), _) => 4,
+        (Some(IpAddr::V6(_)), _) => 16,
+        (None, Some(cidr)) => u64::from(cidr.bits.div_ceil(8)),
+        (None, None) => 1,
+    }
+}
+
 pub(super) fn library() -> Library {
     let mut functions = Vec::new();
     functions.extend(url_functions());

@@ -168,7 +168,13 @@ fn conditional(make: &mut Expander<'_>, filter: Option<Expr>, step: Expr) -> Exp
     }
 }
 
-fn collect(make: &mut Expander<'_>, range: Option<Expr>, args: Vec<Expr>, variables: usize) -> Result<Expr, Issue> {
+/// `map` with one variable, `transformList` with two.
+pub(crate) fn collect(
+    make: &mut Expander<'_>,
+    range: Option<Expr>,
+    args: Vec<Expr>,
+    variables: usize,
+) -> Result<Expr, Issue> {
     let mut parts = Loop::new(make, range, args, variables, "argument is not an identifier")?;
     let element = parts.rest.pop().ok_or_else(incomplete)?;
     let init = make.list(Vec::new());
