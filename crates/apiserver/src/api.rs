@@ -3,10 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use futures::stream::{BoxStream, Stream, StreamExt};
 use http::{HeaderMap, Method};
 use serde_json::Value;
@@ -19,6 +17,7 @@ use crate::clock::Clock;
 use crate::documents::Documents;
 use crate::fault::{Action, Faults};
 use crate::handlers::Call;
+use crate::incoming::RequestBody;
 use crate::kinds::names;
 use crate::log::{Entry, Log};
 use crate::registry::Registry;
@@ -39,21 +38,6 @@ pub(crate) struct Request {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) user: User,
-}
-
-/// The body of a request. It is read when the request is known to be allowed: who may not ask holds no memory.
-pub(crate) enum RequestBody {
-    Whole(Bytes),
-    Arriving(BoxFuture<'static, Result<Bytes, Status>>),
-}
-
-impl RequestBody {
-    async fn read(self) -> Result<Bytes, Status> {
-        match self {
-            Self::Whole(bytes) => Ok(bytes),
-            Self::Arriving(body) => body.await,
-        }
-    }
 }
 
 /// One answer.
@@ -174,7 +158,7 @@ impl Api {
     }
 
     /// Answers a request.
-    pub(crate) async fn handle(&self, mut request: Request, body: RequestBody) -> Answer {
+    pub(crate) async fn handle(&self, mut request: Request, body: &mut RequestBody) -> Answer {
         let Some(segments) = segments(&request.path) else {
             return Status::bad_request("the path is not valid UTF-8").into();
         };
@@ -237,7 +221,7 @@ impl Api {
         verb: Verb,
         path: &ResourcePath,
         request: &Request,
-        body: RequestBody,
+        body: &mut RequestBody,
     ) -> Answer {
         if let Some(status) = refused {
             return status.into();
@@ -479,6 +463,3 @@ fn cut(mut answer: Answer, events: usize) -> Answer {
     };
     answer
 }
-
-/// How long a body may take to arrive.
-pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(60);

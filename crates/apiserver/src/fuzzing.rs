@@ -5,12 +5,12 @@
 
 use std::sync::OnceLock;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::{Value, json};
 
-use crate::api::{Body, Request, RequestBody};
+use crate::api::{Body, Request};
 use crate::authn::Claims;
+use crate::incoming::RequestBody;
 use crate::patch::{PatchType, apply_patch};
 use crate::request::{Query, ResourcePath, segments};
 use crate::resource::{Cx, Lookup, Resource};
@@ -220,8 +220,8 @@ fn answered(method: Method, path: &str, query: &str, headers: &[(http::HeaderNam
         headers: map,
         user: crate::User::admin(),
     };
-    let body = RequestBody::Whole(Bytes::copy_from_slice(body));
-    let answer = runtime.block_on(server.api().handle(request, body));
+    let mut body = RequestBody::whole(body.to_vec());
+    let answer = runtime.block_on(server.api().handle(request, &mut body));
     let text = match answer.body {
         Body::Whole(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Body::Stream(_) | Body::Dropped => String::new(),

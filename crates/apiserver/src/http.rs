@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::stream::TryStreamExt;
 use http::{HeaderValue, Request as HttpRequest, Response, header};
 use http_body::{Body as HttpBody, Frame};
@@ -18,15 +18,12 @@ use paddock_serve::{Listener, Options, Peer, Tls, TlsSource};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Answer, Api, BODY_TIMEOUT, Body, Request, RequestBody};
+use crate::api::{Answer, Api, Body, Request};
 use crate::authn::Caller;
 use crate::identity::Identity;
+use crate::incoming::RequestBody;
 use crate::request::Query;
-use crate::status::Status;
 use crate::user::User;
-
-/// Largest body that is read, as in kube-apiserver (`MaxRequestBodyBytes`).
-const BODY_LIMIT: usize = 3 * 1024 * 1024;
 
 /// Body of an answer on its way out. An error breaks the connection.
 type OutBody = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -39,11 +36,10 @@ struct Dropped;
 /// Asks the API, writes the answer.
 async fn respond<B>(api: &Api, caller: Caller, request: HttpRequest<B>) -> Result<Response<OutBody>, Dropped>
 where
-    B: HttpBody + Send + 'static,
-    B::Data: Send,
+    B: HttpBody<Data = Bytes> + Send + 'static,
 {
     let (parts, body) = request.into_parts();
-    let head = parts.method == http::Method::HEAD;
+    let (head, version) = (parts.method == http::Method::HEAD, parts.version);
     let request = Request {
         path: parts.uri.path().to_owned(),
         query: Query::parse(parts.uri.query()),
@@ -51,48 +47,20 @@ where
         headers: parts.headers,
         user: caller.user,
     };
-    let body = RequestBody::Arriving(Box::pin(read(body, BODY_TIMEOUT)));
-    let mut answer = api.handle(request, body).await;
+    let mut body = RequestBody::arriving(body);
+    let mut answer = api.handle(request, &mut body).await;
+    let reusable = body.discard().await;
     answer.warnings.extend(caller.warning.map(str::to_owned));
     let mut response = write(answer)?;
+    if !reusable && version < http::Version::HTTP_2 {
+        // What is left of the body would be taken for the next request.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if head {
         // RFC 9110, section 9.3.2; over h2 nobody else leaves the body out.
         *response.body_mut() = Full::new(Bytes::new()).map_err(|never: Infallible| match never {}).boxed_unsync();
     }
     Ok(response)
-}
-
-/// The whole body, if it is within [`BODY_LIMIT`] and arrives in time.
-async fn read<B: HttpBody>(body: B, within: Duration) -> Result<Bytes, Status> {
-    let late = |_| Status::new(408, "Timeout", "the body did not arrive in time");
-    tokio::time::timeout(within, collect(body)).await.map_err(late)?
-}
-
-async fn collect<B: HttpBody>(body: B) -> Result<Bytes, Status> {
-    let mut body = std::pin::pin!(body);
-    let mut first: Option<Bytes> = None;
-    let mut rest = BytesMut::new();
-    let mut size = 0;
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return Err(Status::bad_request("the body was cut off")) };
-        let Ok(mut data) = frame.into_data() else { continue };
-        let length = bytes::Buf::remaining(&data);
-        let chunk = bytes::Buf::copy_to_bytes(&mut data, length);
-        size += chunk.len();
-        if size > BODY_LIMIT {
-            return Err(Status::too_large(BODY_LIMIT));
-        }
-        // Most bodies come in one frame: no copy.
-        match first.take() {
-            None if rest.is_empty() => first = Some(chunk),
-            None => rest.extend_from_slice(&chunk),
-            Some(before) => {
-                rest.extend_from_slice(&before);
-                rest.extend_from_slice(&chunk);
-            }
-        }
-    }
-    Ok(first.unwrap_or_else(|| rest.freeze()))
 }
 
 fn write(answer: Answer) -> Result<Response<OutBody>, Dropped> {
@@ -251,34 +219,18 @@ mod tests {
 
     use super::*;
 
-    type Chunk = Result<Frame<Bytes>, std::io::Error>;
-
-    #[tokio::test]
-    async fn a_body_that_never_ends_is_too_large() {
-        let chunks = stream::repeat_with(|| Chunk::Ok(Frame::data(Bytes::from_static(&[b' '; 65536]))));
-        assert_eq!(read(StreamBody::new(chunks), BODY_TIMEOUT).await.map_err(|s| s.code), Err(413));
-    }
-
-    #[tokio::test]
-    async fn a_body_that_never_comes_is_given_up() {
-        let chunks = stream::pending::<Chunk>();
-        assert_eq!(read(StreamBody::new(chunks), Duration::ZERO).await.map_err(|s| s.code), Err(408));
-    }
-
     #[tokio::test]
     async fn the_body_of_who_may_not_ask_is_not_read() {
         let server = crate::Server::builder().in_memory().loops(false).start().await.expect("the server starts");
-        let body = StreamBody::new(stream::pending::<Chunk>());
-        let request = HttpRequest::post("/api/v1/namespaces/default/configmaps").body(body).unwrap();
-        let caller = Caller { user: User::new("nobody", ["nothing"]), warning: None };
-        let response = respond(server.api(), caller, request).await.unwrap();
-        assert_eq!(response.status(), 403);
-    }
-
-    #[tokio::test]
-    async fn a_body_that_breaks_off_is_a_bad_request() {
-        let chunks =
-            stream::iter([Ok(Frame::data(Bytes::from_static(b"{"))), Chunk::Err(std::io::Error::other("cut"))]);
-        assert_eq!(read(StreamBody::new(chunks), BODY_TIMEOUT).await.map_err(|s| s.code), Err(400));
+        let mut body =
+            RequestBody::arriving(StreamBody::new(stream::pending::<Result<Frame<Bytes>, std::io::Error>>()));
+        let request = Request {
+            method: http::Method::POST,
+            path: "/api/v1/namespaces/default/configmaps".to_owned(),
+            query: Query::default(),
+            headers: http::HeaderMap::new(),
+            user: User::new("nobody", ["nothing"]),
+        };
+        assert_eq!(server.api().handle(request, &mut body).await.code, 403);
     }
 }

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | [`server`] | builder, start, stop, client, kubeconfig | everything |
 //! | `identity` | CA, serving certificate, who a client certificate names | the PKI directory |
-//! | `http` | sockets and in-process clients → `api`; body limits, headers, streams | hyper |
+//! | `http`, `incoming` | sockets and in-process clients → `api`; bodies, headers, streams | hyper |
 //! | `api` | one request in, one answer out: faults, log, dispatch | the rooms below |
 //! | [`request`] | path, query and Accept → what is asked | pure |
 //! | `user`, `authn`, `authz` | who asks, as whom, and what they may do | the store |
@@ -43,6 +43,7 @@ pub mod fuzzing;
 mod handlers;
 mod http;
 mod identity;
+mod incoming;
 pub mod kinds;
 pub mod log;
 mod loops;

@@ -18,7 +18,8 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Api, Body, Request, RequestBody};
+use crate::api::{Api, Body, Request};
+use crate::incoming::RequestBody;
 use crate::request::Query;
 use crate::resource::Resource;
 use crate::status::Status;
@@ -139,8 +140,8 @@ impl Caller {
             headers,
             user: self.user.clone(),
         };
-        let body = RequestBody::Whole(body.map_or_else(Bytes::new, |b| b.to_string().into()));
-        let answer = self.api.handle(request, body).await;
+        let mut body = RequestBody::whole(body.map_or_else(Bytes::new, |b| b.to_string().into()));
+        let answer = self.api.handle(request, &mut body).await;
         let Body::Whole(bytes) = answer.body else { return Err(Status::internal("the request was dropped")) };
         let value: Value = serde_json::from_slice(&bytes).map_err(|e| Status::internal(e.to_string()))?;
         if answer.code < 400 {
