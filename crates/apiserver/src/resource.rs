@@ -136,6 +136,15 @@ pub struct ScalePaths {
     pub selector: Option<String>,
 }
 
+/// How the validation of a built-in kind looks at metadata, beyond what is checked for all kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CoreMetadata {
+    /// An update is checked for what changed.
+    Once,
+    /// An update is checked for what changed and as a new object is: each mistake is told once more.
+    Twice,
+}
+
 /// How object names are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameRule {
@@ -155,6 +164,10 @@ pub enum NameRule {
 /// `prepare_update` → `validate_update`. Metadata that every kind shares (uid, generation base, timestamps) is done by the
 /// handlers, shared metadata validation too.
 pub trait Strategy: Send + Sync {
+    /// Set for kinds whose finalizers must be standard ones or have a domain: the built-in ones.
+    fn core_metadata(&self) -> Option<CoreMetadata> {
+        None
+    }
     /// How names are checked.
     fn name_rule(&self) -> NameRule {
         NameRule::Subdomain

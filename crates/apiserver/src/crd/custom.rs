@@ -63,7 +63,17 @@ impl Strategy for Custom {
         let (Some(new), Some(old)) = (new.as_object_mut(), old.as_object()) else { return Ok(()) };
         match part {
             Part::Main if self.has_status => restore(new, old, |key| key == "status"),
-            Part::Status => restore(new, old, |key| !matches!(key, "status" | "metadata" | "apiVersion" | "kind")),
+            Part::Status => {
+                // Of the metadata only who manages what changes.
+                let fields = new.get("metadata").and_then(|metadata| metadata.get("managedFields")).cloned();
+                restore(new, old, |key| !matches!(key, "status" | "apiVersion" | "kind"));
+                if let Some(Value::Object(metadata)) = new.get_mut("metadata") {
+                    match fields {
+                        Some(fields) => _ = metadata.insert("managedFields".to_owned(), fields),
+                        None => _ = metadata.remove("managedFields"),
+                    }
+                }
+            }
             _ => {}
         }
         Ok(())

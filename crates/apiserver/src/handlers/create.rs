@@ -33,6 +33,7 @@ impl Call<'_> {
         let had_version = !text(&object, "resourceVersion").is_empty() && text(&object, "resourceVersion") != "0";
         self.wipe_new(&mut object);
         resource.strategy.default(&mut object);
+        self.dedup_owners(&mut object);
         if tracking != Tracking::Applied {
             self.track(None, &mut object, options, "");
         }
@@ -43,6 +44,9 @@ impl Call<'_> {
         let cx = self.cx();
         resource.strategy.prepare_create(&mut object, &cx)?;
         let mut errors = meta::validate(&object, resource.strategy.name_rule(), resource.namespaced);
+        if resource.strategy.core_metadata().is_some() {
+            errors.extend(meta::standard_finalizers(&object));
+        }
         errors.extend(resource.strategy.validate_create(&object, &cx));
         if !errors.is_empty() {
             return Err(self.invalid(text(&object, "name"), &errors));

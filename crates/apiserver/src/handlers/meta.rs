@@ -1,6 +1,8 @@
 //! Metadata that the server owns: what a body may not set and what an update may not change.
 //! The rules are those of `k8s.io/apiserver/pkg/registry/rest` (`BeforeCreate`, `BeforeUpdate`).
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use super::Call;
@@ -110,22 +112,49 @@ impl Call<'_> {
 
     /// Carries over what an update cannot change.
     pub(crate) fn keep_identity(&self, new: &mut Value, old: &Value) {
-        let terminating = is_terminating(old);
         let metadata = metadata(new);
         metadata.remove("selfLink");
-        let kept: &[&str] = if terminating {
-            &["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"]
-        } else {
-            &["uid", "creationTimestamp", "generation"]
-        };
-        // Another uid is an error that validation tells; only an absent one is filled in.
-        let fields = ["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"];
-        let sent_uid = metadata.get("uid").and_then(Value::as_str).is_some_and(|uid| !uid.is_empty());
-        for field in fields.into_iter().skip(usize::from(sent_uid)) {
-            match old.get("metadata").and_then(|m| m.get(field)).filter(|_| kept.contains(&field)) {
-                Some(value) => metadata.insert(field.to_owned(), value.clone()),
+        let kept = |field: &str| old.get("metadata").and_then(|metadata| metadata.get(field)).cloned();
+        for field in ["creationTimestamp", "generation"] {
+            match kept(field) {
+                Some(value) => metadata.insert(field.to_owned(), value),
                 None => metadata.remove(field),
             };
+        }
+        // Another uid, and a deletion that no DELETE began, are errors that validation tells.
+        let sent_uid = metadata.get("uid").and_then(Value::as_str).is_some_and(|uid| !uid.is_empty());
+        let sent_grace = metadata.contains_key("deletionGracePeriodSeconds");
+        for (field, sent) in
+            [("uid", sent_uid), ("deletionTimestamp", false), ("deletionGracePeriodSeconds", sent_grace)]
+        {
+            if let Some(value) = kept(field).filter(|_| !sent) {
+                metadata.insert(field.to_owned(), value);
+            }
+        }
+    }
+
+    /// Drops equal owner references, with a warning: clients once relied on it.
+    pub(crate) fn dedup_owners(&mut self, object: &mut Value) {
+        let Some(Value::Array(owners)) = object.pointer_mut("/metadata/ownerReferences") else { return };
+        let mut seen: HashMap<String, Vec<Value>> = HashMap::new();
+        let mut repeated = Vec::new();
+        owners.retain(|owner| {
+            let uid = owner["uid"].as_str().unwrap_or_default().to_owned();
+            let same = seen.entry(uid.clone()).or_default();
+            let fresh = !same.contains(owner);
+            if fresh {
+                same.push(owner.clone());
+            } else {
+                repeated.push(uid);
+            }
+            fresh
+        });
+        if !repeated.is_empty() {
+            self.warnings.push(format!(
+                ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and \
+                 may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+                repeated.join(", ")
+            ));
         }
     }
 }

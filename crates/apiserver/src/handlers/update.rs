@@ -10,7 +10,7 @@ use crate::api::Answer;
 use crate::field::FieldError;
 use crate::kinds::meta;
 use crate::patch::managed;
-use crate::resource::{Part, Resource};
+use crate::resource::{CoreMetadata, Part, Resource};
 use crate::schema;
 use crate::status::Status;
 use crate::store::{Expect, Object, Write};
@@ -95,6 +95,7 @@ impl Call<'_> {
         if let Some(fields) = sent_fields {
             metadata(&mut new).insert("managedFields".to_owned(), fields);
         }
+        self.dedup_owners(&mut new);
         if tracking != Tracking::Applied {
             let subresource = part.subresource();
             self.track(Some(old), &mut new, options, subresource);
@@ -132,7 +133,15 @@ impl Call<'_> {
             metadata(&mut new).insert("generation".to_owned(), (generation + 1).into());
         }
         let mut errors = meta::validate_update(&new, old);
+        let metadata_rule = resource.strategy.core_metadata();
+        if metadata_rule.is_some() {
+            errors.extend(meta::standard_finalizers(&new));
+        }
         errors.extend(resource.strategy.validate_update(&new, old, part, &cx));
+        if part == Part::Main && metadata_rule == Some(CoreMetadata::Twice) {
+            errors.extend(meta::validate(&new, resource.strategy.name_rule(), resource.namespaced));
+            errors.extend(meta::standard_finalizers(&new));
+        }
         let raw = resource.strategy.raw_field().map(|field| (field, self.raw_text(&new, field)));
         if let Some((field, text)) = &raw
             && schema::body::member(live.bytes(), field) != Some(text.as_slice())

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::at::At;
 use super::names;
 use crate::field::{FieldError, Kind, go_value};
+use crate::patch::managed;
 use crate::resource::NameRule;
 
 /// Most bytes of all annotations together.
@@ -59,7 +60,30 @@ fn shared(meta: &Value) -> Vec<FieldError> {
     errors.extend(annotations("metadata.annotations", meta.at("/annotations")));
     errors.extend(owner_references(meta.list_at("/ownerReferences")));
     errors.extend(finalizers(meta.list_at("/finalizers")));
+    errors.extend(managers(meta.list_at("/managedFields")));
     errors
+}
+
+/// Finalizers without a domain are those that Kubernetes itself knows.
+pub(crate) fn standard_finalizers(obj: &Value) -> Vec<FieldError> {
+    let named = obj.list_at("/metadata/finalizers").iter().enumerate();
+    let odd = named.filter(|(_, finalizer)| {
+        let name = finalizer.as_str().unwrap_or_default();
+        !name.contains('/') && !matches!(name, "kubernetes" | "orphan" | "foregroundDeletion")
+    });
+    let detail = "name is neither a standard finalizer name nor is it fully qualified";
+    odd.map(|(at, finalizer)| FieldError::invalid(format!("metadata.finalizers[{at}]"), finalizer, detail)).collect()
+}
+
+/// `ValidateManagedFields` of what the bookkeeping takes as it is.
+fn managers(entries: &[Value]) -> Vec<FieldError> {
+    let named = entries.iter().enumerate().flat_map(|(at, entry)| {
+        let errors = managed::manager_errors(entry.str_at("/manager"));
+        errors
+            .into_iter()
+            .map(move |error| FieldError { field: format!("metadata.managedFields[{at}].manager"), ..error })
+    });
+    named.collect()
 }
 
 /// One `Invalid` per text, all about the same string.
@@ -206,8 +230,7 @@ fn validate_change(new: &Value, old: &Value) -> Vec<FieldError> {
     for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         let pointer = format!("/{field}");
         let (now, before) = (new.at(&pointer), old.at(&pointer));
-        let unset = field.starts_with("deletion") && before.is_null();
-        if now != before && !unset {
+        if now != before {
             let shown = if now.is_null() && !field.starts_with("deletion") { &json!("") } else { now };
             errors.push(FieldError::invalid(format!("metadata.{field}"), shown, "field is immutable"));
         }
@@ -267,6 +290,27 @@ mod tests {
             [
                 "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new \
               finalizers []string{\"d.e/f\"}"
+            ]
+        );
+    }
+
+    #[test]
+    fn only_a_delete_begins_a_deletion() {
+        let new = json!({"metadata": {"resourceVersion": "1", "deletionTimestamp": "2026-01-01T00:00:00Z"}});
+        assert_eq!(
+            texts(&validate_change(&new, &json!({"metadata": {}}))),
+            ["metadata.deletionTimestamp: Invalid value: \"2026-01-01T00:00:00Z\": field is immutable"]
+        );
+    }
+
+    #[test]
+    fn a_finalizer_has_a_domain_or_is_a_standard_one() {
+        let object = json!({"metadata": {"finalizers": ["kubernetes", "a.b/c", "mine"]}});
+        assert_eq!(
+            texts(&standard_finalizers(&object)),
+            [
+                "metadata.finalizers[2]: Invalid value: \"mine\": name is neither a standard finalizer name nor is it fully \
+              qualified"
             ]
         );
     }

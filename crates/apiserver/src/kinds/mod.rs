@@ -33,7 +33,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::field::FieldError;
-use crate::resource::{Column, Cx, NameRule, Part, Resource, ScalePaths, Strategy, Subresource};
+use crate::resource::{Column, CoreMetadata, Cx, NameRule, Part, Resource, ScalePaths, Strategy, Subresource};
 use crate::schema::{self, Definitions, Schema, Typed};
 use crate::status::Status;
 pub(crate) use at::At;
@@ -108,6 +108,9 @@ impl Strategy for BuiltIn {
             status: "/status/replicas".to_owned(),
             selector: Some("/spec/selector".to_owned()),
         })
+    }
+    fn core_metadata(&self) -> Option<CoreMetadata> {
+        self.rules.core_metadata
     }
     fn name_rule(&self) -> NameRule {
         self.rules.name

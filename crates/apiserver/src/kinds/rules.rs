@@ -8,13 +8,14 @@ use super::{
     cluster, config, events, job, networking, pod, policy, rbac, service, storage, tables, webhooks, workloads,
 };
 use crate::field::FieldError;
-use crate::resource::{Column, Cx, NameRule, Part};
+use crate::resource::{Column, CoreMetadata, Cx, NameRule, Part};
 use crate::status::Status;
 
 /// The rules of one kind, functions of [`crate::resource::Strategy`] by the same names.
 #[derive(Clone, Copy)]
 pub(super) struct Rules {
     pub(super) name: NameRule,
+    pub(super) core_metadata: Option<CoreMetadata>,
     pub(super) generation: bool,
     pub(super) create_on_update: bool,
     pub(super) unconditional_update: bool,
@@ -42,6 +43,7 @@ impl Rules {
     /// A kind that stores what it is given.
     pub(super) const PLAIN: Self = Self {
         name: NameRule::Subdomain,
+        core_metadata: Some(CoreMetadata::Twice),
         generation: false,
         create_on_update: false,
         unconditional_update: true,
@@ -68,6 +70,18 @@ impl Rules {
 
 /// The rules of a kind.
 pub(super) fn of(group: &str, version: &str, kind: &str) -> Rules {
+    let core_metadata = match (group, kind) {
+        ("apiextensions.k8s.io" | "apiregistration.k8s.io", _) => None,
+        ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "ControllerRevision")
+        | ("batch", "CronJob")
+        | ("coordination.k8s.io" | "autoscaling", _)
+        | ("networking.k8s.io", "Ingress" | "IngressClass") => Some(CoreMetadata::Once),
+        _ => Some(CoreMetadata::Twice),
+    };
+    Rules { core_metadata, ..of_kind(group, version, kind) }
+}
+
+fn of_kind(group: &str, version: &str, kind: &str) -> Rules {
     match (group, kind) {
         ("", "ConfigMap") => config::CONFIG_MAP,
         ("", "Secret") => config::SECRET,

@@ -228,7 +228,7 @@ fn free_port(used: &HashSet<i64>) -> Option<i64> {
 
 /// Asked-for addresses and ports that are taken or out of range.
 fn conflicts(obj: &Value, old: Option<&Value>, cx: &Cx<'_>) -> Errors {
-    let mut errors = Errors::new();
+    let mut errors = missing_family(obj.at("/spec"));
     let kept = |ip: &str| old.is_some_and(|old| old.list_at("/spec/clusterIPs").iter().any(|o| o == ip));
     let asked =
         obj.list_at("/spec/clusterIPs").iter().filter_map(Value::as_str).filter(|ip| *ip != "None" && !kept(ip));
@@ -329,14 +329,107 @@ fn drop_what_the_type_has_not(new: &mut Value, before: &Value) {
                 port.remove_at("/nodePort");
             }
         }
-        for field in
-            ["externalTrafficPolicy", "healthCheckNodePort", "allocateLoadBalancerNodePorts", "loadBalancerClass"]
-        {
+        for field in ["externalTrafficPolicy", "healthCheckNodePort"] {
             if same(new, field) {
                 new.remove_at(&format!("/spec/{field}"));
             }
         }
     }
+    if before.str_at("/type") == "LoadBalancer" && new.str_at("/spec/type") != "LoadBalancer" {
+        for field in ["allocateLoadBalancerNodePorts", "loadBalancerClass", "healthCheckNodePort"] {
+            if same(new, field) {
+                new.remove_at(&format!("/spec/{field}"));
+            }
+        }
+    }
+}
+
+const BALANCERS_ONLY: &str = "may only be used when `type` is 'LoadBalancer'";
+
+/// What only load balancers have.
+fn balancer(spec: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let is_balancer = spec.str_at("/type") == "LoadBalancer";
+    if !is_balancer && !spec.list_at("/loadBalancerSourceRanges").is_empty() {
+        // The path is spelled like the Go field.
+        errors.push(FieldError::forbidden("spec.LoadBalancerSourceRanges", BALANCERS_ONLY));
+    }
+    if !is_balancer && spec.has("/allocateLoadBalancerNodePorts") {
+        errors.push(FieldError::forbidden("spec.allocateLoadBalancerNodePorts", BALANCERS_ONLY));
+    }
+    if spec.has("/loadBalancerClass") {
+        let class = spec.str_at("/loadBalancerClass");
+        if is_balancer {
+            errors.extend(named("spec.loadBalancerClass", class, names::qualified_name));
+        } else {
+            errors.push(FieldError::forbidden("spec.loadBalancerClass", BALANCERS_ONLY));
+        }
+    }
+    errors
+}
+
+/// `ValidateNonSpecialIP`.
+fn special_ip(field: &str, ip: &str) -> Errors {
+    let Ok(parsed) = ip.parse::<std::net::IpAddr>() else { return Errors::new() };
+    let (link_local, link_local_multicast) = match parsed {
+        std::net::IpAddr::V4(v4) => (v4.is_link_local(), v4.octets()[..3] == [224, 0, 0]),
+        std::net::IpAddr::V6(v6) => (v6.segments()[0] & 0xffc0 == 0xfe80, v6.segments()[0] & 0xff0f == 0xff02),
+    };
+    let wrong = [
+        (parsed.is_unspecified(), format!("may not be unspecified ({ip})")),
+        (parsed.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
+        (link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()),
+        (link_local_multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned()),
+    ];
+    let value = json!(ip);
+    wrong.iter().filter(|(is, _)| *is).map(|(_, text)| FieldError::invalid(field, &value, text)).collect()
+}
+
+/// Families and their policy, by themselves.
+fn families(spec: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, family) in spec.list_at("/ipFamilies").iter().filter_map(Value::as_str).enumerate() {
+        let field = format!("spec.ipFamilies[{index}]");
+        errors.extend(one_of(&field, family, &["IPv4", "IPv6"]));
+        if seen.contains(&family) {
+            errors.push(FieldError::duplicate(field, &json!(family)));
+        }
+        seen.push(family);
+    }
+    if spec.has("/ipFamilyPolicy") {
+        let policies = &["PreferDualStack", "RequireDualStack", "SingleStack"];
+        errors.extend(one_of("spec.ipFamilyPolicy", spec.str_at("/ipFamilyPolicy"), policies));
+    }
+    let ips = spec.list_at("/clusterIPs");
+    if ips.first().is_some_and(|ip| ip == "None") && ips.len() > 1 {
+        let detail = "'None' must be the first and only value";
+        errors.push(FieldError::invalid("spec.clusterIPs", spec.at("/clusterIPs"), detail));
+    }
+    if ips.len() > 2 {
+        let detail = "may only hold up to 2 values";
+        errors.push(FieldError::invalid("spec.clusterIPs", spec.at("/clusterIPs"), detail));
+    }
+    errors
+}
+
+/// What a cluster of one family, IPv4, cannot give. A headless service without selector is not looked at: who writes its
+/// endpoints knows.
+fn missing_family(spec: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let selectorless = spec.map_at("/selector").is_none_or(serde_json::Map::is_empty);
+    if !has_ip(spec) || spec.str_at("/clusterIP") == "None" && selectorless {
+        return errors;
+    }
+    for (index, family) in spec.list_at("/ipFamilies").iter().enumerate().filter(|(_, family)| *family == "IPv6") {
+        let detail = "not configured on this cluster";
+        errors.push(FieldError::invalid(format!("spec.ipFamilies[{index}]"), family, detail));
+    }
+    if spec.str_at("/ipFamilyPolicy") == "RequireDualStack" {
+        let detail = "this cluster is not configured for dual-stack services";
+        errors.push(FieldError::invalid("spec.ipFamilyPolicy", spec.at("/ipFamilyPolicy"), detail));
+    }
+    errors
 }
 
 /// `ValidateService`.
@@ -347,6 +440,11 @@ fn service(spec: &Value) -> Errors {
     let headless = spec.str_at("/clusterIP") == "None";
     if ports.is_empty() && !headless && kind != "ExternalName" {
         errors.push(FieldError::required("spec.ports", ""));
+    }
+    if kind == "LoadBalancer" {
+        let kubelet = ports.iter().enumerate().filter(|(_, port)| port.int_at("/port") == Some(10250));
+        let detail = "may not expose port 10250 externally since it is used by kubelet";
+        errors.extend(kubelet.map(|(at, _)| FieldError::invalid(format!("spec.ports[{at}]"), &json!(10250), detail)));
     }
     match kind {
         "NodePort" | "LoadBalancer" if headless => {
@@ -394,18 +492,26 @@ fn service(spec: &Value) -> Errors {
     errors.extend(meta::labels("spec.selector", spec.at("/selector")));
     errors.extend(required_one_of("spec.sessionAffinity", spec.str_at("/sessionAffinity"), &["ClientIP", "None"]));
     let timeout = spec.at("/sessionAffinityConfig/clientIP/timeoutSeconds");
-    if let Some(seconds) = timeout.as_i64() {
+    if spec.str_at("/sessionAffinity") == "None" {
+        if spec.has("/sessionAffinityConfig") {
+            let detail = "must not be set when session affinity is None";
+            errors.push(FieldError::forbidden("spec.sessionAffinityConfig", detail));
+        }
+    } else if let Some(seconds) = timeout.as_i64() {
         let right = seconds > 0 && seconds <= 86400;
         let field = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
         errors.extend(hold(right, field, timeout, "must be greater than 0 and less than or equal to 86400"));
     }
+    errors.extend(families(spec));
     for (index, ip) in spec.list_at("/clusterIPs").iter().filter_map(Value::as_str).enumerate() {
         if ip != "None" {
             errors.extend(named(&format!("spec.clusterIPs[{index}]"), ip, names::ip));
         }
     }
     for (index, ip) in spec.list_at("/externalIPs").iter().filter_map(Value::as_str).enumerate() {
-        errors.extend(named(&format!("spec.externalIPs[{index}]"), ip, names::ip));
+        let field = format!("spec.externalIPs[{index}]");
+        errors.extend(named(&field, ip, names::ip));
+        errors.extend(special_ip(&field, ip));
     }
     let kinds = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
     errors.extend(required_one_of("spec.type", kind, kinds));
@@ -418,6 +524,7 @@ fn service(spec: &Value) -> Errors {
             }
         }
     }
+    errors.extend(balancer(spec));
     let external = spec.str_at("/externalTrafficPolicy");
     if !external.is_empty() {
         if matches!(kind, "NodePort" | "LoadBalancer") || !spec.list_at("/externalIPs").is_empty() {
@@ -427,9 +534,18 @@ fn service(spec: &Value) -> Errors {
             errors.push(FieldError::invalid("spec.externalTrafficPolicy", &json!(external), detail));
         }
     }
+    let check_port = spec.int_at("/healthCheckNodePort").unwrap_or(0);
+    if check_port != 0 && !(kind == "LoadBalancer" && external == "Local") {
+        let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+        errors.push(FieldError::invalid("spec.healthCheckNodePort", &json!(check_port), detail));
+    }
     let internal = spec.str_at("/internalTrafficPolicy");
     if !internal.is_empty() {
         errors.extend(one_of("spec.internalTrafficPolicy", internal, &["Cluster", "Local"]));
+    }
+    if spec.has("/trafficDistribution") {
+        let known = &["PreferClose", "PreferSameNode", "PreferSameZone"];
+        errors.extend(one_of("spec.trafficDistribution", spec.str_at("/trafficDistribution"), known));
     }
     errors
 }

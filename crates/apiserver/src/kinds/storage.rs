@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::at::At;
-use super::checks::{Errors, immutable, label_selector, one_of, required_name};
+use super::checks::{Errors, immutable, label_selector, named, one_of, required_name};
 use super::names;
 use super::pod::containers::resource_quantity;
 use super::pod::{affinity, volumes};
@@ -122,6 +122,7 @@ fn volume(spec: &Value) -> Errors {
     for mode in spec.list_at("/accessModes") {
         errors.extend(one_of("spec.accessModes", mode.as_str().unwrap_or_default(), MODES));
     }
+    errors.extend(lone_pod(spec));
     let capacity = spec.at("/capacity");
     let entries = spec.map_at("/capacity");
     if entries.is_none_or(serde_json::Map::is_empty) {
@@ -167,6 +168,15 @@ fn volume(spec: &Value) -> Errors {
     errors
 }
 
+/// `ReadWriteOncePod` allows no other mode beside it.
+fn lone_pod(spec: &Value) -> Option<FieldError> {
+    let modes = spec.list_at("/accessModes");
+    let mixed =
+        modes.iter().any(|mode| mode == "ReadWriteOncePod") && modes.iter().any(|mode| mode != "ReadWriteOncePod");
+    let detail = "may not use ReadWriteOncePod with other access modes";
+    mixed.then(|| FieldError::forbidden("spec.accessModes", detail))
+}
+
 fn positive(name: &str, value: &Value, field: &str) -> Errors {
     let mut errors = resource_quantity(name, value, field);
     if Quantity::parse(value.as_str().unwrap_or_default()).is_some_and(|q| q.is_zero() || q.is_negative()) {
@@ -207,6 +217,7 @@ fn claim(spec: &Value) -> Errors {
     for mode in modes {
         errors.extend(one_of("spec.accessModes", mode.as_str().unwrap_or_default(), MODES));
     }
+    errors.extend(lone_pod(spec));
     match spec.at("/resources/requests/storage") {
         Value::Null => errors.push(FieldError::required("spec.resources[storage]", "")),
         size => errors.extend(positive("storage", size, "spec.resources[storage]")),
@@ -222,9 +233,9 @@ fn claim(spec: &Value) -> Errors {
 fn claim_change(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::new();
     let (mut masked, before) = (new.at("/spec").clone(), old.at("/spec"));
-    let mut free = vec!["/volumeAttributesClassName"];
-    if old.str_at("/status/phase") == "Bound" {
-        free.push("/resources/requests");
+    let mut free = Vec::new();
+    if new.str_at("/status/phase") == "Bound" {
+        free.extend(["/resources/requests/storage", "/volumeAttributesClassName"]);
     }
     if !before.has("/volumeName") {
         free.push("/volumeName");
@@ -241,21 +252,36 @@ fn claim_change(new: &Value, old: &Value) -> Errors {
         errors.push(FieldError::forbidden("spec", detail));
     }
     let size = |obj: &Value| Quantity::parse(obj.str_at("/spec/resources/requests/storage"));
-    if size(new) < size(old) {
+    // A claim may shrink to what it has, so that a failed expansion can be taken back.
+    let has = Quantity::parse(old.at("/status/capacity/storage").as_str().unwrap_or("0"));
+    if size(new) < size(old) && size(new) <= has {
         let detail = "field can not be less than status.capacity";
         errors.push(FieldError::forbidden("spec.resources.requests.storage", detail));
     }
+    errors.extend(immutable("spec.volumeMode", new.at("/spec/volumeMode"), old.at("/spec/volumeMode")));
     errors
 }
 
 fn class(obj: &Value) -> Errors {
     let mut errors =
         required_name("provisioner", &obj.str_at("/provisioner").to_ascii_lowercase(), names::qualified_name);
+    for (key, _) in obj.map_at("/parameters").into_iter().flatten().filter(|(key, _)| key.is_empty()) {
+        errors.push(FieldError::invalid("parameters", &json!(key), "field can not be empty."));
+    }
     errors.extend(one_of("reclaimPolicy", obj.str_at("/reclaimPolicy"), &["Delete", "Retain"]));
     errors.extend(one_of(
         "volumeBindingMode",
         obj.str_at("/volumeBindingMode"),
         &["Immediate", "WaitForFirstConsumer"],
     ));
+    for (index, term) in obj.list_at("/allowedTopologies").iter().enumerate() {
+        for (number, label) in term.list_at("/matchLabelExpressions").iter().enumerate() {
+            let field = format!("allowedTopologies[{index}].matchLabelExpressions[{number}]");
+            if label.list_at("/values").is_empty() {
+                errors.push(FieldError::required(format!("{field}.values"), ""));
+            }
+            errors.extend(named(&format!("{field}.key"), label.str_at("/key"), names::qualified_name));
+        }
+    }
     errors
 }
