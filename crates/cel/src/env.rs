@@ -8,6 +8,7 @@ use crate::function::{Functions, Library};
 use crate::libraries;
 use crate::macros::Macro;
 use crate::program::Program;
+use crate::standard;
 use crate::types::{ObjectType, Type};
 
 /// What expressions are compiled against. Immutable; cloning is cheap.
@@ -34,6 +35,7 @@ pub(crate) struct Language {
 /// What Kubernetes gives every expression; built once.
 static KUBERNETES: LazyLock<Arc<Language>> = LazyLock::new(|| {
     let mut language = Language::default();
+    language.add(standard::library());
     libraries::kubernetes().into_iter().for_each(|library| language.add(library));
     Arc::new(language)
 });
@@ -43,6 +45,42 @@ impl Language {
         library.functions.into_iter().for_each(|function| self.functions.add(function));
         self.macros.extend(library.macros);
         self.types.extend(library.types);
+    }
+}
+
+impl Declarations {
+    /// The type that a name stands for.
+    pub(crate) fn type_named(&self, name: &str) -> Option<Type> {
+        let basic = match name {
+            "bool" => Type::Bool,
+            "int" => Type::Int,
+            "uint" => Type::Uint,
+            "double" => Type::Double,
+            "string" => Type::String,
+            "bytes" => Type::Bytes,
+            "null_type" => Type::Null,
+            "list" => Type::list(Type::Dyn),
+            "map" => Type::map(Type::Dyn, Type::Dyn),
+            "type" => Type::type_of(Type::Dyn),
+            "optional_type" => Type::optional(Type::Dyn),
+            "google.protobuf.Timestamp" => Type::Timestamp,
+            "google.protobuf.Duration" => Type::Duration,
+            _ => return self.declared_type(name),
+        };
+        Some(basic)
+    }
+
+    fn declared_type(&self, name: &str) -> Option<Type> {
+        if let Some(object) = self.objects.iter().find(|object| object.name() == name) {
+            return Some(Type::Object(Arc::clone(object)));
+        }
+        let below = |parent: &String| {
+            name.strip_prefix(parent.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        if self.dynamic.iter().any(below) {
+            return Some(Type::object(ObjectType::any(name)));
+        }
+        self.language.types.iter().find(|ty| ty.name() == name).cloned()
     }
 }
 

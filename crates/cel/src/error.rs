@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+/// How many issues are written; cel-go's limit.
+const MAX_ISSUES: usize = 100;
+/// How long a source line may be to be shown, in octets; cel-go's limit.
+const MAX_LINE: usize = 16_384;
+
 /// An expression that does not parse or does not check.
 ///
 /// `Display` is cel-go's: one `ERROR: <input>:LINE:COLUMN: message` with the source line and a pointer for each issue.
@@ -29,11 +34,14 @@ impl CompileError {
 
 impl fmt::Display for CompileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, issue) in self.issues.iter().enumerate() {
+        for (index, issue) in self.issues.iter().take(MAX_ISSUES).enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
             issue.write(&self.source, f)?;
+        }
+        if let Some(more) = self.issues.len().checked_sub(MAX_ISSUES).filter(|more| *more > 0) {
+            write!(f, "\n{more} more errors were truncated")?;
         }
         Ok(())
     }
@@ -50,9 +58,9 @@ impl Issue {
         let line = before.clone().filter(|&letter| letter == '\n').count();
         let column = before.collect::<Vec<_>>().iter().rev().take_while(|&&letter| letter != '\n').count();
         write!(f, "ERROR: <input>:{}:{}: {}", line + 1, column + 1, self.message)?;
-        let Some(text) = source.split('\n').nth(line) else { return Ok(()) };
+        let Some(text) = source.split('\n').nth(line).filter(|text| text.len() <= MAX_LINE) else { return Ok(()) };
         write!(f, "\n | {}\n | ", text.replace('\t', " "))?;
-        for letter in text.chars().chain(std::iter::repeat(' ')).take(column) {
+        for letter in text.chars().take(column) {
             f.write_str(if is_wide(letter) { "．" } else { "." })?;
         }
         f.write_str(if text.chars().nth(column).is_some_and(is_wide) { "＾" } else { "^" })

@@ -24,16 +24,21 @@
 
 pub mod ast;
 mod budget;
+mod checker;
 pub mod cost;
 pub mod env;
 mod error;
 mod escape;
+mod evaluate;
 pub mod function;
 pub mod libraries;
 pub mod macros;
 mod operators;
 mod parser;
+mod pattern;
+mod plan;
 pub mod program;
+mod standard;
 pub mod types;
 pub mod value;
 

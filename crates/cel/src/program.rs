@@ -7,9 +7,11 @@ use crate::ast::Checked;
 use crate::budget::Budget;
 use crate::cost::{self, CostEstimate, Sizes};
 use crate::env::Declarations;
-use crate::error::{CompileError, EvalError, Issue};
+use crate::error::{CompileError, EvalError};
+use crate::plan::{self, Plan};
 use crate::types::Type;
 use crate::value::Value;
+use crate::{checker, evaluate, parser};
 
 /// A compiled expression. Cloning is cheap; any number of threads may run it.
 #[derive(Clone, Debug)]
@@ -19,6 +21,7 @@ pub struct Program(Arc<Compiled>);
 struct Compiled {
     source: String,
     checked: Checked,
+    plan: Plan,
 }
 
 /// Where an evaluation gets its variables from; each is asked for at most once, when it is first used.
@@ -40,9 +43,12 @@ impl<'a> Variables<'a> for HashMap<String, Value<'a>> {
 }
 
 impl Program {
-    pub(crate) fn compile(_declarations: &Declarations, source: &str) -> Result<Self, CompileError> {
-        let message = "not here yet".to_owned();
-        Err(CompileError { issues: vec![Issue { message, offset: None }], source: source.to_owned() })
+    pub(crate) fn compile(declarations: &Declarations, source: &str) -> Result<Self, CompileError> {
+        let failed = |issues| CompileError { issues, source: source.to_owned() };
+        let parsed = parser::parse(source, &declarations.language.macros).map_err(|issue| failed(vec![issue]))?;
+        let checked = checker::check(declarations, parsed).map_err(failed)?;
+        let plan = plan::plan(declarations, &checked);
+        Ok(Self(Arc::new(Compiled { source: source.to_owned(), checked, plan })))
     }
 
     /// The expression as it was written.
@@ -62,12 +68,7 @@ impl Program {
 
     /// Whether the expression uses a declared variable: a rule that uses `oldSelf` is a transition rule.
     pub fn references(&self, variable: &str) -> bool {
-        self.0
-            .checked
-            .references
-            .iter()
-            .flatten()
-            .any(|reference| matches!(reference, crate::ast::Reference::Variable(name) if **name == *variable))
+        self.0.plan.variables.iter().any(|name| **name == *variable)
     }
 
     /// What the expression can cost, given what is known of the sizes of its variables.
@@ -76,7 +77,7 @@ impl Program {
     }
 
     /// Runs the expression. Never panics; time and memory are bounded by the budget.
-    pub fn evaluate<'a>(&self, _variables: &dyn Variables<'a>, _budget: &mut Budget) -> Result<Value<'a>, EvalError> {
-        Err(EvalError::new("not here yet"))
+    pub fn evaluate<'a>(&self, variables: &dyn Variables<'a>, budget: &mut Budget) -> Result<Value<'a>, EvalError> {
+        evaluate::evaluate(&self.0.plan, variables, budget)
     }
 }

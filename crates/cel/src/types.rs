@@ -198,6 +198,30 @@ impl Type {
         Self::Object(Arc::new(of))
     }
 
+    /// The name without parameters, as run-time messages have it: `list`, `map`, `google.protobuf.Timestamp`.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Dyn => "dyn",
+            Self::Null => "null_type",
+            Self::Bool => "bool",
+            Self::Int => "int",
+            Self::Uint => "uint",
+            Self::Double => "double",
+            Self::String => "string",
+            Self::Bytes => "bytes",
+            Self::Timestamp => "google.protobuf.Timestamp",
+            Self::Duration => "google.protobuf.Duration",
+            Self::List(_) => "list",
+            Self::Map(_) => "map",
+            Self::Object(object) => object.name(),
+            Self::Optional(_) => "optional_type",
+            Self::Type(_) => "type",
+            Self::Opaque(name) => name,
+            Self::Param(name) => name,
+            Self::Error => "!error!",
+        }
+    }
+
     /// Whether nothing is known before the expression runs (`dyn`, or an error that is told already).
     pub fn is_dyn(&self) -> bool {
         matches!(self, Self::Dyn | Self::Error)

@@ -9,7 +9,7 @@ mod functions;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use calls::call_cost;
+pub(crate) use calls::{CallCost, call_cost};
 pub(crate) use estimate::estimate;
 
 use crate::types::Type;

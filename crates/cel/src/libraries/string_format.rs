@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn clauses_write_values() {
-        let time = || Value::Timestamp("2023-02-03T23:31:20Z".parse().unwrap());
+        let time = || Value::Timestamp(crate::value::Timestamp::parse("2023-02-03T23:31:20Z").flatten().unwrap());
         let span = || Value::Duration(crate::value::Duration::parse("1h45m47s").unwrap());
         for (template, args, written) in [
             ("no substitution", vec![], "no substitution"),

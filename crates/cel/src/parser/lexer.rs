@@ -150,10 +150,7 @@ fn text_literal(text: &str) -> Option<(Kind, Option<usize>)> {
         _ => return None,
     };
     let body = &text[prefix..];
-    let quote = match body.bytes().next() {
-        Some(quote @ (b'"' | b'\'')) => quote,
-        _ => return None,
-    };
+    let Some(quote @ (b'"' | b'\'')) = body.bytes().next() else { return None };
     let triple = body.len() >= 3 && body.bytes().take(3).all(|byte| byte == quote);
     let kind = if bytes { Kind::Bytes } else { Kind::String };
     let end = end_of_text(body.as_bytes(), quote, triple, raw);

@@ -59,7 +59,7 @@ fn equals(left: &Value<'_>, right: &Value<'_>, depth: usize) -> Result<bool, Eva
         (Value::Object(left), Value::Object(right)) => equal_objects(left, right, depth),
         (Value::Optional(None), Value::Optional(None)) => Ok(true),
         (Value::Optional(Some(left)), Value::Optional(Some(right))) => equals(left, right, depth),
-        (Value::Type(left), Value::Type(right)) => Ok(left.to_string() == right.to_string()),
+        (Value::Type(left), Value::Type(right)) => Ok(left.name() == right.name()),
         (Value::Opaque(left), Value::Opaque(right)) => {
             Ok(left.type_name() == right.type_name() && left.equals(&**right))
         }
@@ -133,7 +133,7 @@ fn field_names<'v>(object: &'v Object<'_>) -> Box<dyn Iterator<Item = String> + 
 }
 
 /// Octets that are the same for values that are equal, so that sets compare in linear time.
-fn encoded(value: &Value<'_>, depth: usize) -> Result<Vec<u8>, EvalError> {
+pub(super) fn encoded(value: &Value<'_>, depth: usize) -> Result<Vec<u8>, EvalError> {
     let mut octets = Vec::new();
     encode(value, &mut octets, depth)?;
     Ok(octets)
@@ -154,7 +154,7 @@ fn encode(value: &Value<'_>, octets: &mut Vec<u8>, depth: usize) -> Result<(), E
         Value::Bytes(bytes) => put(octets, b'y', bytes),
         Value::Timestamp(time) => put(octets, b't', &time.as_nanosecond().to_be_bytes()),
         Value::Duration(span) => put(octets, b'u', &span.nanos.to_be_bytes()),
-        Value::Type(of) => put(octets, b'T', of.to_string().as_bytes()),
+        Value::Type(of) => put(octets, b'T', of.name().as_bytes()),
         Value::Optional(Some(value)) => {
             octets.push(b'o');
             encode(value, octets, depth)?;

@@ -3,7 +3,7 @@
 use base64::Engine;
 use serde_json::{Number, Value as Json};
 
-use super::{Duration, List, Map, Object, Text, Value};
+use super::{Duration, List, Map, Object, Text, Timestamp, Value};
 use crate::error::EvalError;
 use crate::types::{ListKind, ListType, MapType, Type};
 
@@ -134,11 +134,8 @@ fn whole(number: &Number) -> Option<i64> {
 }
 
 /// RFC 3339, or a full date.
-fn timestamp(text: &str) -> Option<jiff::Timestamp> {
-    text.parse().ok().or_else(|| {
-        let date: jiff::civil::Date = text.parse().ok()?;
-        date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
-    })
+fn timestamp(text: &str) -> Option<Timestamp> {
+    Timestamp::parse(text).flatten().or_else(|| Timestamp::parse_date(text))
 }
 
 /// What Go calls the type of decoded JSON.

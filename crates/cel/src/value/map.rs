@@ -99,10 +99,23 @@ impl<'a> Map<'a> {
                 entries.get(&**name).map(|json| Value::from_json(json, &ty.value)).transpose()
             }
             (Repr::Json { .. }, _) => Ok(None),
-            (Repr::Built(built), _) => Ok(Key::of(key)
-                .and_then(|key| built.index.get(&key))
-                .and_then(|&at| built.entries.get(at))
-                .map(|(_, value)| value.clone())),
+            (Repr::Built(built), _) => Ok(Key::of(key).and_then(|key| built.at(&key)).cloned()),
+        }
+    }
+
+    /// The value of a key that is text.
+    pub(crate) fn field(&self, name: &str) -> Result<Option<Value<'a>>, EvalError> {
+        match &self.0 {
+            Repr::Json { entries, ty } => entries.get(name).map(|json| Value::from_json(json, &ty.value)).transpose(),
+            Repr::Built(built) => Ok(built.at(&Key::String(name.into())).cloned()),
+        }
+    }
+
+    /// Whether there is a key that is this text.
+    pub(crate) fn has_field(&self, name: &str) -> bool {
+        match &self.0 {
+            Repr::Json { entries, .. } => entries.contains_key(name),
+            Repr::Built(built) => built.index.contains_key(&Key::String(name.into())),
         }
     }
 
@@ -160,6 +173,10 @@ impl<'a> Map<'a> {
 }
 
 impl<'a> Built<'a> {
+    fn at(&self, key: &Key) -> Option<&Value<'a>> {
+        self.index.get(key).and_then(|&at| self.entries.get(at)).map(|(_, value)| value)
+    }
+
     fn insert(&mut self, key: Value<'a>, value: Value<'a>) -> Result<(), EvalError> {
         let Some(id) = Key::of(&key).filter(|_| !matches!(key, Value::Double(_))) else {
             return Err(EvalError::new(format!("unsupported key type: {}", key.type_of())));

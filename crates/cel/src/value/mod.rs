@@ -6,6 +6,8 @@ mod json;
 mod list;
 mod map;
 mod object;
+mod timestamp;
+mod union;
 
 use std::any::Any;
 use std::fmt;
@@ -16,6 +18,7 @@ pub use duration::Duration;
 pub use list::List;
 pub use map::{Key, Map};
 pub use object::{Fields, Object};
+pub use timestamp::Timestamp;
 
 use crate::ast::Literal;
 use crate::error::EvalError;
@@ -39,7 +42,7 @@ pub enum Value<'a> {
     /// `bytes`
     Bytes(Arc<[u8]>),
     /// `timestamp`
-    Timestamp(jiff::Timestamp),
+    Timestamp(Timestamp),
     /// `duration`
     Duration(Duration),
     /// `list`

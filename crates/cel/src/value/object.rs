@@ -61,15 +61,13 @@ impl<'a> Object<'a> {
         &self.ty
     }
 
-    /// A field's value; None when it is absent. Errors: `no such field 'x'` when the type has none of that name.
+    /// A field's value; None when it is absent or not declared. Errors: JSON that is not of its declared type.
     pub fn get(&self, name: &str) -> Result<Option<Value<'a>>, EvalError> {
         match &self.repr {
             Repr::Computed(fields) => fields.get(name).transpose(),
             Repr::Built(fields) => Ok(fields.get(name).cloned()),
             Repr::Json(fields) => {
-                let Some(field) = self.ty.field(name) else {
-                    return Err(EvalError::new(format!("no such field '{name}'")));
-                };
+                let Some(field) = self.ty.field(name) else { return Ok(None) };
                 fields.get(&field.property).map(|json| Value::from_json(json, &field.ty)).transpose()
             }
         }
@@ -80,10 +78,7 @@ impl<'a> Object<'a> {
         match &self.repr {
             Repr::Computed(fields) => fields.get(name).transpose().map(|field| field.is_some()),
             Repr::Built(fields) => Ok(fields.contains_key(name)),
-            Repr::Json(fields) => match self.ty.field(name) {
-                Some(field) => Ok(fields.contains_key(&field.property)),
-                None => Err(EvalError::new(format!("no such field '{name}'"))),
-            },
+            Repr::Json(fields) => Ok(self.ty.field(name).is_some_and(|field| fields.contains_key(&field.property))),
         }
     }
 
