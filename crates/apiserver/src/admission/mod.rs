@@ -5,9 +5,13 @@
 //! then the kind's `prepare` and validation; then [`validate`]; then the store. A delete has no object, only an old one, and
 //! runs both at once. What admission changes belongs to no field manager.
 
+mod conditions;
 mod configured;
+pub(crate) mod expressions;
 pub(crate) mod plugins;
+mod policies;
 mod reinvocation;
+mod request;
 mod rules;
 mod webhooks;
 
@@ -118,6 +122,11 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// Whether the resource is that of namespaces.
+    pub(crate) fn is_namespace(&self) -> bool {
+        !self.resource.custom && *self.resource.group == *"" && *self.resource.plural == *"namespaces"
+    }
+
     /// Whether this is the object itself (no subresource) of a built-in resource of that group and plural name.
     pub(crate) fn is(&self, group: &str, plural: &str) -> bool {
         self.is_part(group, plural, "")
@@ -148,19 +157,9 @@ impl<'a> Attributes<'a> {
         // An object that is still to be named is refused by what its name will start with.
         let metadata = |field: &str| self.object.get("metadata").and_then(|m| m.get(field)).and_then(Value::as_str);
         let named = [self.name, metadata("name").unwrap_or_default()].into_iter().find(|name| !name.is_empty());
-        let name = match (named, metadata("generateName").unwrap_or_default()) {
-            (Some(name), _) => name.to_owned(),
-            (None, base) => base.to_owned(),
-        };
+        let name = named.or_else(|| metadata("generateName").filter(|base| !base.is_empty())).unwrap_or("Unknown!");
+        let name = name.to_owned();
         Status::forbidden(&self.resource.group, &self.resource.plural, &name, why)
-    }
-
-    /// Defaults the object anew after a plugin changed it.
-    pub(crate) fn redefault(&mut self) {
-        if self.subresource.is_empty() || self.resource.subresource(self.subresource).is_some_and(|s| s.kind.is_none())
-        {
-            self.resource.strategy.default(&mut self.object);
-        }
     }
 
     /// Takes the object as a webhook or policy changed it, in the version of `resource`: decodes it, drops what its kind
@@ -212,24 +211,28 @@ fn converted(mut object: Value, from: &Resource, to: &Resource) -> Value {
     object
 }
 
-/// May change the object: built-in plugins in kube-apiserver's order, then webhooks; once more when one of the latter changed it.
+/// May change the object: built-in plugins in kube-apiserver's order, then policies, then webhooks; once more when one of
+/// the latter two changed it.
 ///
 /// # Errors
 /// The answer to the request.
 pub(crate) async fn mutate(a: &mut Attributes<'_>) -> Result<(), Status> {
     plugins::mutate(a).await?;
     let configured = a.api.admission.configured();
-    if configured.mutating.is_empty() || rules::is_exempt(a) {
+    let nothing = configured.mutating.is_empty() && configured.mutating_policies.is_empty();
+    if nothing || rules::is_exempt(a) {
         return Ok(());
     }
     // A write goes on with what it found, whatever is configured meanwhile; and no guard is held while it waits.
     let configured = Arc::clone(&configured);
     let fields = a.object.pointer("/metadata/managedFields").cloned();
     let mut round = Reinvocation::default();
+    policies::mutate(a, &configured.mutating_policies, &mut round)?;
     webhooks::mutate(a, &configured.mutating, &mut round).await?;
     if round.wanted {
         round.again = true;
         plugins::mutate(a).await?;
+        policies::mutate(a, &configured.mutating_policies, &mut round)?;
         webhooks::mutate(a, &configured.mutating, &mut round).await?;
         keep_fields(a, fields);
     }
@@ -254,15 +257,18 @@ fn keep_fields(a: &mut Attributes<'_>, before: Option<Value>) {
     ));
 }
 
-/// May refuse the object as it is to be stored, and never changes it: built-in plugins, webhooks, and quota last.
+/// May refuse the object as it is to be stored, and never changes it: built-in plugins, policies, webhooks, and
+/// quota last.
 ///
 /// # Errors
 /// The answer to the request.
 pub(crate) async fn validate(a: &mut Attributes<'_>) -> Result<(), Status> {
     plugins::validate(a).await?;
     let configured = a.api.admission.configured();
-    if !configured.validating.is_empty() && !rules::is_exempt(a) {
+    let nothing = configured.validating.is_empty() && configured.validating_policies.is_empty();
+    if !nothing && !rules::is_exempt(a) {
         let configured = Arc::clone(&configured);
+        policies::validate(a, &configured.validating_policies)?;
         webhooks::validate(a, &configured.validating).await?;
     }
     plugins::last(a).await

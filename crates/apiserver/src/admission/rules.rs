@@ -142,6 +142,40 @@ impl Selectors {
     }
 }
 
+/// `matchConstraints` of a policy, `matchResources` of a binding.
+#[derive(Debug)]
+pub(crate) struct MatchResources {
+    selectors: Selectors,
+    rules: Vec<Rule>,
+    excluded: Vec<Rule>,
+    exact: bool,
+}
+
+impl MatchResources {
+    pub(crate) fn of(resources: &Value) -> Self {
+        Self {
+            selectors: Selectors::of(resources),
+            rules: Rule::all(resources.list_at("/resourceRules")),
+            excluded: Rule::all(resources.list_at("/excludeResourceRules")),
+            exact: resources.str_at("/matchPolicy") == "Exact",
+        }
+    }
+
+    /// The resource under which the write matches; no rules match everything that is not excluded.
+    ///
+    /// # Errors
+    /// As [`Selectors::match_write`].
+    pub(crate) fn matched(&self, a: &Attributes<'_>) -> Result<Option<Arc<Resource>>, Status> {
+        if matched(&self.excluded, self.exact, a).is_some() {
+            return Ok(None);
+        }
+        let resource =
+            if self.rules.is_empty() { Some(a.resource.clone()) } else { matched(&self.rules, self.exact, a) };
+        let Some(resource) = resource else { return Ok(None) };
+        Ok(self.selectors.match_write(a)?.then_some(resource))
+    }
+}
+
 /// Whether a write is about configurations of webhooks or policies themselves: nobody may lock out their own repair.
 pub(crate) fn is_exempt(a: &Attributes<'_>) -> bool {
     !a.resource.custom && *a.resource.group == *"admissionregistration.k8s.io"

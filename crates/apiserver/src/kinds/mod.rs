@@ -4,6 +4,8 @@
 //! One file per family; each gives a `Rules` per kind. `BuiltIn` is the `Strategy` over them: what kinds share (status
 //! reset and isolation, dropping of empty fields) is here, once.
 
+mod admission_policies;
+mod admission_rules;
 pub(crate) mod at;
 pub(crate) mod checks;
 mod cluster;
@@ -11,13 +13,11 @@ mod config;
 mod cron;
 mod events;
 mod job;
-mod limits;
 pub(crate) mod meta;
 pub(crate) mod names;
 mod networking;
 pub(crate) mod pod;
 mod policy;
-mod quota;
 mod rbac;
 mod rules;
 mod served;

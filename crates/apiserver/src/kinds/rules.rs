@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::at::At;
 use super::{
-    cluster, config, events, job, limits, networking, pod, policy, quota, rbac, service, storage, tables, webhooks,
-    workloads,
+    admission_policies, cluster, config, events, job, networking, pod, policy, rbac, service, storage, tables,
+    webhooks, workloads,
 };
 use crate::field::FieldError;
 use crate::resource::{Column, CoreMetadata, Cx, NameRule, Part};
@@ -97,8 +97,8 @@ fn of_kind(group: &str, version: &str, kind: &str) -> Rules {
         ("", "Event") => events::CORE,
         ("", "PersistentVolume") => storage::VOLUME,
         ("", "PersistentVolumeClaim") => storage::CLAIM,
-        ("", "ResourceQuota") => quota::QUOTA,
-        ("", "LimitRange") => limits::LIMITS,
+        ("", "ResourceQuota") => policy::QUOTA,
+        ("", "LimitRange") => policy::LIMITS,
         ("events.k8s.io", "Event") => events::NEW,
         ("apps", "Deployment") => workloads::DEPLOYMENT,
         ("apps", "ReplicaSet") => workloads::REPLICA_SET,
@@ -124,8 +124,10 @@ fn of_kind(group: &str, version: &str, kind: &str) -> Rules {
         ("node.k8s.io", _) => policy::RUNTIME,
         ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => webhooks::MUTATING,
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => webhooks::WEBHOOKS,
-        ("admissionregistration.k8s.io", kind) if kind.ends_with("Binding") => webhooks::POLICY_BINDING,
-        ("admissionregistration.k8s.io", _) => webhooks::POLICY,
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => admission_policies::VALIDATING,
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => admission_policies::VALIDATING_BINDING,
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => admission_policies::MUTATING,
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => admission_policies::MUTATING_BINDING,
         ("apiregistration.k8s.io", _) => webhooks::API_SERVICE,
         ("apiextensions.k8s.io", _) => webhooks::DEFINITION,
         ("certificates.k8s.io", _) => webhooks::SIGNING_REQUEST,

@@ -1,12 +1,14 @@
-//! Webhook configurations, admission policies, and other kinds of the control plane itself.
+//! Webhook configurations, and other kinds of the control plane itself.
 
 use serde_json::{Value, json};
 
+use super::admission_rules;
 use super::at::At;
 use super::checks::{Errors, named, one_of};
 use super::names;
 use super::rules::Rules;
 use super::tables::cluster as tables;
+use crate::admission::expressions::Scope;
 use crate::crd::definition;
 use crate::field::FieldError;
 
@@ -29,68 +31,190 @@ pub(super) const WEBHOOKS: Rules = Rules {
             }
         }
     },
-    validate_create: |obj, _| webhooks(obj),
-    validate_update: |new, _, _, _| webhooks(new),
+    validate_create: |obj, _| webhooks(obj, None),
+    validate_update: |new, old, _, _| webhooks(new, Some(old)),
     columns: || tables::columns(tables::WEBHOOKS),
     cells: tables::webhooks,
     ..Rules::PLAIN
 };
 
-/// `validateWebhookConfiguration`.
-fn webhooks(obj: &Value) -> Errors {
+/// `validateValidatingWebhookConfiguration`, `validateMutatingWebhookConfiguration`.
+fn webhooks(obj: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::new();
     let mut seen = Vec::new();
+    let lenient = |holds: fn(&Value) -> bool| old.is_some_and(|old| !old.list_at("/webhooks").iter().all(holds));
+    // What an old object was let in with may stay.
+    let any_effects = lenient(|w| matches!(w.str_at("/sideEffects"), "None" | "NoneOnDryRun"));
+    let any_version = lenient(|w| {
+        w.list_at("/admissionReviewVersions").is_empty() || w.list_at("/admissionReviewVersions").iter().any(is_known)
+    });
+    let same_conditions = old.is_some_and(|old| {
+        let (new, old) = (obj.list_at("/webhooks"), old.list_at("/webhooks"));
+        let conditions = |webhook: &Value| webhook.at("/matchConditions").clone();
+        new.len() == old.len() && new.iter().zip(old).all(|(new, old)| conditions(new) == conditions(old))
+    });
     for (index, webhook) in obj.list_at("/webhooks").iter().enumerate() {
-        let at = |field: &str| format!("webhooks[{index}].{field}");
+        let field = format!("webhooks[{index}]");
+        let at = |name: &str| format!("{field}.{name}");
         let name = webhook.str_at("/name");
         errors.extend(domain(&at("name"), name));
-        let versions = webhook.list_at("/admissionReviewVersions");
-        if versions.is_empty() {
-            let detail = "must specify one of v1, v1beta1";
-            errors.push(FieldError::required(at("admissionReviewVersions"), detail));
-        } else if !versions.iter().any(|version| version == "v1" || version == "v1beta1") {
-            let detail = "must include at least one of v1, v1beta1";
-            let value = webhook.at("/admissionReviewVersions");
-            errors.push(FieldError::invalid(at("admissionReviewVersions"), value, detail));
-        }
-        let supported = &["None", "NoneOnDryRun"];
-        match webhook.str_at("/sideEffects") {
-            "" => errors.push(FieldError::required(at("sideEffects"), "must specify one of None, NoneOnDryRun")),
-            effects => errors.extend(one_of(&at("sideEffects"), effects, supported)),
+        for (index, rule) in webhook.list_at("/rules").iter().enumerate() {
+            errors.extend(admission_rules::rule(rule, &format!("{field}.rules[{index}]")));
         }
         errors.extend(one_of(&at("failurePolicy"), webhook.str_at("/failurePolicy"), &["Fail", "Ignore"]));
         errors.extend(one_of(&at("matchPolicy"), webhook.str_at("/matchPolicy"), &["Equivalent", "Exact"]));
+        let supported: &[&str] =
+            if any_effects { &["None", "NoneOnDryRun", "Some", "Unknown"] } else { &["None", "NoneOnDryRun"] };
+        if webhook.has("/sideEffects") {
+            errors.extend(one_of(&at("sideEffects"), webhook.str_at("/sideEffects"), supported));
+        } else {
+            let detail = format!("must specify one of {}", supported.join(", "));
+            errors.push(FieldError::required(at("sideEffects"), &detail));
+        }
         if let Some(seconds) = webhook.int_at("/timeoutSeconds").filter(|seconds| !(1..=30).contains(seconds)) {
             let detail = "the timeout value must be between 1 and 30 seconds";
             errors.push(FieldError::invalid(at("timeoutSeconds"), &json!(seconds), detail));
         }
-        let client = webhook.at("/clientConfig");
-        match (client.has("/url"), client.has("/service")) {
-            (true, true) | (false, false) => {
-                let detail = "exactly one of url or service is required";
-                errors.push(FieldError::required(at("clientConfig"), detail));
-            }
-            (true, false) => {
-                let scheme = client.str_at("/url").split_once("://").map_or("", |(scheme, _)| scheme);
-                if scheme != "https" {
-                    let detail = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
-                    errors.push(FieldError::invalid(at("clientConfig.url"), &json!(scheme), detail));
-                }
-            }
-            (false, true) => {
-                for (field, text) in
-                    [("name", "service name is required"), ("namespace", "service namespace is required")]
-                {
-                    if client.str_at(&format!("/service/{field}")).is_empty() {
-                        errors.push(FieldError::required(at(&format!("clientConfig.service.{field}")), text));
-                    }
-                }
-            }
+        errors.extend(admission_rules::selectors(webhook, &field));
+        if webhook.has("/reinvocationPolicy") {
+            let policy = webhook.str_at("/reinvocationPolicy");
+            errors.extend(one_of(&at("reinvocationPolicy"), policy, &["IfNeeded", "Never"]));
         }
-        if seen.contains(&name) {
-            errors.push(FieldError::duplicate(at("name"), &json!(name)));
+        errors.extend(client_config(webhook.at("/clientConfig"), &at("clientConfig")));
+        if !same_conditions {
+            let scope = Scope { params: false, authorizer: true, patches: false };
+            let conditions = webhook.list_at("/matchConditions");
+            errors.extend(admission_rules::match_conditions(conditions, scope, &at("matchConditions")));
         }
-        seen.push(name);
+        errors.extend(review_versions(
+            webhook.at("/admissionReviewVersions"),
+            !any_version,
+            &at("admissionReviewVersions"),
+        ));
+        if !name.is_empty() {
+            if seen.contains(&name) {
+                errors.push(FieldError::duplicate(at("name"), &json!(name)));
+            }
+            seen.push(name);
+        }
+    }
+    errors
+}
+
+fn is_known(version: &Value) -> bool {
+    version == "v1" || version == "v1beta1"
+}
+
+/// `validateAdmissionReviewVersions`.
+fn review_versions(versions: &Value, known: bool, field: &str) -> Errors {
+    let list = versions.as_array().map(Vec::as_slice).unwrap_or_default();
+    if list.is_empty() {
+        return vec![FieldError::required(field, "must specify one of v1, v1beta1")];
+    }
+    let mut errors = Errors::new();
+    for (index, version) in list.iter().enumerate() {
+        let at = format!("{field}[{index}]");
+        if list.iter().take(index).any(|other| other == version) {
+            errors.push(FieldError::invalid(at, version, "duplicate version"));
+            continue;
+        }
+        errors.extend(named(&at, version.as_str().unwrap_or_default(), names::dns_1035_label));
+    }
+    if known && !list.iter().any(is_known) {
+        errors.push(FieldError::invalid(field, versions, "must include at least one of v1, v1beta1"));
+    }
+    errors
+}
+
+fn client_config(client: &Value, field: &str) -> Errors {
+    match (client.has("/url"), client.has("/service")) {
+        (true, true) | (false, false) => {
+            vec![FieldError::required(field, "exactly one of url or service is required")]
+        }
+        (true, false) => webhook_url(client.str_at("/url"), &format!("{field}.url")),
+        (false, true) => service(client.at("/service"), &format!("{field}.service")),
+    }
+}
+
+/// `ValidateWebhookURL`.
+fn webhook_url(url: &str, field: &str) -> Errors {
+    const FORM: &str = "; desired format: https://host[/path]";
+    if url.contains(|c: char| c.is_ascii_control()) {
+        let why = format!("parse {url:?}: net/url: invalid control character in URL{FORM}");
+        return vec![FieldError::required(field, &format!("url must be a valid URL: {why}"))];
+    }
+    let (rest, fragment) = url.split_once('#').unwrap_or((url, ""));
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let is_scheme = |text: &&str| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    };
+    let (scheme, rest) = match rest.split_once(':').filter(|(scheme, _)| is_scheme(scheme)) {
+        Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
+        None => (String::new(), rest),
+    };
+    let authority = rest.strip_prefix("//").map(|rest| rest.split('/').next().unwrap_or_default()).unwrap_or_default();
+    let (user, host) = authority.rsplit_once('@').map_or(("", authority), |(user, host)| (user, host));
+    let mut errors = Errors::new();
+    let mut wrong = |value: &str, detail: &str| errors.push(FieldError::invalid(field, &json!(value), detail));
+    if scheme != "https" {
+        wrong(&scheme, &format!("'https' is the only allowed URL scheme{FORM}"));
+    }
+    if host.is_empty() {
+        wrong("", &format!("host must be provided{FORM}"));
+    }
+    if authority.contains('@') {
+        wrong(user, "user information is not permitted in the URL");
+    }
+    if !fragment.is_empty() {
+        wrong(fragment, "fragments are not permitted in the URL");
+    }
+    if !query.is_empty() {
+        wrong(query, "query parameters are not permitted in the URL");
+    }
+    errors
+}
+
+/// `ValidateWebhookService`. kube-apiserver hands it name and namespace the wrong way round, and so it tells them.
+fn service(service: &Value, field: &str) -> Errors {
+    let at = |name: &str| format!("{field}.{name}");
+    let mut errors = Errors::new();
+    if service.str_at("/namespace").is_empty() {
+        errors.push(FieldError::required(at("name"), "service name is required"));
+    }
+    if service.str_at("/name").is_empty() {
+        errors.push(FieldError::required(at("namespace"), "service namespace is required"));
+    }
+    let port = service.int_at("/port").unwrap_or(443);
+    let wrong = names::port_number(port);
+    if !wrong.is_empty() {
+        let detail = format!("port is not valid: {}", wrong.join(", "));
+        errors.push(FieldError::invalid(at("port"), &json!(port), &detail));
+    }
+    let path = service.str_at("/path");
+    let mut bad_path = |detail: &str| errors.push(FieldError::invalid(at("path"), &json!(path), detail));
+    match path {
+        "" | "/" => return errors,
+        "//" => {
+            bad_path("segment[0] may not be empty");
+            return errors;
+        }
+        _ => {}
+    }
+    if !path.starts_with('/') {
+        bad_path("must start with a '/'");
+    }
+    // The first character is passed over, whatever it is.
+    let mut rest = path.chars();
+    rest.next();
+    let rest = rest.as_str();
+    for (index, step) in rest.strip_suffix('/').unwrap_or(rest).split('/').enumerate() {
+        if step.is_empty() {
+            bad_path(&format!("segment[{index}] may not be empty"));
+        }
+        for wrong in names::dns_subdomain(step).into_iter().filter(|_| !step.is_empty()) {
+            bad_path(&format!("segment[{index}]: {wrong}"));
+        }
     }
     errors
 }
@@ -100,12 +224,15 @@ fn domain(field: &str, name: &str) -> Errors {
     if name.is_empty() {
         return vec![FieldError::required(field, "")];
     }
-    let mut errors = named(field, name, names::dns_subdomain);
-    if errors.is_empty() && name.split('.').count() < 3 {
-        let detail = "should be a domain with at least three segments separated by dots";
-        errors.push(FieldError::invalid(field, &json!(name), detail));
-    }
-    errors
+    let wrong = names::dns_subdomain(name);
+    let detail = match wrong.is_empty() {
+        false => wrong.join(","),
+        true if name.split('.').count() < 3 => {
+            "should be a domain with at least three segments separated by dots".to_owned()
+        }
+        true => return Errors::new(),
+    };
+    vec![FieldError::invalid(field, &json!(name), &detail)]
 }
 
 pub(super) const MUTATING: Rules = Rules {
@@ -116,34 +243,6 @@ pub(super) const MUTATING: Rules = Rules {
         }
     },
     ..WEBHOOKS
-};
-
-pub(super) const POLICY: Rules = Rules {
-    generation: true,
-    default: |obj| {
-        obj.default_at("/spec/failurePolicy", "Fail");
-        obj.default_at("/spec/matchConstraints/matchPolicy", "Equivalent");
-        for constraints in ["/spec/matchConstraints", "/spec/matchResources"] {
-            for selector in ["namespaceSelector", "objectSelector"] {
-                obj.default_at(&format!("{constraints}/{selector}"), json!({}));
-            }
-            obj.default_at(&format!("{constraints}/matchPolicy"), "Equivalent");
-            for rule in obj.list_mut_at(&format!("{constraints}/resourceRules")) {
-                rule.default_at("/scope", "*");
-            }
-        }
-    },
-    ..Rules::PLAIN
-};
-
-pub(super) const POLICY_BINDING: Rules = Rules {
-    default: |obj| {
-        for selector in ["namespaceSelector", "objectSelector"] {
-            obj.default_at(&format!("/spec/matchResources/{selector}"), json!({}));
-        }
-        obj.default_at("/spec/matchResources/matchPolicy", "Equivalent");
-    },
-    ..POLICY
 };
 
 pub(super) const API_SERVICE: Rules = Rules {

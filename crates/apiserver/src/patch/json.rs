@@ -55,6 +55,11 @@ pub(super) fn apply_told(current: &Value, patch: Value) -> Result<Value, Failed>
     run_all(current, operations)
 }
 
+/// Whether a failure is that of a `test` operation.
+pub(super) fn is_failed_test(why: &str) -> bool {
+    why.starts_with("testing value ")
+}
+
 fn run_all(current: &Value, operations: Vec<Value>) -> Result<Value, Failed> {
     let mut document = Document { root: current.clone(), depth: depth(current), copied: 0 };
     for mut operation in operations {

@@ -164,6 +164,14 @@ pub(crate) fn patched_by_webhook(object: &Value, patch: Value) -> Result<Value, 
     json::apply_told(object, patch)
 }
 
+/// The object with the JSON patch that a policy made. A patch whose `test` fails changes nothing.
+pub(crate) fn patched_by_policy(object: &Value, patch: Value) -> Result<Value, String> {
+    match json::apply_told(object, patch) {
+        Err(why) if json::is_failed_test(&why) => Ok(object.clone()),
+        patched => patched,
+    }
+}
+
 fn not_a_map(patch: &Value) -> String {
     format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", go_type(patch))
 }

@@ -4,7 +4,6 @@ mod faults;
 mod hostile;
 mod life;
 mod objects;
-mod plugins;
 mod rbac;
 mod tokens;
 mod webhooks;

@@ -19,9 +19,11 @@ use futures::future::join_all;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::conditions::{self, Match};
+use super::expressions::{Bindings, CONDITIONS_BUDGET, Compiled, Compiler, Purpose, Run, Scope};
 use super::reinvocation::Reinvocation;
 use super::rules::{self, Rule, Selectors};
-use super::{Attributes, convert};
+use super::{Attributes, convert, request};
 use crate::kinds::at::At;
 use crate::patch;
 use crate::resource::Resource;
@@ -37,6 +39,7 @@ pub(crate) struct Webhook {
     rules: Vec<Rule>,
     exact: bool,
     selectors: Selectors,
+    conditions: Vec<Compiled>,
     /// A call that fails refuses the write.
     fail_closed: bool,
     timeout: Duration,
@@ -69,6 +72,7 @@ impl Webhook {
                 rules: Rule::all(webhook.list_at("/rules")),
                 exact: webhook.str_at("/matchPolicy") == "Exact",
                 selectors: Selectors::of(webhook),
+                conditions: conditions(webhook),
                 fail_closed: webhook.str_at("/failurePolicy") != "Ignore",
                 timeout: Duration::from_secs(seconds),
                 harmless: matches!(webhook.str_at("/sideEffects"), "None" | "NoneOnDryRun"),
@@ -84,7 +88,30 @@ impl Webhook {
     /// The resource under which the write is this webhook's business.
     fn concerns(&self, a: &Attributes<'_>) -> Result<Option<Arc<Resource>>, Status> {
         let Some(resource) = rules::matched(&self.rules, self.exact, a) else { return Ok(None) };
-        Ok(self.selectors.match_write(a)?.then_some(resource))
+        if !self.selectors.match_write(a)? {
+            return Ok(None);
+        }
+        Ok(self.conditions_hold(a, &resource)?.then_some(resource))
+    }
+
+    fn conditions_hold(&self, a: &Attributes<'_>, resource: &Resource) -> Result<bool, Status> {
+        if self.conditions.is_empty() {
+            return Ok(true);
+        }
+        let (object, old) = (convert(a, &a.object, resource), convert(a, a.old, resource));
+        let request = request::request(a, resource);
+        let bindings = Bindings::of(a, &object, &old, &request, &Value::Null, &Value::Null);
+        match conditions::judge(&self.conditions, &mut Run::new(&bindings, &[], CONDITIONS_BUDGET)) {
+            Match::Yes => Ok(true),
+            Match::No => Ok(false),
+            Match::Unclear(why) if self.fail_closed => {
+                Err(Status::forbidden(&a.resource.group, &a.resource.plural, a.name, &why))
+            }
+            Match::Unclear(why) => {
+                tracing::warn!(webhook = %self.name, %why, "failed evaluating match conditions, failing open");
+                Ok(false)
+            }
+        }
     }
 
     /// Asks. The patch, when there is one to apply.
@@ -147,6 +174,12 @@ impl Webhook {
         tracing::warn!(webhook = %self.name, %why, "failed calling webhook, failing open");
         Ok(())
     }
+}
+
+fn conditions(webhook: &Value) -> Vec<Compiled> {
+    let compiler = Compiler::new(Scope { params: false, authorizer: true, patches: false });
+    let one = |condition: &Value| compiler.keep(condition.str_at("/expression"), Purpose::Condition);
+    webhook.list_at("/matchConditions").iter().map(one).collect()
 }
 
 fn overdue() -> Status {

@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::admission::{Attributes, kind_of};
+use crate::admission::Attributes;
+use crate::admission::request::request;
 use crate::resource::Resource;
 use crate::status::{Details, Status};
 
@@ -45,46 +46,10 @@ pub(super) fn question(
     object: &Value,
     old: &Value,
 ) -> Value {
-    let kind = |resource: &Resource| {
-        let (group, version, kind) = kind_of(resource, a.subresource);
-        json!({"group": group, "version": version, "kind": kind})
-    };
-    let named = |r: &Resource| json!({"group": &*r.group, "version": &*r.version, "resource": &*r.plural});
-    let mut user = Map::new();
-    for (field, text) in [("username", &a.user.name), ("uid", &a.user.uid)] {
-        if !text.is_empty() {
-            user.insert(field.to_owned(), text.as_str().into());
-        }
-    }
-    if !a.user.groups.is_empty() {
-        user.insert("groups".to_owned(), json!(a.user.groups));
-    }
-    if !a.user.extra.is_empty() {
-        user.insert("extra".to_owned(), json!(a.user.extra));
-    }
-    let mut request = json!({
-        "uid": uid,
-        "kind": kind(resource),
-        "resource": named(resource),
-        "requestKind": kind(&a.resource),
-        "requestResource": named(&a.resource),
-        "operation": a.operation.as_str(),
-        "userInfo": user,
-        "object": object,
-        "oldObject": old,
-        "dryRun": a.dry_run,
-        "options": a.options,
-    });
-    for (field, text) in [
-        ("subResource", a.subresource),
-        ("requestSubResource", a.subresource),
-        ("name", a.name),
-        ("namespace", a.namespace),
-    ] {
-        if !text.is_empty() {
-            request[field] = text.into();
-        }
-    }
+    let mut request = request(a, resource);
+    request["uid"] = uid.into();
+    request["object"] = object.clone();
+    request["oldObject"] = old.clone();
     json!({"kind": "AdmissionReview", "apiVersion": version.api_version(), "request": request})
 }
 

@@ -3,6 +3,7 @@
 //! The rules are those of `sigs.k8s.io/structured-merge-diff` and `k8s.io/apimachinery/pkg/util/managedfields`. An entry
 //! is compared in the version that it was written in ([`versions`]); one of a version that is gone goes, too.
 
+mod configuration;
 mod conflict;
 mod entries;
 mod last_applied;
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
 use crate::schema::Typed;
 use crate::status::Status;
 
+pub(crate) use configuration::merge_configuration;
 pub use entries::Operation;
 pub use options::{check_patch_options, manager_errors, manager_name};
 pub use reset::reset_fields;

@@ -27,21 +27,21 @@ impl<'a> At<'a> {
         node.map(|node| Self { node, root: false })
     }
 
-    fn open_field(self, name: &str) -> Self {
+    pub(super) fn open_field(self, name: &str) -> Self {
         self.field(name).unwrap_or(Self { node: Node::Open, root: false })
     }
 
     /// Whether the field is one that the schema names.
-    fn declares(self, name: &str) -> bool {
+    pub(super) fn declares(self, name: &str) -> bool {
         let object = self.root || self.node.is_embedded();
         (object && matches!(name, "metadata" | "apiVersion" | "kind")) || self.node.declares(name)
     }
 
-    fn items(self) -> Self {
+    pub(super) fn items(self) -> Self {
         Self { node: self.node.items(), root: false }
     }
 
-    fn shape(self, value: &Value) -> Shape<'a> {
+    pub(super) fn shape(self, value: &Value) -> Shape<'a> {
         match self.node.shape(value) {
             // The root is never owned whole.
             Shape::AtomicMap if self.root => Shape::Map,
