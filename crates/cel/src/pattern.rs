@@ -1,5 +1,8 @@
 //! Regular expressions in Go's syntax (RE2), run by the `regex` crate: linear time, bounded size.
 
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
 use regex::{Regex, RegexBuilder};
 
 use crate::error::EvalError;
@@ -7,17 +10,51 @@ use crate::error::EvalError;
 /// How large a compiled pattern may be, in octets.
 const MAX_COMPILED: usize = 1 << 20;
 
+/// How many compiled patterns are kept.
+const KEPT: usize = 256;
+
+/// Compiling takes long for what one call costs, so the patterns of the last calls are kept.
+static COMPILED: LazyLock<Mutex<HashMap<Box<str>, Arc<Regex>>>> = LazyLock::new(Mutex::default);
+
+/// A pattern that a call brings along, compiled now or lately.
+pub(crate) fn cached(pattern: &str) -> Result<Arc<Regex>, EvalError> {
+    let kept = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(regex) = kept().get(pattern) {
+        return Ok(Arc::clone(regex));
+    }
+    let regex = Arc::new(compile(pattern)?);
+    let mut kept = kept();
+    if kept.len() >= KEPT {
+        kept.clear();
+    }
+    kept.insert(pattern.into(), Arc::clone(&regex));
+    Ok(regex)
+}
+
 /// Compiles a pattern.
 pub(crate) fn compile(pattern: &str) -> Result<Regex, EvalError> {
-    RegexBuilder::new(&translate(pattern)).size_limit(MAX_COMPILED).dfa_size_limit(MAX_COMPILED).build().map_err(
-        |error| {
-            let reason = match error {
-                regex::Error::CompiledTooBig(_) => "expression too large".to_owned(),
-                error => error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
-            };
-            EvalError::new(format!("error parsing regexp: {reason}: `{pattern}`"))
-        },
-    )
+    RegexBuilder::new(&translate(pattern))
+        .size_limit(MAX_COMPILED)
+        .dfa_size_limit(MAX_COMPILED)
+        .build()
+        .map_err(|error| EvalError::new(format!("error parsing regexp: {}: `{pattern}`", reason(&error))))
+}
+
+/// Go's words for the common mistakes; others keep the crate's.
+fn reason(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let known = [
+        ("unclosed group", "missing closing )"),
+        ("unopened group", "unexpected )"),
+        ("unclosed character class", "missing closing ]"),
+        ("repetition operator missing expression", "missing argument to repetition operator"),
+        ("invalid character class range", "invalid character class range"),
+        ("unrecognized escape sequence", "invalid escape sequence"),
+        ("look-around", "invalid or unsupported Perl syntax"),
+        ("exceeds size limit", "expression too large"),
+    ];
+    let go = known.iter().find(|(ours, _)| text.contains(ours)).map(|(_, go)| *go);
+    go.unwrap_or_else(|| text.lines().last().unwrap_or_default().trim_start_matches("error: ")).to_owned()
 }
 
 /// Go's syntax → the crate's: classes like `\d` are ASCII in Go, and there are no operators inside of brackets.
@@ -121,6 +158,12 @@ mod tests {
         assert!(matches(r"^[[:alpha:]1]+$", "a1"));
         assert!(matches(r"^\Qa.b\E$", "a.b"));
         assert!(!matches(r"^\Qa.b\E$", "axb"));
+    }
+
+    #[test]
+    fn mistakes_are_told_in_gos_words() {
+        assert_eq!(compile("(").unwrap_err().to_string(), "error parsing regexp: missing closing ): `(`");
+        assert_eq!(compile("[a").unwrap_err().to_string(), "error parsing regexp: missing closing ]: `[a`");
     }
 
     #[test]

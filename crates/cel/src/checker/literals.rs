@@ -1,13 +1,17 @@
-//! Constants that can never work: `duration('x')`, `timestamp('x')`, `matches('(')`. Kubernetes refuses them when it compiles.
+//! Constants that can never work: `duration('x')`, `timestamp('x')`, `matches('(')`, `'%d'.format(['x'])`. Kubernetes refuses
+//! them when it compiles.
 
 use crate::ast::{Checked, Expr, ExprKind, Literal};
 use crate::error::Issue;
-use crate::{pattern, standard};
+use crate::{libraries, pattern, standard};
 
 /// What is wrong with the constants of a checked tree.
 pub(super) fn check(checked: &Checked, offsets: &[u32]) -> Vec<Issue> {
     let mut issues = Vec::new();
     visit(&checked.root, &mut |expr| {
+        if let Some((id, message)) = libraries::check_format(checked, expr) {
+            issues.push(Issue { message, offset: offsets.get(id as usize).copied() });
+        }
         let ExprKind::Call(call) = &expr.kind else { return };
         let Some(Expr { id, kind: ExprKind::Literal(Literal::String(text)) }) = call.args.last() else { return };
         let valid = match (&*call.function, call.args.len(), &call.target) {

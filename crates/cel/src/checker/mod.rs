@@ -27,6 +27,7 @@ pub(crate) fn check(declarations: &Declarations, parsed: Parsed) -> Result<Check
         offsets,
         unifier: Unifier::new(),
         scope: Vec::new(),
+        formatting: 0,
         issues: Vec::new(),
     };
     checker.check(&mut root);
@@ -41,6 +42,8 @@ struct Checker<'d> {
     unifier: Unifier,
     /// Variables of comprehensions, innermost last.
     scope: Vec<(Arc<str>, Type)>,
+    /// How many calls of `format` are open: what is inside may mix types.
+    formatting: usize,
     issues: Vec<Issue>,
 }
 
@@ -111,7 +114,12 @@ impl Checker<'_> {
                 }
             },
             ExprKind::Select(_) => self.check_select(expr),
-            ExprKind::Call(_) => self.check_call(expr),
+            ExprKind::Call(call) => {
+                let formatting = usize::from(&*call.function == "format");
+                self.formatting += formatting;
+                self.check_call(expr);
+                self.formatting -= formatting;
+            }
             ExprKind::List(list) => self.check_list(id, list),
             ExprKind::Map(entries) => self.check_map(id, entries),
             ExprKind::Struct(object) => self.check_struct(id, object),
@@ -293,6 +301,9 @@ impl Checker<'_> {
         let Some(previous) = previous else { return current };
         if self.unifier.assignable(&previous, &current) {
             return most_general(&previous, &current).clone();
+        }
+        if self.formatting > 0 {
+            return Type::Dyn;
         }
         self.mismatch(at, &previous, &current);
         Type::Error

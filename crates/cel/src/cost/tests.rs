@@ -69,3 +69,126 @@ fn ranges_do_not_overflow() {
     assert_eq!(most.by_factor(2.0).max, u64::MAX);
     assert_eq!(selector_cost(most).max, u64::MAX);
 }
+
+/// Texts and lists of at most so many letters and elements, as a CRD's schema declares them.
+struct Declared;
+
+impl Sizes for Declared {
+    fn size(&self, path: &[String], _: &Type) -> Option<SizeEstimate> {
+        let max = match path.join(".").as_str() {
+            "self" => 20,
+            "self.text" | "self.map.@values" => 100,
+            "self.list" | "self.map" => 10,
+            "self.list.@items" | "self.map.@keys" => 5,
+            "self.lists" => 3,
+            "self.lists.@items" => 4,
+            "self.lists.@items.@items" => 7,
+            "self.number" | "self.truth" => 0,
+            _ => return None,
+        };
+        Some(SizeEstimate { min: 0, max })
+    }
+}
+
+fn environment() -> crate::Env {
+    let ty = crate::types::ObjectType::new(
+        "object",
+        [
+            ("text".to_owned(), Type::String),
+            ("list".to_owned(), Type::list(Type::String)),
+            ("lists".to_owned(), Type::list(Type::list(Type::String))),
+            ("map".to_owned(), Type::map(Type::String, Type::String)),
+            ("number".to_owned(), Type::Int),
+            ("truth".to_owned(), Type::Bool),
+        ],
+    );
+    crate::Env::builder()
+        .variable("self", Type::object(ty))
+        .variable("authorizer", crate::libraries::AUTHORIZER)
+        .variable("unknown", Type::String)
+        .build()
+}
+
+#[test]
+fn an_expression_can_cost_what_its_parts_can() {
+    let environment = environment();
+    for (expression, min, max) in [
+        // Constants are free, a name and a field cost 1 each, a call at least 1.
+        ("true", 0, 0),
+        ("1 + 2", 1, 1),
+        ("self.number", 2, 2),
+        ("has(self.number)", 1, 1),
+        ("-self.number + 1", 4, 4),
+        ("[1, 2]", 10, 10),
+        ("{'a': self.number}", 32, 32),
+        // Numbers of a schema have no size, so comparing them is free.
+        ("self.number == 1", 2, 2),
+        ("1 == 1", 1, 1),
+        // The shorter of both texts, a tenth of its letters.
+        ("self.text == 'abc'", 3, 3),
+        ("self.text == self.text", 5, 14),
+        ("self.text < 'x'", 3, 3),
+        ("self.text.size() < 5", 4, 4),
+        ("self.text.startsWith('0123456789a')", 4, 4),
+        // ceil(100 / 10) * ceil(3 / 10).
+        ("self.text.contains('xyz')", 2, 12),
+        // ceil(101 / 10) * ceil(6 / 4).
+        ("self.text.matches('[a-z]+')", 4, 24),
+        ("self.text.find('[a-z]+') == ''", 4, 24),
+        ("self.text + 'abcdefghi'", 3, 13),
+        ("'a' in self.list", 2, 12),
+        // && and || may stop after the first, ?: takes one of two.
+        ("self.truth && self.text == 'a'", 2, 5),
+        ("self.truth || 1 == 1", 2, 3),
+        ("self.truth ? self.text : 'a'", 2, 4),
+        ("(self.truth ? 'abcdefghijkl' : 'a') == 'abcdefghijkl'", 3, 4),
+        // A loop: its range and its result once, condition and step for each element.
+        ("[1, 2, 3].all(x, x > 0)", 20, 26),
+        ("self.list.all(x, x == 'a')", 3, 53),
+        ("self.list.exists(x, x == 'a')", 3, 63),
+        ("self.list.map(x, x + 'b')", 13, 153),
+        ("self.list.exists_one(x, x == 'a')", 4, 44),
+        ("self.map.all(k, k == 'abcdefghijk')", 3, 53),
+        ("self.map.all(k, v, k == v)", 3, 63),
+        ("self.lists.all(l, l.all(x, x == ''))", 3, 3 * (4 * 4 + 1 + 1 + 1 + 2) + 3),
+        // Functions of the libraries.
+        ("self.text.lowerAscii()", 2, 12),
+        ("self.text.replace('a', 'bcd').matches('x')", 3, 53),
+        ("self.list.join(',')", 2, 8),
+        ("self.text.split(',').all(x, true)", 3, 2 + 20 + 100 * 3 + 1),
+        ("[1, 2, 3].sum()", 13, 13),
+        ("self.list.isSorted()", 2, 22),
+        ("['a', 'bb'].isSorted()", 12, 2 * (1 + 1_844_674_407_370_955_264) + 10),
+        ("[3, 1, 2].sort()", 39, 39),
+        ("[3, 1, 2].sortBy(x, -x)", 104, 104),
+        ("lists.range(5)", 16, 16),
+        ("self.list.distinct()", 13, 213),
+        ("sets.contains(self.list, ['a', 'b'])", 13, 33),
+        // Without a receiver these cost 1, whatever they read.
+        ("quantity('1Gi').isGreaterThan(quantity('1'))", 3, 3),
+        ("ip('1.2.3.4').family() == 4", 3, 3),
+        ("isURL(self.text)", 3, 3),
+        ("url(self.text).getHost()", 3, 13),
+        ("cidr('10.0.0.0/8').containsIP('10.0.0.1')", 3, 6),
+        ("cidr('10.0.0.0/8').containsCIDR(cidr('10.0.0.0/16'))", 5, 9),
+        ("semver('1.0.0').major()", 2, 2),
+        ("quantity('1') == quantity('2')", 3, 3),
+        ("format.dns1123Label().validate(self.text).hasValue()", 4, 4 + 320),
+        ("authorizer.path('/healthz').check('get').allowed()", 350_003, 350_003),
+        ("authorizer.group('').resource('pods').labelSelector('app=a').check('list').allowed()", 350_165, 350_165),
+        // Nothing is known of this one.
+        ("unknown == 'a'", 2, 2),
+        ("unknown.lowerAscii()", 1, 1_844_674_407_370_955_265),
+    ] {
+        let program = environment.compile(expression).unwrap();
+        assert_eq!(program.cost(&Declared), CostEstimate { min, max }, "{expression}");
+    }
+}
+
+/// What no schema declares bounds nothing, and nothing overflows.
+#[test]
+fn loops_over_the_unknown_can_cost_anything() {
+    let environment = crate::Env::builder().variable("lists", Type::list(Type::list(Type::Int))).build();
+    let program = environment.compile("lists.all(l, l.all(x, lists.exists(m, x in m)))").unwrap();
+    assert_eq!(program.cost(&UnknownSizes).max, u64::MAX);
+}

@@ -20,6 +20,8 @@ mod regex;
 mod semver;
 mod sort_by;
 mod string_format;
+#[cfg(test)]
+mod tests;
 mod text;
 mod url;
 
@@ -28,6 +30,7 @@ pub use authorizer::{
 };
 pub(crate) use lists::{is_sort, is_sort_by};
 pub(crate) use opaque::{format_regex_size, is_unit_comparable, size};
+pub(crate) use string_format::check as check_format;
 
 use crate::function::Library;
 

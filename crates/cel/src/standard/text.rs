@@ -39,5 +39,5 @@ pub(super) fn functions() -> Vec<Function> {
 }
 
 fn matches<'a>(_: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
-    Ok(Value::Bool(pattern::compile(args.text(1)?)?.is_match(args.text(0)?)))
+    Ok(Value::Bool(pattern::cached(args.text(1)?)?.is_match(args.text(0)?)))
 }
