@@ -117,7 +117,7 @@ pub(crate) fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
 
 fn unknown_formats(node: &Value, depth: usize, all: &mut Vec<String>) {
     const MOST: usize = 100;
-    if depth >= MAX_DEPTH || all.len() >= MOST {
+    if !node.is_object() || depth >= MAX_DEPTH || all.len() >= MOST {
         return;
     }
     let format = text(node, "format");

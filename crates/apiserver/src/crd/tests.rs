@@ -251,3 +251,17 @@ fn groups_of_the_kubernetes_project_need_an_approval() {
     assert_eq!(errors.len(), 1);
     assert!(errors[0].starts_with("metadata.annotations[api-approved.kubernetes.io]: Required value"));
 }
+
+#[test]
+fn formats_that_mean_nothing_are_told_once_and_when_they_are_new() {
+    let with = |formats: [&str; 2]| {
+        let [a, b] = formats.map(|format| json!({"type": "string", "format": format}));
+        definition_of(spec_schema(
+            json!({"type": "object", "properties": {"a": a, "b": {"type": "array", "items": b}}}),
+        ))
+    };
+    let new = with(["whatever", "whatever"]);
+    assert_eq!(definition::warnings(&new, None), [r#"unrecognized format "whatever""#]);
+    assert_eq!(definition::warnings(&new, Some(&with(["whatever", "date"]))), [""; 0]);
+    assert_eq!(definition::warnings(&with(["date", "uuid"]), None), [""; 0]);
+}
