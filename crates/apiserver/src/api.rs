@@ -14,7 +14,6 @@ use crate::admission::Admission;
 use crate::authn::{LastModes, Tokens};
 use crate::authz::{Attributes, Authorizer};
 use crate::clock::Clock;
-use crate::crd::Names;
 use crate::documents::Documents;
 use crate::fault::{Action, Faults};
 use crate::handlers::Call;
@@ -380,10 +379,6 @@ impl Lookup for Api {
             return Vec::new();
         };
         listing.objects.iter().filter_map(|o| o.decode().ok()).collect()
-    }
-
-    fn names_of_group(&self, group: &str) -> Vec<Arc<Names>> {
-        self.registry.served().names_of_group(group).to_vec()
     }
 }
 

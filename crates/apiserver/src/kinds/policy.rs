@@ -1,15 +1,17 @@
-//! PodDisruptionBudget, ResourceQuota, LimitRange, PriorityClass, RuntimeClass and HorizontalPodAutoscaler.
+//! PodDisruptionBudget, PriorityClass, RuntimeClass and HorizontalPodAutoscaler.
 
-use serde_json::{Map, Value, json};
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
 
 use super::at::At;
 use super::checks::{Errors, at_most_all, hold, immutable, int_or_percent, label_selector, named, one_of, required};
-use super::names;
-use super::pod::containers::{resource_quantity, shown_quantity};
+use super::pod::containers::resources;
+use super::pod::spec::tolerations;
 use super::rules::Rules;
 use super::tables::policy as tables;
+use super::{meta, names};
 use crate::field::FieldError;
-use crate::schema::quantity::Quantity;
 
 pub(super) const BUDGET: Rules = Rules {
     generation: true,
@@ -47,137 +49,6 @@ fn budget(spec: &Value) -> Errors {
     errors
 }
 
-pub(super) const QUOTA: Rules = Rules {
-    default: |obj| {
-        obj.default_at("/spec", json!({}));
-        obj.default_at("/status", json!({}));
-    },
-    validate_create: |obj, _| quota(obj),
-    validate_update: |new, old, _, _| {
-        let mut errors = quota(new);
-        errors.extend(immutable("spec.scopes", new.at("/spec/scopes"), old.at("/spec/scopes")));
-        errors
-    },
-    columns: || tables::columns(tables::QUOTA),
-    cells: tables::quota,
-    ..Rules::PLAIN
-};
-
-fn quota(obj: &Value) -> Errors {
-    let mut errors = Errors::new();
-    for (name, value) in obj.map_at("/spec/hard").into_iter().flatten() {
-        let field = format!("spec.hard[{name}]");
-        errors.extend(named(&field, name, names::qualified_name));
-        if errors.is_empty() && !name.contains('/') && !is_quota_name(name) {
-            for text in ["must be a standard resource type or fully qualified", "must be a standard resource for quota"]
-            {
-                errors.push(FieldError::invalid(&field, &json!(name), text));
-            }
-        }
-        errors.extend(resource_quantity(name, value, &field));
-    }
-    errors
-}
-
-/// Names without a group that a quota can limit.
-fn is_quota_name(name: &str) -> bool {
-    const NAMES: &[&str] = &[
-        "cpu",
-        "memory",
-        "ephemeral-storage",
-        "requests.cpu",
-        "requests.memory",
-        "requests.storage",
-        "requests.ephemeral-storage",
-        "limits.cpu",
-        "limits.memory",
-        "limits.ephemeral-storage",
-        "pods",
-        "services",
-        "replicationcontrollers",
-        "resourcequotas",
-        "secrets",
-        "configmaps",
-        "persistentvolumeclaims",
-        "services.nodeports",
-        "services.loadbalancers",
-    ];
-    NAMES.contains(&name)
-        || ["hugepages-", "requests.hugepages-", "limits.hugepages-", "count."].iter().any(|p| name.starts_with(p))
-}
-
-pub(super) const LIMITS: Rules = Rules {
-    default: |obj| obj.list_mut_at("/spec/limits").iter_mut().for_each(limit_defaults),
-    validate_create: |obj, _| limits(obj),
-    validate_update: |new, _, _, _| limits(new),
-    columns: || tables::columns(tables::LIMITS),
-    cells: tables::limits,
-    ..Rules::PLAIN
-};
-
-/// A container's default limit comes from the most, its default request from the default limit, else from the least.
-fn limit_defaults(item: &mut Value) {
-    if item.str_at("/type") != "Container" {
-        return;
-    }
-    for (to, from) in [("default", "max"), ("defaultRequest", "default"), ("defaultRequest", "min")] {
-        let missing: Map<String, Value> = item.map_at(&format!("/{from}")).cloned().unwrap_or_default();
-        let mut all = item.map_at(&format!("/{to}")).cloned().unwrap_or_default();
-        for (name, value) in missing {
-            all.entry(name).or_insert(value);
-        }
-        if !all.is_empty() {
-            item.set_at(&format!("/{to}"), all);
-        }
-    }
-}
-
-fn limits(obj: &Value) -> Errors {
-    let mut errors = Errors::new();
-    for (index, item) in obj.list_at("/spec/limits").iter().enumerate() {
-        let path = format!("spec.limits[{index}]");
-        let kind = item.str_at("/type");
-        errors.extend(required(&format!("{path}.type"), kind));
-        let mut keys: Vec<&String> = ["max", "min", "default", "defaultRequest"]
-            .iter()
-            .flat_map(|list| item.map_at(&format!("/{list}")).into_iter().flatten().map(|(key, _)| key))
-            .collect();
-        keys.sort();
-        keys.dedup();
-        for key in keys {
-            let of = |list: &str| item.at(&format!("/{list}")).get(key).filter(|value| value.is_string());
-            // Each row: the greater, the lesser, the field blamed, its value, the words.
-            for (lesser, greater, blamed, shown, words) in [
-                ("min", "max", "min", "min", ["min value", "max value"]),
-                ("min", "defaultRequest", "defaultRequest", "defaultRequest", ["min value", "default request value"]),
-                ("defaultRequest", "max", "defaultRequest", "defaultRequest", ["default request value", "max value"]),
-                (
-                    "defaultRequest",
-                    "default",
-                    "defaultRequest",
-                    "defaultRequest",
-                    ["default request value", "default limit value"],
-                ),
-                ("min", "default", "default", "min", ["min value", "default value"]),
-                ("default", "max", "default", "max", ["default value", "max value"]),
-            ] {
-                let (Some(low), Some(high), Some(shown)) = (of(lesser), of(greater), of(shown)) else { continue };
-                let parse = |value: &Value| Quantity::parse(value.as_str().unwrap_or_default());
-                if parse(low) > parse(high) {
-                    let text = |value: &Value| shown_quantity(value).as_str().unwrap_or_default().to_owned();
-                    let detail = format!("{} {} is greater than {} {}", words[0], text(low), words[1], text(high));
-                    errors.push(FieldError::invalid(
-                        format!("{path}.{blamed}[{key}]"),
-                        &shown_quantity(shown),
-                        &detail,
-                    ));
-                }
-            }
-        }
-    }
-    errors
-}
-
 pub(super) const PRIORITY: Rules = Rules {
     generation: true,
     default: |obj| {
@@ -207,7 +78,10 @@ fn priority(obj: &Value) -> Errors {
     if name.starts_with("system-") {
         let wrong = match SYSTEM.iter().find(|(known, _)| *known == name) {
             None => Some(format!("{name} is not a known system priority class")),
-            Some((_, known)) => (*known != value).then(|| format!("value of {name} PriorityClass must be {known}")),
+            Some((_, known)) if *known != value => Some(format!("value of {name} PriorityClass must be {known}")),
+            Some(_) => {
+                obj.true_at("/globalDefault").then(|| format!("globalDefault of {name} PriorityClass must be false"))
+            }
         };
         errors.extend(wrong.map(|wrong| {
             let detail =
@@ -237,8 +111,17 @@ pub(super) const RUNTIME: Rules = Rules {
 
 fn runtime(obj: &Value) -> Errors {
     let mut errors = named("handler", obj.str_at("/handler"), names::dns_label);
-    for (name, value) in obj.map_at("/overhead/podFixed").into_iter().flatten() {
-        errors.extend(resource_quantity(name, value, &format!("overhead.podFixed[{name}]")));
+    // Overhead is checked as the limits of a container are.
+    errors.extend(resources(&json!({"limits": obj.at("/overhead/podFixed")}), "overhead"));
+    errors.extend(meta::labels("scheduling.nodeSelector", obj.at("/scheduling/nodeSelector")));
+    let given = obj.list_at("/scheduling/tolerations");
+    let field = "scheduling.tolerations";
+    errors.extend(tolerations(given, field));
+    let mut seen = HashSet::new();
+    for (index, toleration) in given.iter().enumerate() {
+        if !seen.insert(toleration.to_string()) {
+            errors.push(FieldError::duplicate(format!("{field}[{index}]"), toleration));
+        }
     }
     errors
 }
@@ -354,19 +237,6 @@ fn autoscaler(spec: &Value) -> Errors {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn default_requests_come_from_limits() {
-        let mut item = json!({"type": "Container", "max": {"cpu": "2"}, "default": {"memory": "1Gi"}});
-        limit_defaults(&mut item);
-        assert_eq!(item.at("/defaultRequest"), &json!({"cpu": "2", "memory": "1Gi"}));
-    }
-
-    #[test]
-    fn a_quota_limits_known_names_or_those_of_a_group() {
-        let of = |name: &str| quota(&json!({"spec": {"hard": {name: "1"}}})).len();
-        assert_eq!([of("pods"), of("count/pods"), of("example.com/gpu"), of("dogs")], [0, 0, 0, 2]);
-    }
 
     #[test]
     fn an_autoscaler_survives_the_old_version() {

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::at::At;
 use super::{
-    admission_policies, cluster, config, events, job, networking, pod, policy, rbac, service, storage, tables,
-    webhooks, workloads,
+    admission_policies, cluster, config, events, job, limits, networking, pod, policy, quota, rbac, service, storage,
+    tables, webhooks, workloads,
 };
 use crate::field::FieldError;
 use crate::resource::{Column, CoreMetadata, Cx, NameRule, Part};
@@ -97,8 +97,8 @@ fn of_kind(group: &str, version: &str, kind: &str) -> Rules {
         ("", "Event") => events::CORE,
         ("", "PersistentVolume") => storage::VOLUME,
         ("", "PersistentVolumeClaim") => storage::CLAIM,
-        ("", "ResourceQuota") => policy::QUOTA,
-        ("", "LimitRange") => policy::LIMITS,
+        ("", "ResourceQuota") => quota::QUOTA,
+        ("", "LimitRange") => limits::LIMITS,
         ("events.k8s.io", "Event") => events::NEW,
         ("apps", "Deployment") => workloads::DEPLOYMENT,
         ("apps", "ReplicaSet") => workloads::REPLICA_SET,

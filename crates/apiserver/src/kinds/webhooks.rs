@@ -262,7 +262,6 @@ pub(super) const DEFINITION: Rules = Rules {
     prepare_update: definition::prepare_update,
     validate_create: definition::validate_create,
     validate_update: definition::validate_update,
-    warnings: definition::warnings,
     columns: || tables::columns(tables::DEFINITION),
     cells: tables::definition,
     ..Rules::PLAIN

@@ -14,7 +14,7 @@ use super::Caller;
 use crate::admission::plugins::quota::usage::{Counter, scopes};
 use crate::admission::plugins::quota::{QUOTAS, same, to_json};
 use crate::admission::plugins::resources::{Amounts, add, amounts};
-use crate::api::Api;
+use crate::api::{Api, CRDS};
 use crate::kinds::at::At;
 use crate::resource::Lookup;
 use crate::schema::quantity::Amount;
@@ -26,14 +26,17 @@ const QUEUE: usize = 1024;
 const GATHER: Duration = Duration::from_millis(50);
 /// How soon something that could not be written is tried again.
 const RETRY: Duration = Duration::from_millis(250);
-/// How often everything is counted anew: a booked write that failed afterwards leaves no trace but its booking.
+/// How often everything is counted anew: pods stop to count as time goes by, without any event.
 const RESYNC: Duration = Duration::from_secs(300);
 
 pub(super) async fn run(caller: Caller) {
     let (sender, mut changes) = mpsc::channel(QUEUE);
     let mut readers = JoinSet::new();
-    let mut watched: HashSet<Arc<str>> = HashSet::from([Arc::from(QUOTAS)]);
-    readers.spawn(read(caller.api.clone(), QUOTAS.into(), sender.clone()));
+    // A definition that comes makes names count that did not before.
+    let mut watched: HashSet<Arc<str>> = [QUOTAS, CRDS].into_iter().map(Arc::from).collect();
+    for storage in &watched {
+        readers.spawn(read(caller.api.clone(), storage.clone(), sender.clone()));
+    }
     let mut resync = tokio::time::interval(RESYNC);
     resync.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut dirty: BTreeSet<Arc<str>> = BTreeSet::new();
@@ -81,9 +84,13 @@ async fn read(api: Api, storage: Arc<str>, sender: mpsc::Sender<Arc<str>>) {
             }
         }
         while let Ok(events) = watch.next().await {
-            let namespaces: BTreeSet<&Arc<str>> = events.iter().map(|event| &event.key.namespace).collect();
+            let mut namespaces: BTreeSet<Arc<str>> = events.iter().map(|event| event.key.namespace.clone()).collect();
+            // What has no namespace concerns all.
+            if namespaces.remove("") {
+                namespaces.extend(limited(&api));
+            }
             for namespace in namespaces {
-                if sender.send(namespace.clone()).await.is_err() {
+                if sender.send(namespace).await.is_err() {
                     return;
                 }
             }

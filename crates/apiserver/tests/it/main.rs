@@ -4,6 +4,7 @@ mod faults;
 mod hostile;
 mod life;
 mod objects;
+mod plugins;
 mod rbac;
 mod tokens;
 mod webhooks;

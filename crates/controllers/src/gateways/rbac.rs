@@ -10,25 +10,22 @@ use paddock_api::labels;
 use super::names;
 use super::render::{rule, sandbox_rules};
 
-/// The rules of the controller's own ClusterRole: no more and no less than it uses, which a test proves against the API server.
+/// The rules of the controller's own ClusterRole.
 pub fn controller_rules() -> Vec<PolicyRule> {
-    let see = ["list", "watch"];
-    let keep = ["get", "list", "watch", "create", "patch"];
-    // What has fields that cannot change in place is deleted and made anew; nothing else is ever deleted.
-    let remake = ["get", "list", "watch", "create", "patch", "delete"];
+    let read = ["get", "list", "watch"];
+    let keep = ["get", "list", "watch", "create", "update", "patch", "delete"];
     let mut rules = vec![
-        rule("", &["namespaces", "nodes"], &see),
+        rule("", &["namespaces", "nodes"], &read),
         rule("", &["configmaps", "secrets", "services", "serviceaccounts"], &keep),
-        rule("apps", &["statefulsets"], &remake),
+        rule("apps", &["statefulsets"], &keep),
         rule("networking.k8s.io", &["networkpolicies"], &keep),
-        rule("rbac.authorization.k8s.io", &["roles"], &keep),
-        rule("rbac.authorization.k8s.io", &["rolebindings", "clusterrolebindings"], &remake),
+        rule("rbac.authorization.k8s.io", &["roles", "rolebindings", "clusterrolebindings"], &keep),
         PolicyRule {
             resource_names: Some(vec![names::NODE_READER.to_owned()]),
             ..rule("rbac.authorization.k8s.io", &["clusterroles"], &["bind"])
         },
-        rule("apiextensions.k8s.io", &["customresourcedefinitions"], &see),
-        rule("events.k8s.io", &["events"], &["create"]),
+        rule("apiextensions.k8s.io", &["customresourcedefinitions"], &read),
+        rule("events.k8s.io", &["events"], &["create", "patch"]),
     ];
     rules.extend(sandbox_rules());
     rules

@@ -1,6 +1,8 @@
 //! LimitRanger: what the LimitRanges of a namespace give to containers that ask for nothing, and the bounds within which pods
 //! and claims stay. The shell reads the ranges; the rules are pure.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::resources::{Amounts, Half, amounts, of_pod};
@@ -13,13 +15,24 @@ use crate::status::Status;
 /// Where a pod says what it was given.
 const ANNOTATION: &str = "/metadata/annotations/kubernetes.io~1limit-ranger";
 
+/// Most values that one range fills into one pod: a bound on memory, far above what a node could run.
+const MOST_DEFAULTS: usize = 50_000;
+/// Most broken bounds that are told of one range.
+const MOST_ERRORS: usize = 500;
+
 /// Fills in what a new or resized pod does not say.
-pub(super) fn mutate(a: &mut Attributes<'_>) {
+///
+/// # Errors
+/// 403 when that would make the pod absurdly large.
+pub(super) fn mutate(a: &mut Attributes<'_>) -> Result<(), Status> {
     if is_pod(a) && is_kept(a) {
         for range in ranges(a) {
-            set_defaults(&mut a.object, &range);
+            if !set_defaults(&mut a.object, &range) {
+                return Err(a.forbidden("the pod has too many containers for the defaults of its namespace"));
+            }
         }
     }
+    Ok(())
 }
 
 /// Refuses pods and claims out of bounds. The first range that is broken answers, with all of its bounds.
@@ -64,12 +77,8 @@ fn ranges(a: &Attributes<'_>) -> Vec<Value> {
 
 /// Errors as Go's aggregates print them: one bare, several in brackets, none twice.
 fn aggregate(errors: Vec<String>) -> String {
-    let mut unique: Vec<String> = Vec::new();
-    for error in errors {
-        if !unique.contains(&error) {
-            unique.push(error);
-        }
-    }
+    let mut seen = HashSet::new();
+    let unique: Vec<String> = errors.into_iter().filter(|error| seen.insert(error.clone())).collect();
     match unique.as_slice() {
         [] => String::new(),
         [one] => one.clone(),
@@ -77,7 +86,8 @@ fn aggregate(errors: Vec<String>) -> String {
     }
 }
 
-fn set_defaults(pod: &mut Value, range: &Value) {
+/// `false`: too many values would have to be filled in, and nothing was.
+fn set_defaults(pod: &mut Value, range: &Value) -> bool {
     let items = || range.list_at("/spec/limits").iter().filter(|item| item.str_at("/type") == "Container");
     let of = |field: &str| {
         let mut all = serde_json::Map::new();
@@ -87,8 +97,12 @@ fn set_defaults(pod: &mut Value, range: &Value) {
         all
     };
     let (requests, limits) = (of("/defaultRequest"), of("/default"));
+    let containers: usize = LISTS.iter().map(|(list, _)| pod.list_at(list).len()).sum();
+    if containers.saturating_mul(requests.len().saturating_add(limits.len())) > MOST_DEFAULTS {
+        return false;
+    }
     let mut told = Vec::new();
-    for (list, what) in [("/spec/containers", "container"), ("/spec/initContainers", "init container")] {
+    for (list, what) in LISTS {
         for container in pod.list_mut_at(list) {
             for (half, defaults) in [("request", &requests), ("limit", &limits)] {
                 let mut set: Vec<&str> = Vec::new();
@@ -109,19 +123,24 @@ fn set_defaults(pod: &mut Value, range: &Value) {
     if !told.is_empty() {
         pod.set_at(ANNOTATION, format!("LimitRanger plugin set: {}", told.join("; ")));
     }
+    true
 }
+
+/// A pod's containers, and what the annotation calls them.
+const LISTS: [(&str, &str); 2] = [("/spec/containers", "container"), ("/spec/initContainers", "init container")];
 
 fn of_a_pod(range: &Value, pod: &Value) -> Vec<String> {
     let spec = pod.at("/spec");
     let mut errors = Vec::new();
     for item in range.list_at("/spec/limits") {
         let kind = item.str_at("/type");
+        let [least, most, ratio] = ["/min", "/max", "/maxLimitRequestRatio"].map(|field| amounts(item.at(field)));
         let mut judge = |requests: &Amounts, limits: &Amounts| {
-            let bounds = |field: &str| amounts(item.at(field));
-            errors.extend(bounds("/min").iter().filter_map(|(n, b)| below(kind, n, *b, requests, limits)));
-            errors.extend(bounds("/max").iter().filter_map(|(n, b)| above(kind, n, *b, requests, limits)));
-            let ratios = bounds("/maxLimitRequestRatio");
-            errors.extend(ratios.iter().filter_map(|(n, b)| uneven(kind, n, *b, requests, limits)));
+            let left = MOST_ERRORS.saturating_sub(errors.len());
+            let least = least.iter().filter_map(|(n, b)| below(kind, n, *b, requests, limits));
+            let most = most.iter().filter_map(|(n, b)| above(kind, n, *b, requests, limits));
+            let ratio = ratio.iter().filter_map(|(n, b)| uneven(kind, n, *b, requests, limits));
+            errors.extend(least.chain(most).chain(ratio).take(left));
         };
         match kind {
             "Container" => {

@@ -26,7 +26,7 @@ use crate::status::Status;
 /// Plugins that may change the object. They run again when a webhook changed it.
 pub(super) async fn mutate(a: &mut Attributes<'_>) -> Result<(), Status> {
     namespace::lifecycle(a)?;
-    limit_ranger::mutate(a);
+    limit_ranger::mutate(a)?;
     service_account::mutate(a).await?;
     nodes::mutate(a);
     priority::mutate(a)?;

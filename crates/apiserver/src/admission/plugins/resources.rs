@@ -65,14 +65,21 @@ pub(crate) fn of_pod(spec: &Value, half: Half, of: impl Fn(&Value) -> Amounts) -
     }
     let (mut sidecars, mut starting) = (Amounts::new(), Amounts::new());
     for container in spec.list_at("/initContainers") {
-        let own = of(container);
-        let mut now = sidecars.clone();
-        add(&mut now, &own);
-        if container.str_at("/restartPolicy") == "Always" {
+        let mut own = of(container);
+        let is_sidecar = container.str_at("/restartPolicy") == "Always";
+        if is_sidecar {
             add(&mut total, &own);
-            sidecars.clone_from(&now);
         }
-        raise(&mut starting, &now);
+        for (name, amount) in &mut own {
+            if let Some(beside) = sidecars.get(name) {
+                *amount = amount.plus(*beside);
+            }
+        }
+        // What earlier sidecars hold was raised to when they started.
+        raise(&mut starting, &own);
+        if is_sidecar {
+            sidecars.extend(own);
+        }
     }
     raise(&mut total, &starting);
     for (name, amount) in half.of(spec) {

@@ -74,9 +74,15 @@ fn apply(pod: &mut Value, class: &Value) -> Result<(), String> {
     Ok(())
 }
 
+/// More tolerations than this are not compared with each other: that takes the square of their number.
+const MOST_COMPARED: usize = 256;
+
 /// All tolerations but those that another one covers.
 fn merge(first: &[Value], second: &[Value]) -> Vec<Value> {
     let all: Vec<&Value> = first.iter().chain(second).collect();
+    if all.len() > MOST_COMPARED {
+        return all.into_iter().cloned().collect();
+    }
     let mut merged: Vec<Value> = Vec::new();
     for (index, toleration) in all.iter().enumerate() {
         let later = all.iter().skip(index + 1);

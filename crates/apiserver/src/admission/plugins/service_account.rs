@@ -1,6 +1,7 @@
 //! ServiceAccount: every pod has an account, its token mounted where containers look for it, and its pull secrets. Accounts
 //! that ask for it keep their pods to the secrets that they list.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -150,15 +151,16 @@ fn keeps_to_its_secrets(account: &Value) -> bool {
     ["1", "t", "T", "TRUE", "true", "True"].contains(&text)
 }
 
-fn lists(account: &Value, field: &str, name: &str) -> bool {
-    account.list_at(field).iter().any(|listed| listed.str_at("/name") == name)
+fn listed<'a>(account: &'a Value, field: &str) -> HashSet<&'a str> {
+    account.list_at(field).iter().map(|listed| listed.str_at("/name")).collect()
 }
 
 fn secrets(spec: &Value, account: &Value) -> Result<(), String> {
     let owner = account.str_at("/metadata/name");
+    let (mountable, pullable) = (listed(account, "/secrets"), listed(account, "/imagePullSecrets"));
     for volume in spec.list_at("/volumes").iter().filter(|volume| volume.has("/secret")) {
         let name = volume.str_at("/secret/secretName");
-        if !lists(account, "/secrets", name) {
+        if !mountable.contains(name) {
             return Err(format!(
                 "volume with secret.secretName={name:?} is not allowed because service account {owner} does not \
                  reference that secret"
@@ -169,7 +171,7 @@ fn secrets(spec: &Value, account: &Value) -> Result<(), String> {
     env_secrets(spec, "containers", "container", account)?;
     for (index, pull) in spec.list_at("/imagePullSecrets").iter().enumerate() {
         let name = pull.str_at("/name");
-        if !lists(account, "/imagePullSecrets", name) {
+        if !pullable.contains(name) {
             return Err(format!(
                 "imagePullSecrets[{index}].name={name:?} is not allowed because service account {owner} does not \
                  reference that imagePullSecret"
@@ -180,11 +182,11 @@ fn secrets(spec: &Value, account: &Value) -> Result<(), String> {
 }
 
 fn env_secrets(spec: &Value, list: &str, what: &str, account: &Value) -> Result<(), String> {
-    let owner = account.str_at("/metadata/name");
+    let (owner, mountable) = (account.str_at("/metadata/name"), listed(account, "/secrets"));
     for container in spec.list_at(&format!("/{list}")) {
         for variable in container.list_at("/env").iter().filter(|v| v.has("/valueFrom/secretKeyRef")) {
             let name = variable.str_at("/valueFrom/secretKeyRef/name");
-            if !lists(account, "/secrets", name) {
+            if !mountable.contains(name) {
                 return Err(format!(
                     "{what} {} with envVar {} referencing secret.secretName={name:?} is not allowed because service \
                      account {owner} does not reference that secret",

@@ -292,38 +292,49 @@ pub(in super::super) fn shown_quantity(value: &Value) -> Value {
 }
 
 /// Whether more of a resource may be promised than there is: not of hugepages and extended resources.
-fn overcommits(name: &str) -> bool {
+pub(in super::super) fn overcommits(name: &str) -> bool {
     !name.starts_with("hugepages-") && (!name.contains('/') || name.contains("kubernetes.io/"))
 }
 
-fn resource_name(name: &str, field: &str) -> Errors {
+/// What is counted by number, so that a part of one makes no sense.
+const WHOLE: &[&str] = &[
+    "configmaps",
+    "persistentvolumeclaims",
+    "pods",
+    "replicationcontrollers",
+    "resourcequotas",
+    "secrets",
+    "services",
+    "services.loadbalancers",
+    "services.nodeports",
+];
+
+/// `validateContainerResourceName`: what containers can ask for.
+pub(in super::super) fn resource_name(name: &str, field: &str) -> Errors {
+    let mut errors = any_resource_name(name, field);
+    if !name.contains('/') {
+        let container = matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
+        if names::qualified_name(name).is_empty() {
+            errors.extend(hold(container, field, &json!(name), "must be a standard resource for containers"));
+        }
+    } else if !overcommits(name) && name.starts_with("requests.") {
+        errors.push(FieldError::invalid(field, &json!(name), "doesn't follow extended resource name standard"));
+    }
+    errors
+}
+
+/// `ValidateResourceName`: what anything can be limited to.
+pub(in super::super) fn any_resource_name(name: &str, field: &str) -> Errors {
     let mut errors = named(field, name, names::qualified_name);
     if errors.is_empty() && !name.contains('/') {
-        let container = matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
-        let standard = container
-            || matches!(
-                name,
-                "storage"
-                    | "pods"
-                    | "services"
-                    | "replicationcontrollers"
-                    | "resourcequotas"
-                    | "secrets"
-                    | "configmaps"
-                    | "persistentvolumeclaims"
-                    | "services.nodeports"
-                    | "services.loadbalancers"
-                    | "requests.cpu"
-                    | "requests.memory"
-                    | "requests.storage"
-                    | "requests.ephemeral-storage"
-                    | "limits.cpu"
-                    | "limits.memory"
-                    | "limits.ephemeral-storage"
-            );
+        let compute = ["", "requests.", "limits."]
+            .iter()
+            .filter_map(|prefix| name.strip_prefix(prefix))
+            .any(|rest| matches!(rest, "cpu" | "memory" | "ephemeral-storage"));
+        let pages = name.starts_with("hugepages-") || name.starts_with("requests.hugepages-");
+        let standard = compute || pages || matches!(name, "storage" | "requests.storage") || WHOLE.contains(&name);
         let detail = "must be a standard resource type or fully qualified";
         errors.extend(hold(standard, field, &json!(name), detail));
-        errors.extend(hold(container, field, &json!(name), "must be a standard resource for containers"));
     }
     errors
 }
@@ -335,7 +346,7 @@ pub(in super::super) fn resource_quantity(name: &str, value: &Value, field: &str
     if parsed.is_negative() {
         errors.push(FieldError::invalid(field, &shown_quantity(value), "must be greater than or equal to 0"));
     }
-    let counted = !overcommits(name) || matches!(name, "pods" | "services" | "secrets" | "configmaps");
+    let counted = !overcommits(name) || WHOLE.contains(&name);
     if counted && !parsed.is_whole() {
         errors.push(FieldError::invalid(field, &shown_quantity(value), "must be an integer"));
     }

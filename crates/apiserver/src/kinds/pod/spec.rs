@@ -171,7 +171,7 @@ fn topology_spread(spec: &Value, field: &str) -> Errors {
 }
 
 /// `ValidateTolerations`.
-fn tolerations(tolerations: &[Value], field: &str) -> Errors {
+pub(in super::super) fn tolerations(tolerations: &[Value], field: &str) -> Errors {
     let mut errors = Errors::new();
     for (index, toleration) in tolerations.iter().enumerate() {
         let at = |name: &str| format!("{field}[{index}].{name}");

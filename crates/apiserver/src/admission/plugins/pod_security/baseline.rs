@@ -203,12 +203,11 @@ fn selinux(pod: Pod<'_>, allowed: &[&str]) -> Option<Finding> {
     let contexts: Vec<&Value> = pod.containers().map(|c| c.at("/securityContext")).chain([whole]).collect();
     let types: BTreeSet<String> = contexts.iter().filter(|c| bad_type(c)).map(|c| field(c, "type")).collect();
     let mut what = Vec::new();
-    // User and role are named beside a bad type only: alone, Kubernetes says nothing of them.
     if !types.is_empty() {
         what.push(format!("{} {}", plural(types.len(), "type", "types"), quoted(types)));
-        let also = ["user", "role"].into_iter().filter(|name| contexts.iter().any(|c| set(c, name)));
-        what.extend(also.map(|name| format!("{name} may not be set")));
     }
+    let also = ["user", "role"].into_iter().filter(|name| contexts.iter().any(|c| set(c, name)));
+    what.extend(also.map(|name| format!("{name} may not be set")));
     let detail = format!("{who} set forbidden securityContext.seLinuxOptions: {}", what.join("; "));
     finding("seLinuxOptions", detail)
 }

@@ -107,10 +107,13 @@ impl Policy {
                 });
             }
         }
-        let level = |mode: &str| labels.get(format!("{PREFIX}{mode}")).and_then(Value::as_str);
-        let enforced = level("enforce").is_some_and(|text| Level::parse(text).is_some());
-        if enforced && level("warn").is_none() && policy.enforce.level > policy.warn.level {
-            policy.warn = policy.enforce;
+        let label = |mode: &str| labels.get(format!("{PREFIX}{mode}")).and_then(Value::as_str);
+        let enforced = label("enforce").is_some_and(|text| Level::parse(text).is_some());
+        if enforced && label("warn").is_none() && policy.enforce.level > policy.warn.level {
+            policy.warn.level = policy.enforce.level;
+            if label("warn-version").is_none() {
+                policy.warn.version = policy.enforce.version;
+            }
         }
         (policy, errors)
     }
@@ -139,6 +142,12 @@ mod tests {
     fn enforce_alone_also_warns() {
         let (policy, _) = policy(&[("enforce", "baseline"), ("enforce-version", "v1.20")]);
         assert_eq!((policy.warn.to_string().as_str(), policy.audit.level), ("baseline:v1.20", Level::Privileged));
+    }
+
+    #[test]
+    fn a_version_to_warn_by_stands() {
+        let (policy, _) = policy(&[("enforce", "baseline"), ("enforce-version", "v1.20"), ("warn-version", "v1.30")]);
+        assert_eq!(policy.warn.to_string(), "baseline:v1.30");
     }
 
     #[test]

@@ -104,6 +104,10 @@ fn baseline_names_what_breaks_it() {
             r#"seLinuxOptions (pod and containers "i", "a" set forbidden securityContext.seLinuxOptions: type "t"; user may not be set; role may not be set)"#,
         ),
         (
+            a(json!({"seLinuxOptions": {"role": "r"}})),
+            r#"seLinuxOptions (container "a" set forbidden securityContext.seLinuxOptions: role may not be set)"#,
+        ),
+        (
             b(json!({"seccompProfile": {"type": "Unconfined"}})),
             r#"seccompProfile (pod and containers "i", "a" must not set securityContext.seccompProfile.type to "Unconfined")"#,
         ),

@@ -59,17 +59,18 @@ pub(super) fn charge(quotas: &[Value], request: Request<'_>) -> Result<Vec<(usiz
     if !negative.is_empty() {
         return Err(format!("quota usage is negative for resource(s): {}", negative.join(",")));
     }
+    let before = if old.is_null() { Amounts::new() } else { counter.usage(old, now) };
     let mut charged = Vec::new();
     for (index, hard, used) in concerned {
         let Some(quota) = quotas.get(index) else { continue };
         // What the object used before is in the quota already, if the quota counted it.
         let counted = !old.is_null() && counter.is_in(&scopes(quota), old);
-        let before = if counted { counter.usage(old, now) } else { Amounts::new() };
-        let more = |(name, amount): (&String, &Amount)| {
-            let more = before.get(name).map_or(*amount, |before| amount.minus(*before));
-            (hard.contains_key(name) && !more.value().is_zero()).then(|| (name.clone(), more))
+        let more = |name: &String| {
+            let amount = whole.get(name)?;
+            let more = before.get(name).filter(|_| counted).map_or(*amount, |before| amount.minus(*before));
+            (!more.value().is_zero()).then(|| (name.clone(), more))
         };
-        let requested: Amounts = whole.iter().filter_map(more).collect();
+        let requested: Amounts = hard.keys().filter_map(more).collect();
         if requested.is_empty() {
             continue;
         }

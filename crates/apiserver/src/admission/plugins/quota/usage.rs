@@ -1,7 +1,7 @@
 //! What an object uses of a quota, which names of a quota it counts for, and which scopes it is in
 //! (`pkg/quota/v1/evaluator`). Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -217,11 +217,12 @@ fn pod(pod: &Value, now: Timestamp) -> Amounts {
     }
     let spec = pod.at("/spec");
     // A container that is being resized holds the greater of what it had and what it is to have.
+    let lists = ["/status/containerStatuses", "/status/initContainerStatuses"];
+    let statuses: HashMap<&str, &Value> =
+        lists.iter().flat_map(|list| pod.list_at(list)).map(|status| (status.str_at("/name"), status)).collect();
     let held = |container: &Value, half: Half| {
         let mut most = half.of(container);
-        let lists = ["/status/containerStatuses", "/status/initContainerStatuses"];
-        let status = lists.iter().flat_map(|list| pod.list_at(list)).find(|s| s.at("/name") == container.at("/name"));
-        if let Some(status) = status {
+        if let Some(status) = statuses.get(container.str_at("/name")) {
             raise(&mut most, &half.of(status));
             if half == Half::Requests {
                 raise(&mut most, &amounts(status.at("/allocatedResources")));
