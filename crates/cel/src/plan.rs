@@ -7,12 +7,13 @@ use std::sync::Arc;
 use regex::Regex;
 
 use crate::ast::{Call, Checked, Comprehension, Expr, ExprKind, Literal, Reference};
+use crate::budget::Budget;
 use crate::cost::{self, CallCost};
 use crate::env::Declarations;
 use crate::function::Implementation;
 use crate::types::{ObjectType, Type};
 use crate::value::{Duration, Key, Timestamp, Value};
-use crate::{operators, pattern, standard};
+use crate::{operators, pattern};
 
 /// A program's plan.
 #[derive(Debug)]
@@ -269,7 +270,7 @@ impl Planner<'_> {
                 }
             }
             (_, [Node::Constant(Constant::Literal(literal))]) if call.target.is_none() => {
-                if let Some(constant) = converted(&call.function, literal) {
+                if let Some(constant) = self.converted(call, overloads, literal) {
                     return Node::Constant(constant);
                 }
             }
@@ -284,6 +285,18 @@ impl Planner<'_> {
             _ => {}
         }
         self.general_call(expr, call, args)
+    }
+
+    /// A conversion of a constant, done now: cel-go does not charge it. One that fails is left to fail when it is evaluated.
+    fn converted(&self, call: &Call, overloads: &[&'static str], literal: &Literal) -> Option<Constant> {
+        const CONVERSIONS: [&str; 9] =
+            ["bool", "bytes", "double", "duration", "dyn", "int", "string", "timestamp", "uint"];
+        if !CONVERSIONS.contains(&&*call.function) {
+            return None;
+        }
+        let function = self.declarations.language.functions.get(&call.function)?;
+        let overload = function.overloads.iter().find(|overload| overloads == [overload.id])?;
+        constant((overload.call)(&mut Budget::default(), &[Value::from(literal)]).ok()?)
     }
 
     fn general_call(&self, expr: &Expr, call: &Call, args: Vec<Node>) -> Node {
@@ -372,13 +385,19 @@ fn constant_set(list: &Node) -> Option<HashSet<Key>> {
         .collect()
 }
 
-/// A conversion of a constant, done now.
-fn converted(function: &str, literal: &Literal) -> Option<Constant> {
-    match (function, literal) {
-        ("duration", Literal::String(text)) => standard::duration(text).ok().map(Constant::Duration),
-        ("timestamp", Literal::String(text)) => standard::timestamp(text).ok().map(Constant::Timestamp),
-        _ => None,
-    }
+/// The value as a constant. None for values that no conversion makes.
+fn constant(value: Value<'_>) -> Option<Constant> {
+    Some(match value {
+        Value::Bool(truth) => Constant::Literal(Literal::Bool(truth)),
+        Value::Int(number) => Constant::Literal(Literal::Int(number)),
+        Value::Uint(number) => Constant::Literal(Literal::Uint(number)),
+        Value::Double(number) => Constant::Literal(Literal::Double(number)),
+        Value::String(text) => Constant::Literal(Literal::String(Arc::from(&*text))),
+        Value::Bytes(octets) => Constant::Literal(Literal::Bytes(octets)),
+        Value::Timestamp(time) => Constant::Timestamp(time),
+        Value::Duration(span) => Constant::Duration(span),
+        _ => return None,
+    })
 }
 
 /// A step that adds to the accumulator, as one that does so in place: a copy for each element would take quadratic time.

@@ -120,7 +120,7 @@ fn is_text_sort(id: &str) -> bool {
     id.starts_with("list_string_") || id.starts_with("list_bytes_")
 }
 
-/// Kubernetes' estimator: by function. Where it asks for a receiver, functions that are called without one cost 1.
+/// Kubernetes' estimator: by function.
 fn kubernetes(
     function: &str,
     id: &str,
@@ -174,6 +174,10 @@ fn kubernetes(
             sized(matching(size, pattern.size()), SizeEstimate { min: 0, max: size.max })
         }
         ("ip", Some(_), []) => cost(ONE),
+        ("ip" | "isIP" | "cidr" | "isCIDR" | "quantity" | "isQuantity" | "semver" | "isSemver", None, [text, ..]) => {
+            cost(traversed(text.size()))
+        }
+        ("ip.isCanonical", None, [text]) => cost(text.size().by_factor(2.0 * STRING_TRAVERSAL_COST_FACTOR)),
         (
             "masked"
             | "prefixLength"

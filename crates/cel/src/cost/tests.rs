@@ -90,7 +90,7 @@ impl Sizes for Declared {
     }
 }
 
-fn environment() -> crate::Env {
+fn environment_type() -> Type {
     let ty = crate::types::ObjectType::new(
         "object",
         [
@@ -102,8 +102,12 @@ fn environment() -> crate::Env {
             ("truth".to_owned(), Type::Bool),
         ],
     );
+    Type::object(ty)
+}
+
+fn environment() -> crate::Env {
     crate::Env::builder()
-        .variable("self", Type::object(ty))
+        .variable("self", environment_type())
         .variable("authorizer", crate::libraries::AUTHORIZER)
         .variable("unknown", Type::String)
         .build()
@@ -164,13 +168,15 @@ fn an_expression_can_cost_what_its_parts_can() {
         ("lists.range(5)", 16, 16),
         ("self.list.distinct()", 13, 213),
         ("sets.contains(self.list, ['a', 'b'])", 13, 33),
-        // Without a receiver these cost 1, whatever they read.
+        // Reading a text costs a tenth of its letters.
         ("quantity('1Gi').isGreaterThan(quantity('1'))", 3, 3),
         ("ip('1.2.3.4').family() == 4", 3, 3),
+        ("isIP(self.text)", 2, 12),
+        ("ip.isCanonical(self.text)", 2, 22),
         ("isURL(self.text)", 3, 3),
         ("url(self.text).getHost()", 3, 13),
         ("cidr('10.0.0.0/8').containsIP('10.0.0.1')", 3, 6),
-        ("cidr('10.0.0.0/8').containsCIDR(cidr('10.0.0.0/16'))", 5, 9),
+        ("cidr('10.0.0.0/8').containsCIDR(cidr('10.0.0.0/16'))", 6, 10),
         ("semver('1.0.0').major()", 2, 2),
         ("quantity('1') == quantity('2')", 3, 3),
         ("format.dns1123Label().validate(self.text).hasValue()", 4, 4 + 320),
@@ -191,4 +197,44 @@ fn loops_over_the_unknown_can_cost_anything() {
     let environment = crate::Env::builder().variable("lists", Type::list(Type::list(Type::Int))).build();
     let program = environment.compile("lists.all(l, l.all(x, lists.exists(m, x in m)))").unwrap();
     assert_eq!(program.cost(&UnknownSizes).max, u64::MAX);
+}
+
+/// What an evaluation did cost.
+fn spent(expression: &str) -> u64 {
+    let me = json!({"text": "abcdefghijklmno", "list": ["a", "b", "c"], "number": 1, "truth": true});
+    let ty = environment_type();
+    let value = Value::from_json(&me, &ty).unwrap();
+    let mut budget = crate::Budget::default();
+    environment().compile(expression).unwrap().evaluate(&[("self", value)], &mut budget).unwrap();
+    budget.spent()
+}
+
+#[test]
+fn an_evaluation_costs_what_it_does() {
+    for (expression, cost) in [
+        // Constants, and what is made of constants alone, are free.
+        ("[1, 2, 3]", 0),
+        ("{'a': [1]}", 0),
+        ("[uint(1), uint('2')]", 0),
+        ("duration('1h')", 0),
+        ("1 + 2", 1),
+        ("self.number", 2),
+        ("[self.number]", 12),
+        ("{'a': self.number}", 32),
+        ("has(self.number)", 1),
+        ("self.text == 'abcdefghijklmno'", 4),
+        ("self.text.size()", 3),
+        ("self.text + 'abcdef'", 5),
+        ("self.text.contains('bc')", 4),
+        ("self.text.matches('[a-z]+')", 6),
+        // A loop ends when its condition says so: range 2, condition 2, step 1 + 2, condition 2, result 1.
+        ("self.list.all(x, x == 'b')", 10),
+        ("self.list.all(x, x == x)", 2 + 1 + 3 * (2 + 1 + 3)),
+        ("self.list.map(x, x + 'b')", 2 + 1 + 3 * (1 + 1 + 10 + 2)),
+        ("self.truth || self.text == 'a'", 2),
+        ("self.truth ? self.text : self.list[0]", 4),
+        ("quantity('100Mi').isLessThan(quantity('1Gi'))", 3),
+    ] {
+        assert_eq!(spent(expression), cost, "{expression}");
+    }
 }
