@@ -4,6 +4,9 @@ use crate::error::EvalError;
 
 /// What may be built in memory during one evaluation, in bytes, unless told otherwise.
 const MEMORY: usize = 64 << 20;
+/// How many octets and elements may be looked at in ways that cost units do not count: comparing what is nested, counting
+/// letters, reading patterns. About a second of work.
+const WORK: usize = 1 << 30;
 
 /// The cost units and the memory that evaluations may use. One budget can serve several evaluations.
 ///
@@ -13,6 +16,7 @@ pub struct Budget {
     limit: u64,
     spent: u64,
     memory: usize,
+    work: usize,
 }
 
 impl Budget {
@@ -23,7 +27,7 @@ impl Budget {
 
     /// A budget of `limit` cost units.
     pub fn new(limit: u64) -> Self {
-        Self { limit, spent: 0, memory: MEMORY }
+        Self { limit, spent: 0, memory: MEMORY, work: WORK }
     }
 
     /// The units used so far. It can be above the limit by the cost of the last step.
@@ -40,6 +44,18 @@ impl Budget {
     pub fn charge(&mut self, units: u64) -> Result<(), EvalError> {
         self.spent = self.spent.saturating_add(units);
         if self.spent > self.limit { Err(EvalError::over_budget()) } else { Ok(()) }
+    }
+
+    /// Counts work that cel-go's units leave out, so that time is bounded too: about one step for each octet or element that
+    /// is looked at.
+    pub fn work(&mut self, steps: usize) -> Result<(), EvalError> {
+        match self.work.checked_sub(steps) {
+            Some(left) => {
+                self.work = left;
+                Ok(())
+            }
+            None => Err(EvalError::over_budget()),
+        }
     }
 
     /// Asks for memory before a value of about so many bytes is built. Memory is not given back: it bounds what one

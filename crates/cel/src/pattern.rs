@@ -5,23 +5,28 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use regex::{Regex, RegexBuilder};
 
+use crate::budget::Budget;
 use crate::error::EvalError;
 
 /// How large a compiled pattern may be, in octets.
 const MAX_COMPILED: usize = 1 << 20;
 
 /// How many compiled patterns are kept.
-const KEPT: usize = 256;
+const KEPT: usize = 64;
+
+/// How much work it is to compile a pattern, at least, in steps of [`Budget::work`]: repetitions make short patterns large.
+const COMPILE: usize = 200_000;
 
 /// Compiling takes long for what one call costs, so the patterns of the last calls are kept.
 static COMPILED: LazyLock<Mutex<HashMap<Box<str>, Arc<Regex>>>> = LazyLock::new(Mutex::default);
 
 /// A pattern that a call brings along, compiled now or lately.
-pub(crate) fn cached(pattern: &str) -> Result<Arc<Regex>, EvalError> {
+pub(crate) fn cached(budget: &mut Budget, pattern: &str) -> Result<Arc<Regex>, EvalError> {
     let kept = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(regex) = kept().get(pattern) {
         return Ok(Arc::clone(regex));
     }
+    budget.work(COMPILE.saturating_add(pattern.len().saturating_mul(100)))?;
     let regex = Arc::new(compile(pattern)?);
     let mut kept = kept();
     if kept.len() >= KEPT {

@@ -288,23 +288,24 @@ fn duration<'a>(nanos: i64) -> Value<'a> {
     Value::Duration(Duration { nanos })
 }
 
-fn index_of<'a>(_: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
+fn index_of<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
     let (list, searched) = (args.list(0)?, args.value(1)?);
-    find(list, searched, 0..list.len())
+    find(budget, list, searched, 0..list.len())
 }
 
-fn last_index_of<'a>(_: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
+fn last_index_of<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
     let (list, searched) = (args.list(0)?, args.value(1)?);
-    find(list, searched, (0..list.len()).rev())
+    find(budget, list, searched, (0..list.len()).rev())
 }
 
 fn find<'a>(
+    budget: &mut Budget,
     list: &List<'a>,
     searched: &Value<'a>,
     indices: impl Iterator<Item = usize>,
 ) -> Result<Value<'a>, EvalError> {
     for index in indices {
-        if list.get(index)?.equals(searched)? {
+        if list.get(index)?.equals(searched, budget)? {
             return Ok(Value::Int(index as i64));
         }
     }
@@ -412,16 +413,16 @@ fn distinct<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, Ev
     let mut kept: Vec<Value<'a>> = Vec::new();
     for element in list.iter() {
         let element = element?;
-        if !contains(&kept, &element)? {
+        if !contains(budget, &kept, &element)? {
             kept.push(element);
         }
     }
     Ok(Value::list(kept))
 }
 
-fn contains<'a>(values: &[Value<'a>], searched: &Value<'a>) -> Result<bool, EvalError> {
+fn contains<'a>(budget: &mut Budget, values: &[Value<'a>], searched: &Value<'a>) -> Result<bool, EvalError> {
     for value in values {
-        if value.equals(searched)? {
+        if value.equals(searched, budget)? {
             return Ok(true);
         }
     }
@@ -436,9 +437,9 @@ fn two_sets<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<(Vec<Value<'a
     Ok((elements(left)?, elements(right)?))
 }
 
-fn contains_all<'a>(set: &[Value<'a>], subset: &[Value<'a>]) -> Result<bool, EvalError> {
+fn contains_all<'a>(budget: &mut Budget, set: &[Value<'a>], subset: &[Value<'a>]) -> Result<bool, EvalError> {
     for element in subset {
-        if !contains(set, element)? {
+        if !contains(budget, set, element)? {
             return Ok(false);
         }
     }
@@ -447,18 +448,18 @@ fn contains_all<'a>(set: &[Value<'a>], subset: &[Value<'a>]) -> Result<bool, Eva
 
 fn sets_contains<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
     let (set, subset) = two_sets(budget, args)?;
-    contains_all(&set, &subset).map(Value::Bool)
+    contains_all(budget, &set, &subset).map(Value::Bool)
 }
 
 fn sets_equivalent<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
     let (left, right) = two_sets(budget, args)?;
-    Ok(Value::Bool(contains_all(&left, &right)? && contains_all(&right, &left)?))
+    Ok(Value::Bool(contains_all(budget, &left, &right)? && contains_all(budget, &right, &left)?))
 }
 
 fn sets_intersects<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
     let (left, right) = two_sets(budget, args)?;
     for element in &left {
-        if contains(&right, element)? {
+        if contains(budget, &right, element)? {
             return Ok(Value::Bool(true));
         }
     }

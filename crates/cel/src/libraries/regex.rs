@@ -30,18 +30,21 @@ pub(super) fn library() -> Library {
     }
 }
 
-fn regex(args: &[Value<'_>]) -> Result<Arc<Regex>, EvalError> {
-    pattern::cached(args.text(1)?).map_err(|error| EvalError::new(format!("Illegal regex: {error}")))
+fn regex(budget: &mut Budget, args: &[Value<'_>]) -> Result<Arc<Regex>, EvalError> {
+    pattern::cached(budget, args.text(1)?).map_err(|error| match error.is_over_budget() {
+        true => error,
+        false => EvalError::new(format!("Illegal regex: {error}")),
+    })
 }
 
 fn find<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
-    let found = regex(args)?.find(args.text(0)?).map(|found| found.as_str().to_owned()).unwrap_or_default();
+    let found = regex(budget, args)?.find(args.text(0)?).map(|found| found.as_str().to_owned()).unwrap_or_default();
     budget.allocate(found.len())?;
     Ok(Value::from(found))
 }
 
 fn find_all<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
-    let (regex, text) = (regex(args)?, args.text(0)?);
+    let (regex, text) = (regex(budget, args)?, args.text(0)?);
     let limit = if args.len() > 2 { args.int(2)? } else { -1 };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let found: Vec<&str> = regex.find_iter(text).take(limit).map(|found| found.as_str()).collect();

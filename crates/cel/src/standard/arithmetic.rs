@@ -152,7 +152,7 @@ fn add_lists<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, E
     let (left, right) = (args.list(0)?, args.list(1)?);
     budget.allocate((left.len() + right.len()) * size_of::<Value<'_>>())?;
     if *left.kind() != ListKind::Atomic {
-        return left.union(right).map(Value::List);
+        return left.union(right, budget).map(Value::List);
     }
     if right.is_empty() {
         return Ok(Value::List(left.clone()));

@@ -130,10 +130,10 @@ fn not<'a>(_: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
     Ok(Value::Bool(!args.bool(0)?))
 }
 
-fn equals<'a>(_: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
-    args.value(0)?.equals(args.value(1)?).map(Value::Bool)
+fn equals<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
+    args.value(0)?.equals(args.value(1)?, budget).map(Value::Bool)
 }
 
-fn not_equals<'a>(_: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
-    args.value(0)?.equals(args.value(1)?).map(|same| Value::Bool(!same))
+fn not_equals<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
+    args.value(0)?.equals(args.value(1)?, budget).map(|same| Value::Bool(!same))
 }

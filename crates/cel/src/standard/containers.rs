@@ -86,9 +86,12 @@ pub(super) fn functions() -> Vec<Function> {
 }
 
 /// Text counts code points.
-fn size<'a>(_: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
+fn size<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
     let size = match args.value(0)? {
-        Value::String(text) => text.chars().count(),
+        Value::String(text) => {
+            budget.work(text.len() / 8)?;
+            text.chars().count()
+        }
         Value::Bytes(bytes) => bytes.len(),
         Value::List(list) => list.len(),
         Value::Map(map) => map.len(),
@@ -97,10 +100,10 @@ fn size<'a>(_: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> 
     Ok(Value::Int(i64::try_from(size).unwrap_or(i64::MAX)))
 }
 
-fn in_list<'a>(_: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
+fn in_list<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
     let wanted = args.value(0)?;
     for element in args.list(1)?.iter() {
-        if element?.equals(wanted)? {
+        if element?.equals(wanted, budget)? {
             return Ok(Value::Bool(true));
         }
     }

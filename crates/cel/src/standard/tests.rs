@@ -262,3 +262,30 @@ fn types_that_explode_are_refused() {
     let source = format!("cel.bind(m59, {{1: 1}}, {source})");
     assert_eq!(worth(&source), "ERROR: <input>:-1:0: the types of the expression are too large");
 }
+
+#[test]
+fn the_deepest_expressions_run_on_a_small_stack() {
+    let deep = |before: &str, inner: &str, after: &str, count: usize| {
+        format!("{}{inner}{}", before.repeat(count), after.repeat(count))
+    };
+    let sources = [
+        deep("size([", "1", "])", 110),
+        deep("[1].all(x, ", "true", ")", 110),
+        deep("{1: ", "1", "}", 240),
+        deep("true ? ", "1", " : 1", 1),
+        deep("!(", "true", ")", 240),
+        deep("cel.bind(x, 1, ", "x", ")", 240),
+        format!("1{}", " + 1".repeat(240)),
+        format!("optional.of(1){}", ".optMap(x, x)".repeat(60)),
+        deep("[1].map(x, ", "1", ")", 80),
+    ];
+    // Most of it is the parser's, in builds that are not optimised.
+    let small = std::thread::Builder::new().stack_size(7 << 18);
+    let worker = small.spawn(move || {
+        for source in &sources {
+            let value = worth(source);
+            assert!(!value.contains("ERROR") && !value.contains("error"), "{source}: {value}");
+        }
+    });
+    worker.unwrap().join().unwrap();
+}

@@ -38,6 +38,6 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
-fn matches<'a>(_: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
-    Ok(Value::Bool(pattern::cached(args.text(1)?)?.is_match(args.text(0)?)))
+fn matches<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
+    Ok(Value::Bool(pattern::cached(budget, args.text(1)?)?.is_match(args.text(0)?)))
 }

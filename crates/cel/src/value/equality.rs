@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use super::{List, Map, Object, Value};
+use crate::budget::Budget;
 use crate::error::EvalError;
 use crate::escape::escape_property;
 use crate::types::ListKind;
@@ -14,8 +15,8 @@ const MAX_DEPTH: usize = 512;
 impl Value<'_> {
     /// CEL's `==`: numbers of different types by value, values of other different types never, lists as their schema says
     /// (`set` and `map` in any order). Errors: JSON that is not of its declared type.
-    pub fn equals(&self, other: &Value<'_>) -> Result<bool, EvalError> {
-        equals(self, other, MAX_DEPTH)
+    pub fn equals(&self, other: &Value<'_>, budget: &mut Budget) -> Result<bool, EvalError> {
+        equals(self, other, MAX_DEPTH, budget)
     }
 
     /// How two values are ordered. None when they are not: different types, lists, not-a-number.
@@ -50,15 +51,16 @@ fn compare_whole(whole: i128, double: f64) -> Option<Ordering> {
     Some(whole.cmp(&floor).then(if double.fract() == 0.0 { Ordering::Equal } else { Ordering::Less }))
 }
 
-fn equals(left: &Value<'_>, right: &Value<'_>, depth: usize) -> Result<bool, EvalError> {
+fn equals(left: &Value<'_>, right: &Value<'_>, depth: usize, budget: &mut Budget) -> Result<bool, EvalError> {
     let depth = depth.checked_sub(1).ok_or_else(|| EvalError::new("value is nested too deep"))?;
+    budget.work(size_hint(left))?;
     match (left, right) {
         (Value::Null, Value::Null) => Ok(true),
-        (Value::List(left), Value::List(right)) => equal_lists(left, right, depth),
-        (Value::Map(left), Value::Map(right)) => equal_maps(left, right, depth),
-        (Value::Object(left), Value::Object(right)) => equal_objects(left, right, depth),
+        (Value::List(left), Value::List(right)) => equal_lists(left, right, depth, budget),
+        (Value::Map(left), Value::Map(right)) => equal_maps(left, right, depth, budget),
+        (Value::Object(left), Value::Object(right)) => equal_objects(left, right, depth, budget),
         (Value::Optional(None), Value::Optional(None)) => Ok(true),
-        (Value::Optional(Some(left)), Value::Optional(Some(right))) => equals(left, right, depth),
+        (Value::Optional(Some(left)), Value::Optional(Some(right))) => equals(left, right, depth, budget),
         (Value::Type(left), Value::Type(right)) => Ok(left.name() == right.name()),
         (Value::Opaque(left), Value::Opaque(right)) => {
             Ok(left.type_name() == right.type_name() && left.equals(&**right))
@@ -67,49 +69,49 @@ fn equals(left: &Value<'_>, right: &Value<'_>, depth: usize) -> Result<bool, Eva
     }
 }
 
-fn equal_lists(left: &List<'_>, right: &List<'_>, depth: usize) -> Result<bool, EvalError> {
+fn equal_lists(left: &List<'_>, right: &List<'_>, depth: usize, budget: &mut Budget) -> Result<bool, EvalError> {
     if left.len() != right.len() {
         return Ok(false);
     }
     if *left.kind() == ListKind::Atomic {
         for (left, right) in left.iter().zip(right.iter()) {
-            if !equals(&left?, &right?, depth)? {
+            if !equals(&left?, &right?, depth, budget)? {
                 return Ok(false);
             }
         }
         return Ok(true);
     }
-    let right = right.iter().map(|element| encoded(&element?, depth)).collect::<Result<HashSet<_>, _>>()?;
+    let right = right.iter().map(|element| encoded(&element?, depth, budget)).collect::<Result<HashSet<_>, _>>()?;
     for element in left.iter() {
-        if !right.contains(&encoded(&element?, depth)?) {
+        if !right.contains(&encoded(&element?, depth, budget)?) {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-fn equal_maps(left: &Map<'_>, right: &Map<'_>, depth: usize) -> Result<bool, EvalError> {
+fn equal_maps(left: &Map<'_>, right: &Map<'_>, depth: usize, budget: &mut Budget) -> Result<bool, EvalError> {
     if left.len() != right.len() {
         return Ok(false);
     }
     for entry in left.iter() {
         let (key, value) = entry?;
         match right.get(&key)? {
-            Some(other) if equals(&value, &other, depth)? => {}
+            Some(other) if equals(&value, &other, depth, budget)? => {}
             _ => return Ok(false),
         }
     }
     Ok(true)
 }
 
-fn equal_objects(left: &Object<'_>, right: &Object<'_>, depth: usize) -> Result<bool, EvalError> {
+fn equal_objects(left: &Object<'_>, right: &Object<'_>, depth: usize, budget: &mut Budget) -> Result<bool, EvalError> {
     if left.ty() != right.ty() {
         return Ok(false);
     }
     let names: HashSet<String> = field_names(left).chain(field_names(right)).collect();
     for name in names {
         let same = match (left.get(&name)?, right.get(&name)?) {
-            (Some(left), Some(right)) => equals(&left, &right, depth)?,
+            (Some(left), Some(right)) => equals(&left, &right, depth, budget)?,
             (None, None) => true,
             _ => false,
         };
@@ -118,6 +120,15 @@ fn equal_objects(left: &Object<'_>, right: &Object<'_>, depth: usize) -> Result<
         }
     }
     Ok(true)
+}
+
+/// How many octets a value has that are compared at once.
+fn size_hint(value: &Value<'_>) -> usize {
+    1 + match value {
+        Value::String(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    }
 }
 
 /// The names by which an object's fields are asked for.
@@ -133,14 +144,15 @@ fn field_names<'v>(object: &'v Object<'_>) -> Box<dyn Iterator<Item = String> + 
 }
 
 /// Octets that are the same for values that are equal, so that sets compare in linear time.
-pub(super) fn encoded(value: &Value<'_>, depth: usize) -> Result<Vec<u8>, EvalError> {
+pub(super) fn encoded(value: &Value<'_>, depth: usize, budget: &mut Budget) -> Result<Vec<u8>, EvalError> {
     let mut octets = Vec::new();
-    encode(value, &mut octets, depth)?;
+    encode(value, &mut octets, depth, budget)?;
     Ok(octets)
 }
 
-fn encode(value: &Value<'_>, octets: &mut Vec<u8>, depth: usize) -> Result<(), EvalError> {
+fn encode(value: &Value<'_>, octets: &mut Vec<u8>, depth: usize, budget: &mut Budget) -> Result<(), EvalError> {
     let depth = depth.checked_sub(1).ok_or_else(|| EvalError::new("value is nested too deep"))?;
+    budget.work(16 + size_hint(value))?;
     match value {
         Value::Null | Value::Optional(None) => octets.push(b'n'),
         Value::Bool(truth) => octets.extend([b'b', u8::from(*truth)]),
@@ -157,10 +169,11 @@ fn encode(value: &Value<'_>, octets: &mut Vec<u8>, depth: usize) -> Result<(), E
         Value::Type(of) => put(octets, b'T', of.name().as_bytes()),
         Value::Optional(Some(value)) => {
             octets.push(b'o');
-            encode(value, octets, depth)?;
+            encode(value, octets, depth, budget)?;
         }
         Value::List(list) => {
-            let mut elements = list.iter().map(|element| encoded(&element?, depth)).collect::<Result<Vec<_>, _>>()?;
+            let mut elements =
+                list.iter().map(|element| encoded(&element?, depth, budget)).collect::<Result<Vec<_>, _>>()?;
             if *list.kind() != ListKind::Atomic {
                 elements.sort_unstable();
             }
@@ -172,7 +185,7 @@ fn encode(value: &Value<'_>, octets: &mut Vec<u8>, depth: usize) -> Result<(), E
                 .iter()
                 .map(|entry| {
                     let (key, value) = entry?;
-                    Ok((encoded(&key, depth)?, encoded(&value, depth)?))
+                    Ok((encoded(&key, depth, budget)?, encoded(&value, depth, budget)?))
                 })
                 .collect::<Result<Vec<_>, EvalError>>()?;
             entries.sort_unstable();
@@ -186,7 +199,7 @@ fn encode(value: &Value<'_>, octets: &mut Vec<u8>, depth: usize) -> Result<(), E
             for name in names {
                 if let Some(value) = object.get(&name)? {
                     put(octets, b'f', name.as_bytes());
-                    encode(&value, octets, depth)?;
+                    encode(&value, octets, depth, budget)?;
                 }
             }
         }
@@ -210,7 +223,7 @@ mod tests {
     use crate::types::{ObjectType, Type};
 
     fn equal(left: &Value<'_>, right: &Value<'_>) -> bool {
-        left.equals(right).unwrap()
+        left.equals(right, &mut Budget::default()).unwrap()
     }
 
     #[test]

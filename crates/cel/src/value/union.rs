@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::equality::encoded;
 use super::{List, Value};
+use crate::budget::Budget;
 use crate::error::EvalError;
 use crate::escape::escape_property;
 use crate::types::ListKind;
@@ -15,17 +16,17 @@ const MAX_DEPTH: usize = 512;
 impl<'a> List<'a> {
     /// The union with another list: elements of this one stay where they are; of the other, those are appended that are not
     /// there. In a map list an element of the other replaces the one with its keys.
-    pub(crate) fn union(&self, other: &Self) -> Result<Self, EvalError> {
+    pub(crate) fn union(&self, other: &Self, budget: &mut Budget) -> Result<Self, EvalError> {
         let mut elements: Vec<Value<'a>> = Vec::with_capacity(self.len() + other.len());
         let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
         for element in self.iter() {
             let element = element?;
-            known.entry(identity(&element, self.kind())?).or_insert(elements.len());
+            known.entry(identity(&element, self.kind(), budget)?).or_insert(elements.len());
             elements.push(element);
         }
         for element in other.iter() {
             let element = element?;
-            match known.get(&identity(&element, self.kind())?) {
+            match known.get(&identity(&element, self.kind(), budget)?) {
                 Some(&at) if matches!(self.kind(), ListKind::Map(_)) => {
                     if let Some(place) = elements.get_mut(at) {
                         *place = element;
@@ -33,7 +34,7 @@ impl<'a> List<'a> {
                 }
                 Some(_) => {}
                 None => {
-                    known.insert(identity(&element, self.kind())?, elements.len());
+                    known.insert(identity(&element, self.kind(), budget)?, elements.len());
                     elements.push(element);
                 }
             }
@@ -43,8 +44,8 @@ impl<'a> List<'a> {
 }
 
 /// What makes an element the same element: its value in a set, its keys in a map list.
-fn identity(element: &Value<'_>, kind: &ListKind) -> Result<Vec<u8>, EvalError> {
-    let ListKind::Map(keys) = kind else { return encoded(element, MAX_DEPTH) };
+fn identity(element: &Value<'_>, kind: &ListKind, budget: &mut Budget) -> Result<Vec<u8>, EvalError> {
+    let ListKind::Map(keys) = kind else { return encoded(element, MAX_DEPTH, budget) };
     let mut octets = Vec::new();
     for key in keys.iter() {
         let value = match element {
@@ -55,7 +56,7 @@ fn identity(element: &Value<'_>, kind: &ListKind) -> Result<Vec<u8>, EvalError> 
             Value::Map(map) => map.get(&Value::from(Arc::<str>::from(key.as_str())))?,
             _ => return Err(EvalError::new("unexpected element of a list with map keys")),
         };
-        let encoded = encoded(&value.map_or(Value::Optional(None), Value::some), MAX_DEPTH)?;
+        let encoded = encoded(&value.map_or(Value::Optional(None), Value::some), MAX_DEPTH, budget)?;
         octets.extend(encoded.len().to_be_bytes());
         octets.extend(encoded);
     }
@@ -78,7 +79,10 @@ mod tests {
         else {
             panic!("lists")
         };
-        assert_eq!(Value::List(left.union(&right).unwrap()).to_json().unwrap(), json!(["a", "b", "c"]));
+        assert_eq!(
+            Value::List(left.union(&right, &mut Budget::default()).unwrap()).to_json().unwrap(),
+            json!(["a", "b", "c"])
+        );
     }
 
     #[test]
@@ -92,7 +96,7 @@ mod tests {
             panic!("lists")
         };
         assert_eq!(
-            Value::List(left.union(&right).unwrap()).to_json().unwrap(),
+            Value::List(left.union(&right, &mut Budget::default()).unwrap()).to_json().unwrap(),
             json!([{"k": 1, "v": 9}, {"k": 2, "v": 2}, {"k": 3, "v": 3}])
         );
     }
