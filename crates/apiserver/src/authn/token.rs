@@ -120,6 +120,19 @@ fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Err
 }
 
 impl Claims {
+    /// What a token says that lies in a Secret: whose it is, and no time and no audience.
+    pub(crate) fn in_secret(namespace: &str, account: &str, uid: &str, secret: &str) -> Self {
+        Self {
+            iss: LEGACY_ISSUER.to_owned(),
+            sub: format!("system:serviceaccount:{namespace}:{account}"),
+            legacy_namespace: namespace.to_owned(),
+            legacy_secret: secret.to_owned(),
+            legacy_account: account.to_owned(),
+            legacy_uid: uid.to_owned(),
+            ..Self::default()
+        }
+    }
+
     /// Whether the token holds at this time.
     pub(crate) fn in_time(&self, now: Timestamp) -> Result<(), Refused> {
         let now = now.as_second();

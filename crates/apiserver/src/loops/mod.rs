@@ -1,6 +1,6 @@
 //! What kube-controller-manager does for every namespace and object: namespaces get their ServiceAccount and root CA and are
 //! emptied at their end, dependents follow their owners, objects of a deleted CustomResourceDefinition go, aggregated ClusterRoles
-//! get their rules, quotas are counted.
+//! get their rules, quotas are counted, Secrets get their tokens.
 //!
 //! Each loop is level-triggered: an event only says where to look; what is done follows from what is there. They speak to the
 //! API as any client, under their own user names, so the request log and faults see them.
@@ -11,6 +11,7 @@ mod garbage;
 mod graph;
 mod namespaces;
 mod quotas;
+mod tokens;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -38,12 +39,20 @@ pub enum Loop {
     ClusterRoleAggregation,
     /// Counts what the objects of a namespace use of its quotas.
     Quotas,
+    /// Fills Secrets of the type `kubernetes.io/service-account-token`.
+    ServiceAccountTokens,
 }
 
 impl Loop {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Namespaces, Self::GarbageCollection, Self::CustomResources, Self::ClusterRoleAggregation, Self::Quotas];
+    pub const ALL: [Self; 6] = [
+        Self::Namespaces,
+        Self::GarbageCollection,
+        Self::CustomResources,
+        Self::ClusterRoleAggregation,
+        Self::Quotas,
+        Self::ServiceAccountTokens,
+    ];
 
     /// Its name in settings.
     pub fn name(self) -> &'static str {
@@ -53,6 +62,7 @@ impl Loop {
             Self::CustomResources => "custom-resources",
             Self::ClusterRoleAggregation => "clusterrole-aggregation",
             Self::Quotas => "quotas",
+            Self::ServiceAccountTokens => "service-account-tokens",
         }
     }
 }
@@ -88,6 +98,11 @@ pub(crate) fn spawn(wanted: &[Loop], api: &Api, root_ca: &str, closing: &Cancell
                 Box::pin(aggregation::run(Caller::new(api, "clusterrole-aggregation-controller")))
             }
             Loop::Quotas => Box::pin(quotas::run(Caller::new(api, "resourcequota-controller"))),
+            // On a cluster this one has no account of its own: it is what makes accounts usable.
+            Loop::ServiceAccountTokens => {
+                let user = User::new("system:kube-controller-manager", [] as [&str; 0]);
+                Box::pin(tokens::run(Caller { api: api.clone(), user }, root_ca.to_owned()))
+            }
         }));
     }
 }

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use http::Request;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, Patch, PatchParams};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+use kube::runtime::wait::await_condition;
 use kube::{Client, Config};
 use paddock_apiserver::clock::Clock;
-use paddock_apiserver::{Server, User};
+use paddock_apiserver::{Loop, Server, User};
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -494,4 +497,76 @@ async fn the_log_names_the_impersonated_user() {
     let server = Server::builder().loops(false).request_log(true).start().await.expect("it starts");
     as_others(&server.client(), &[header("Impersonate-User", "carl")]).await.unwrap();
     assert_eq!(server.log().entries()[0].user, "carl");
+}
+
+/// A server that fills Secrets, the account `default/robot`, and the Secret `t` with its token.
+async fn with_secret() -> (Server, Secret) {
+    let builder = Server::builder().listen("127.0.0.1:0".parse().expect("an address"));
+    let server = builder.only(&[Loop::ServiceAccountTokens]).start().await.expect("the server starts");
+    create(&server, "serviceaccounts", json!({"metadata": {"name": "robot"}})).await;
+    let annotations = json!({"kubernetes.io/service-account.name": "robot"});
+    let metadata = json!({"name": "t", "annotations": annotations});
+    create(&server, "secrets", json!({"metadata": metadata, "type": "kubernetes.io/service-account-token"})).await;
+    let full = |secret: Option<&Secret>| secret.and_then(|s| s.data.as_ref()).is_some_and(|d| d.contains_key("token"));
+    let secret = wait(&server, full).await.expect("it is there");
+    (server, secret)
+}
+
+/// Waits until the Secret `t` is as it should be.
+async fn wait(server: &Server, condition: impl Fn(Option<&Secret>) -> bool) -> Option<Secret> {
+    let secrets = Api::<Secret>::default_namespaced(server.client());
+    let done = await_condition(secrets, "t", move |secret: Option<&Secret>| condition(secret));
+    tokio::time::timeout(Duration::from_secs(20), done).await.expect("it happens in time").expect("the watch goes on")
+}
+
+fn token_in(secret: &Secret) -> String {
+    String::from_utf8(secret.data.as_ref().expect("data")["token"].0.clone()).expect("text")
+}
+
+#[tokio::test]
+async fn a_secret_gets_a_token_of_the_account_that_it_names() {
+    let (server, secret) = with_secret().await;
+    let user = who_am_i(&client_with(&server, &token_in(&secret)).await).await.unwrap();
+    assert_eq!(user["username"], "system:serviceaccount:default:robot");
+    let data = secret.data.as_ref().unwrap();
+    assert_eq!(data["namespace"].0, b"default");
+    assert!(data["ca.crt"].0.starts_with(b"-----BEGIN CERTIFICATE-----"));
+    assert_eq!(
+        secret.metadata.annotations.as_ref().unwrap()["kubernetes.io/service-account.uid"],
+        user["uid"].as_str().unwrap()
+    );
+}
+
+#[tokio::test]
+async fn a_token_in_a_secret_ends_with_the_secret() {
+    let (server, secret) = with_secret().await;
+    delete(&server, "secrets/t").await;
+    assert_eq!(refusal(&server, &token_in(&secret)).await, "[invalid bearer token, Token has been invalidated]");
+}
+
+#[tokio::test]
+async fn a_token_that_the_secret_no_longer_holds_is_refused() {
+    let (server, secret) = with_secret().await;
+    let patch = json!({"data": {"token": "b3RoZXI="}});
+    let secrets = Api::<Secret>::default_namespaced(server.client());
+    secrets.patch("t", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    let why = "[invalid bearer token, Token does not match server's copy]";
+    assert_eq!(refusal(&server, &token_in(&secret)).await, why);
+}
+
+#[tokio::test]
+async fn the_secrets_of_an_account_go_with_it() {
+    let (server, _) = with_secret().await;
+    delete(&server, "serviceaccounts/robot").await;
+    assert!(wait(&server, |secret| secret.is_none()).await.is_none());
+}
+
+#[tokio::test]
+async fn a_secret_marked_invalid_opens_nothing() {
+    let (server, secret) = with_secret().await;
+    let patch = json!({"metadata": {"labels": {"kubernetes.io/legacy-token-invalid-since": "2026-01-01"}}});
+    let secrets = Api::<Secret>::default_namespaced(server.client());
+    secrets.patch("t", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    let why = refusal(&server, &token_in(&secret)).await;
+    assert!(why.starts_with("[invalid bearer token, the token in secret default/t for service account"), "{why}");
 }
