@@ -121,6 +121,31 @@ pub(crate) fn label_requirement(field: &str, requirement: &Value, newer: bool) -
     errors
 }
 
+/// A label selector as Go writes it: `matchLabels` first.
+pub(super) fn go_selector(selector: &Value) -> String {
+    if selector.is_object() { meta::ordered(selector, &["matchLabels", "matchExpressions"]) } else { "null".to_owned() }
+}
+
+/// `ValidateImmutableField` of a selector.
+pub(super) fn immutable_selector(field: &str, new: &Value, old: &Value) -> Option<FieldError> {
+    (new != old).then(|| shown(Kind::Invalid, field, go_selector(new), "field is immutable"))
+}
+
+/// Whether a selector can be evaluated at all: `metav1.LabelSelectorAsSelector`.
+pub(super) fn is_selector(selector: &Value) -> bool {
+    label_selector("", selector).is_empty()
+}
+
+/// `IsDomainPrefixedPath`.
+pub(super) fn domain_prefixed_path(field: &str, path: &str) -> Errors {
+    let value = json!(path);
+    match path.split_once('/') {
+        _ if path.is_empty() => vec![FieldError::required(field, "")],
+        Some((host, rest)) if !host.is_empty() && !rest.is_empty() => named(field, host, names::dns_subdomain),
+        _ => vec![FieldError::invalid(field, &value, "must be a domain-prefixed path (such as \"acme.io/foo\")")],
+    }
+}
+
 /// Whether a label selector selects labels; an absent one selects nothing, an empty one everything.
 pub(crate) fn selects(selector: &Value, labels: &Value) -> bool {
     if !selector.is_object() {
@@ -195,6 +220,20 @@ mod tests {
             ],
             [true, false, true, true, false]
         );
+    }
+
+    #[test]
+    fn gos_selectors_begin_with_labels() {
+        let selector = json!({"matchExpressions": [{"key": "a", "operator": "Exists"}], "matchLabels": {"z": "1"}});
+        assert_eq!(
+            go_selector(&selector),
+            r#"{"matchLabels":{"z":"1"},"matchExpressions":[{"key":"a","operator":"Exists"}]}"#
+        );
+    }
+
+    #[test]
+    fn a_domain_prefixed_path_has_both() {
+        assert_eq!(["", "x", "x/", "a.b/c"].map(|path| domain_prefixed_path("f", path).len()), [1, 1, 1, 0]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::checks::{Errors, hold, named, one_of};
 use super::names;
 use super::rules::Rules;
 use super::tables::cluster as tables;
-use crate::field::FieldError;
+use crate::field::{FieldError, Kind, go_json};
 use crate::resource::{NameRule, Part};
 
 pub(super) const NAMESPACE: Rules = Rules {
@@ -29,6 +29,8 @@ pub(super) const NAMESPACE: Rules = Rules {
         obj.set_at("/spec/finalizers", finalizers);
         Ok(())
     },
+    validate_create: |obj, _| namespace(obj),
+    validate_update: |new, _, _, _| namespace(new),
     prepare_update: |new, old, part, _| {
         match part {
             // Only the finalize subresource ends a namespace.
@@ -44,6 +46,19 @@ pub(super) const NAMESPACE: Rules = Rules {
     cells: tables::namespace,
     ..Rules::PLAIN
 };
+
+fn namespace(obj: &Value) -> Errors {
+    const FIELD: &str = "spec.finalizers";
+    let mut errors = Errors::new();
+    for finalizer in obj.list_at("/spec/finalizers").iter().filter_map(Value::as_str) {
+        errors.extend(named(FIELD, finalizer, names::qualified_name));
+        if !finalizer.contains('/') && !matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion") {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(FieldError::invalid(FIELD, &json!(finalizer), detail));
+        }
+    }
+    errors
+}
 
 pub(super) const NODE: Rules = Rules {
     keeps_status: true,
@@ -66,12 +81,22 @@ pub(super) const NODE: Rules = Rules {
         ] {
             obj.default_at(&format!("/status/nodeInfo/{field}"), "");
         }
+        // One range and the list of ranges begin alike.
+        if let Some(first) = obj.list_at("/spec/podCIDRs").first().cloned() {
+            obj.default_at("/spec/podCIDR", first);
+        } else if obj.has("/spec/podCIDR") {
+            obj.set_at("/spec/podCIDRs", json!([obj.at("/spec/podCIDR")]));
+        }
         if obj.has("/status/capacity") {
             obj.default_at("/status/allocatable", obj.at("/status/capacity").clone());
         }
     },
     validate_create: |obj, _| node(obj),
-    validate_update: |new, _, _, _| node(new),
+    validate_update: |new, old, _, _| {
+        let mut errors = node(new);
+        errors.extend(node_change(new, old));
+        errors
+    },
     fields: &["spec.unschedulable"],
     select: |obj, _| obj.true_at("/spec/unschedulable").to_string(),
     unselectable: |field| format!("field label not supported: {field}"),
@@ -95,11 +120,41 @@ fn node(obj: &Value) -> Errors {
             errors.extend(one_of(&format!("{field}.effect"), effect, effects));
         }
         if seen.contains(&(key, effect)) {
-            let mut duplicate = FieldError::duplicate(&field, taint);
-            duplicate.message.push_str(": taints must be unique by key and effect pair");
-            errors.push(duplicate);
+            // As the fields of Go's internal type.
+            let shown = format!(
+                r#"{{"Key":{},"Value":{},"Effect":{},"TimeAdded":{}}}"#,
+                go_json(&json!(key)),
+                go_json(&json!(value)),
+                go_json(&json!(effect)),
+                go_json(taint.at("/timeAdded"))
+            );
+            let detail = "taints must be unique by key and effect pair";
+            errors.push(FieldError::with(Kind::Duplicate, &field, Some(shown), detail));
         }
         seen.push((key, effect));
+    }
+    for (index, range) in obj.list_at("/spec/podCIDRs").iter().filter_map(Value::as_str).enumerate() {
+        errors.extend(named(&format!("spec.podCIDRs[{index}]"), range, names::cidr));
+    }
+    errors
+}
+
+/// What is given to a node once.
+fn node_change(new: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let mut seen: Vec<&Value> = Vec::new();
+    for (index, address) in new.list_at("/status/addresses").iter().enumerate() {
+        if seen.contains(&address) {
+            errors.push(FieldError::duplicate(format!("status.addresses[{index}]"), address));
+        }
+        seen.push(address);
+    }
+    for (field, name) in [("podCIDRs", "podCIDR"), ("providerID", "providerID")] {
+        let pointer = format!("/spec/{field}");
+        if old.has(&pointer) && old.at(&pointer) != new.at(&pointer) {
+            let detail = format!("node updates may not change {name} except from \"\" to valid");
+            errors.push(FieldError::forbidden(format!("spec.{field}"), &detail));
+        }
     }
     errors
 }

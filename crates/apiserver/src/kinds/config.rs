@@ -10,6 +10,8 @@ use super::names;
 use super::rules::Rules;
 use super::tables::config as tables;
 use crate::field::{FieldError, Kind};
+use crate::schema::decode::go_type;
+use crate::schema::syntax;
 
 /// Most bytes of all values of a ConfigMap or Secret.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -137,12 +139,12 @@ fn docker_config(obj: &Value, key: &str) -> Option<FieldError> {
     let field = format!("data[{key}]");
     let Some(value) = obj.at("/data").get(key) else { return Some(FieldError::required(field, "")) };
     let bytes = decoded(value);
-    let error = serde_json::from_slice::<serde_json::Map<String, Value>>(&bytes).err()?;
-    let first = String::from_utf8_lossy(&bytes).trim_start().chars().next();
-    let text = match first {
-        _ if error.is_eof() => "unexpected end of JSON input".to_owned(),
-        Some(c) => format!("invalid character {c:?} looking for beginning of value"),
-        None => "unexpected end of JSON input".to_owned(),
+    let text = match (syntax::mistake(&bytes), serde_json::from_slice::<Value>(&bytes)) {
+        (Some(mistake), _) => mistake,
+        (None, Ok(value @ (Value::Array(_) | Value::String(_) | Value::Number(_) | Value::Bool(_)))) => {
+            format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", go_type(&value))
+        }
+        (None, _) => return None,
     };
     Some(FieldError::with(Kind::Invalid, field, Some("\"<secret contents redacted>\"".to_owned()), &text))
 }
@@ -162,6 +164,19 @@ mod tests {
     fn an_immutable_map_cannot_be_opened() {
         let errors = locked(&json!({"data": {"k": "v"}}), &json!({"data": {"k": "v"}, "immutable": true}), &["data"]);
         assert_eq!(errors, [FieldError::forbidden("immutable", LOCKED)]);
+    }
+
+    #[test]
+    fn a_docker_config_is_an_object() {
+        let of = |text: &str| {
+            let secret = json!({"data": {"k": STANDARD.encode(text)}});
+            docker_config(&secret, "k").map(|error| error.message)
+        };
+        let redacted = "Invalid value: \"<secret contents redacted>\": ";
+        assert_eq!(of("{}"), None);
+        let expected = "json: cannot unmarshal array into Go value of type map[string]interface {}";
+        assert_eq!(of("[]"), Some(format!("{redacted}{expected}")));
+        assert_eq!(of("{"), Some(format!("{redacted}unexpected end of JSON input")));
     }
 
     #[test]

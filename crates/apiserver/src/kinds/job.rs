@@ -3,13 +3,16 @@
 use serde_json::{Value, json};
 
 use super::at::At;
-use super::checks::{Errors, hold, immutable, label_selector, non_negative, one_of, selects};
+use super::checks::{
+    Errors, domain_prefixed_path, go_selector, hold, immutable, immutable_selector, is_selector, label_selector,
+    non_negative, one_of, selects, shown,
+};
 use super::cron;
 use super::pod::{defaults, spec, update};
 use super::rules::Rules;
 use super::tables::workloads as tables;
 use super::workloads;
-use crate::field::FieldError;
+use crate::field::{FieldError, Kind};
 use crate::resource::Cx;
 use crate::status::Status;
 
@@ -134,20 +137,26 @@ fn generated_selector(obj: &Value) -> Errors {
         errors.push(FieldError::required("metadata.uid", ""));
     }
     let labels = obj.at("/spec/template/metadata/labels");
+    let mut generated = json!({});
     for (key, wanted) in [
         ("controller-uid", obj.at("/metadata/uid")),
-        (UID, obj.at("/metadata/uid")),
         ("job-name", obj.at("/metadata/name")),
+        (UID, obj.at("/metadata/uid")),
         ("batch.kubernetes.io/job-name", obj.at("/metadata/name")),
     ] {
-        if labels.get(key) != Some(wanted) {
-            let detail = format!("must be '{}'", wanted.as_str().unwrap_or_default());
-            errors.push(FieldError::invalid("spec.template.metadata.labels", labels, &detail));
+        generated[key] = wanted.clone();
+        let field = format!("spec.template.metadata.labels[{key}]");
+        let detail = format!("must be '{}'", wanted.as_str().unwrap_or_default());
+        match labels.get(key) {
+            None => errors.push(FieldError::required(field, &detail)),
+            Some(label) if label != wanted => errors.push(FieldError::invalid(field, labels, &detail)),
+            Some(_) => {}
         }
     }
     let selector = obj.at("/spec/selector");
-    if selector.map_at("/matchLabels").is_none_or(|map| map.len() != 1) || selector.has("/matchExpressions") {
-        errors.push(FieldError::invalid("spec.selector", selector, "`selector` not auto-generated"));
+    if is_selector(selector) && !selects(selector, &generated) {
+        let detail = "`selector` not auto-generated";
+        errors.push(shown(Kind::Invalid, "spec.selector", go_selector(selector), detail));
     }
     errors
 }
@@ -166,26 +175,18 @@ fn job(job: &Value, field: &str, selected: bool) -> Errors {
     ] {
         errors.extend(non_negative(job, &format!("/{name}"), &at(name)));
     }
-    let mode = job.str_at("/completionMode");
-    if !mode.is_empty() {
-        errors.extend(one_of(&at("completionMode"), mode, &["Indexed", "NonIndexed"]));
-        if mode == "Indexed" && !job.has("/completions") {
-            let detail = "when completion mode is Indexed";
-            errors.push(FieldError::required(at("completions"), detail));
-        }
+    let manager = job.str_at("/managedBy");
+    if !manager.is_empty() {
+        errors.extend(domain_prefixed_path(&at("managedBy"), manager));
+    }
+    errors.extend(indexing(job, &at));
+    let policy = job.str_at("/podReplacementPolicy");
+    if !policy.is_empty() {
+        let known: &[&str] =
+            if job.has("/podFailurePolicy") { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
+        errors.extend(one_of(&at("podReplacementPolicy"), policy, known));
     }
     let template = job.at("/template");
-    if selected {
-        match job.at("/selector") {
-            Value::Null => errors.push(FieldError::required(at("selector"), "")),
-            selector => errors.extend(label_selector(&at("selector"), selector)),
-        }
-        let labels = template.at("/metadata/labels");
-        if !selects(job.at("/selector"), labels) {
-            let detail = "`selector` does not match template `labels`";
-            errors.push(FieldError::invalid(at("template.metadata.labels"), labels, detail));
-        }
-    }
     errors.extend(spec::validate_template(template, &at("template")));
     let policy = at("template.spec.restartPolicy");
     match template.str_at("/spec/restartPolicy") {
@@ -194,6 +195,52 @@ fn job(job: &Value, field: &str, selected: bool) -> Errors {
             errors.push(FieldError::required(policy, "valid values: \"OnFailure\", \"Never\""));
         }
         other => errors.extend(one_of(&policy, other, &["OnFailure", "Never"])),
+    }
+    if selected {
+        match job.at("/selector") {
+            Value::Null => errors.push(FieldError::required(at("selector"), "")),
+            selector => errors.extend(label_selector(&at("selector"), selector)),
+        }
+        let labels = template.at("/metadata/labels");
+        if is_selector(job.at("/selector")) && !selects(job.at("/selector"), labels) {
+            let detail = "`selector` does not match template `labels`";
+            errors.push(FieldError::invalid(at("template.metadata.labels"), labels, detail));
+        }
+    }
+    errors
+}
+
+/// What depends on whether each completion has an index.
+fn indexing(job: &Value, at: &dyn Fn(&str) -> String) -> Errors {
+    const MOST_PARALLEL: i64 = 100_000;
+    let mut errors = Errors::new();
+    let mode = job.str_at("/completionMode");
+    if !mode.is_empty() {
+        errors.extend(one_of(&at("completionMode"), mode, &["Indexed", "NonIndexed"]));
+    }
+    if mode == "Indexed" {
+        if !job.has("/completions") {
+            errors.push(FieldError::required(at("completions"), "when completion mode is Indexed"));
+        }
+        let parallelism = job.int_at("/parallelism").unwrap_or(0);
+        let detail = format!("must be less than or equal to {MOST_PARALLEL} when completion mode is Indexed");
+        errors.extend(hold(parallelism <= MOST_PARALLEL, &at("parallelism"), &json!(parallelism), &detail));
+    }
+    if mode.is_empty() || mode == "NonIndexed" {
+        for field in ["backoffLimitPerIndex", "maxFailedIndexes"] {
+            if let Some(value) = job.get(field) {
+                errors.push(FieldError::invalid(at(field), value, "requires indexed completion mode"));
+            }
+        }
+    }
+    if let Some(most) = job.int_at("/maxFailedIndexes") {
+        if !job.has("/backoffLimitPerIndex") {
+            errors.push(FieldError::required(at("backoffLimitPerIndex"), "when maxFailedIndexes is specified"));
+        }
+        if let Some(completions) = job.int_at("/completions") {
+            let detail = "must be less than or equal to completions";
+            errors.extend(hold(most <= completions, &at("maxFailedIndexes"), &json!(most), detail));
+        }
     }
     errors
 }
@@ -204,7 +251,7 @@ fn job_change(new: &Value, old: &Value) -> Errors {
     if new.str_at("/completionMode") != "Indexed" || new.at("/completions") != new.at("/parallelism") {
         errors.extend(immutable("spec.completions", new.at("/completions"), before.at("/completions")));
     }
-    errors.extend(immutable("spec.selector", new.at("/selector"), before.at("/selector")));
+    errors.extend(immutable_selector("spec.selector", new.at("/selector"), before.at("/selector")));
     let mut template = new.at("/template").clone();
     // A Job that never started may still be told where to run.
     if before.true_at("/suspend") && !old.has("/status/startTime") {
@@ -230,13 +277,29 @@ fn job_change(new: &Value, old: &Value) -> Errors {
     errors
 }
 
+/// Whether the machine's time zones have this one; a machine without any takes all.
+fn is_zone(name: &str) -> bool {
+    let zones = jiff::tz::db();
+    zones.is_definitively_empty() || zones.get(name).is_ok()
+}
+
 fn cron_job(spec: &Value) -> Errors {
     let mut errors = Errors::new();
     let schedule = spec.str_at("/schedule");
     if schedule.is_empty() {
         errors.push(FieldError::required("spec.schedule", ""));
-    } else if let Err(text) = cron::check(schedule) {
-        errors.push(FieldError::invalid("spec.schedule", &json!(schedule), &text));
+    } else {
+        // A zone before the fields can be read, and is refused.
+        let zoned = schedule.starts_with("TZ=") || schedule.starts_with("CRON_TZ=");
+        let fields =
+            if zoned { schedule.split_once(' ').map_or("", |(_, fields)| fields.trim_start()) } else { schedule };
+        if let Err(text) = cron::check(fields) {
+            errors.push(FieldError::invalid("spec.schedule", &json!(schedule), &text));
+        }
+        if schedule.contains("TZ") {
+            let detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
+            errors.push(FieldError::invalid("spec.schedule", &json!(schedule), detail));
+        }
     }
     errors.extend(non_negative(spec, "/startingDeadlineSeconds", "spec.startingDeadlineSeconds"));
     let zone = spec.at("/timeZone");
@@ -250,11 +313,22 @@ fn cron_job(spec: &Value) -> Errors {
                 "timeZone must be an explicit time zone as defined in \
                 https://www.iana.org/time-zones",
             ));
+        } else if !is_zone(name) {
+            errors.push(FieldError::invalid("spec.timeZone", zone, &format!("unknown time zone {name}")));
         }
     }
     let policy = spec.str_at("/concurrencyPolicy");
     errors.extend(one_of("spec.concurrencyPolicy", policy, &["Allow", "Forbid", "Replace"]));
     errors.extend(job(spec.at("/jobTemplate/spec"), "spec.jobTemplate.spec", false));
+    let selector = spec.at("/jobTemplate/spec/selector");
+    if !selector.is_null() {
+        let (field, detail) = ("spec.jobTemplate.spec.selector", "`selector` will be auto-generated");
+        errors.push(shown(Kind::Invalid, field, go_selector(selector), detail));
+    }
+    if spec.true_at("/jobTemplate/spec/manualSelector") {
+        let field = "spec.jobTemplate.spec.manualSelector";
+        errors.push(FieldError::not_supported(field, &json!(true), &["nil", "false"]));
+    }
     for field in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
         errors.extend(non_negative(spec, &format!("/{field}"), &format!("spec.{field}")));
     }

@@ -7,6 +7,7 @@
 mod admission_policies;
 mod admission_rules;
 pub(crate) mod at;
+mod autoscaler;
 pub(crate) mod checks;
 mod cluster;
 mod config;
@@ -21,6 +22,7 @@ pub(crate) mod pod;
 mod policy;
 mod quota;
 mod rbac;
+mod reported;
 mod rules;
 mod served;
 mod service;

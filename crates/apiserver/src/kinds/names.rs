@@ -185,6 +185,20 @@ pub(crate) fn ip(value: &str) -> Vec<String> {
     )])
 }
 
+/// The address and prefix length of a CIDR.
+pub(crate) fn parse_cidr(value: &str) -> Option<(std::net::IpAddr, u8)> {
+    let (ip, bits) = value.split_once('/')?;
+    let ip: std::net::IpAddr = ip.parse().ok()?;
+    let bits: u8 = bits.parse().ok()?;
+    (bits <= if ip.is_ipv4() { 32 } else { 128 }).then_some((ip, bits))
+}
+
+/// `IsValidCIDR`.
+pub(crate) fn cidr(value: &str) -> Vec<String> {
+    let text = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+    all([unless(parse_cidr(value).is_some(), text)])
+}
+
 /// `IsValidPercent` of a string.
 pub(crate) fn percent(value: &str) -> Vec<String> {
     let digits = value.strip_suffix('%').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));

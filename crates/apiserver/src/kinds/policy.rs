@@ -1,17 +1,21 @@
-//! PodDisruptionBudget, PriorityClass, RuntimeClass and HorizontalPodAutoscaler.
+//! PodDisruptionBudget, PriorityClass and RuntimeClass.
 
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
 use super::at::At;
-use super::checks::{Errors, at_most_all, hold, immutable, int_or_percent, label_selector, named, one_of, required};
+use super::checks::{
+    Errors, at_most_all, go_selector, immutable, int_or_percent, label_selector, named, one_of, shown,
+};
 use super::pod::containers::resources;
 use super::pod::spec::tolerations;
+use super::reported;
 use super::rules::Rules;
 use super::tables::policy as tables;
 use super::{meta, names};
-use crate::field::FieldError;
+use crate::field::{FieldError, Kind, go_json};
+use crate::resource::Part;
 
 pub(super) const BUDGET: Rules = Rules {
     generation: true,
@@ -24,7 +28,9 @@ pub(super) const BUDGET: Rules = Rules {
         }
     },
     validate_create: |obj, _| budget(obj.at("/spec")),
-    validate_update: |new, _, _, _| budget(new.at("/spec")),
+    validate_update: |new, _, part, _| {
+        if part == Part::Status { reported::budget(new) } else { budget(new.at("/spec")) }
+    },
     columns: || tables::columns(tables::BUDGET),
     cells: tables::budget,
     ..Rules::PLAIN
@@ -34,7 +40,15 @@ fn budget(spec: &Value) -> Errors {
     let mut errors = Errors::new();
     if spec.has("/minAvailable") && spec.has("/maxUnavailable") {
         let detail = "minAvailable and maxUnavailable cannot be both set";
-        errors.push(FieldError::invalid("spec", spec, detail));
+        // As the fields of Go's internal type.
+        let value = format!(
+            r#"{{"MinAvailable":{},"Selector":{},"MaxUnavailable":{},"UnhealthyPodEvictionPolicy":{}}}"#,
+            go_json(spec.at("/minAvailable")),
+            go_selector(spec.at("/selector")),
+            go_json(spec.at("/maxUnavailable")),
+            go_json(spec.at("/unhealthyPodEvictionPolicy")),
+        );
+        errors.push(shown(Kind::Invalid, "spec", value, detail));
     }
     for name in ["minAvailable", "maxUnavailable"] {
         let (field, value) = (format!("spec.{name}"), spec.at(&format!("/{name}")));
@@ -124,126 +138,4 @@ fn runtime(obj: &Value) -> Errors {
         }
     }
     errors
-}
-
-pub(super) const AUTOSCALER: Rules = Rules {
-    default: |obj| {
-        obj.default_at("/spec", json!({}));
-        obj.default_at("/spec/minReplicas", 1);
-        if obj.list_at("/spec/metrics").is_empty() {
-            obj.set_at("/spec/metrics", json!([
-                {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}
-            ]));
-        }
-        if obj.has("/spec/behavior") {
-            let all = json!({"type": "Percent", "value": 100, "periodSeconds": 15});
-            let up = json!({"stabilizationWindowSeconds": 0, "selectPolicy": "Max",
-                "policies": [{"type": "Pods", "value": 4, "periodSeconds": 15}, all]});
-            for (direction, rules) in
-                [("scaleUp", up), ("scaleDown", json!({"selectPolicy": "Max", "policies": [all]}))]
-            {
-                obj.default_at(&format!("/spec/behavior/{direction}"), json!({}));
-                for (field, value) in rules.as_object().into_iter().flatten() {
-                    obj.default_at(&format!("/spec/behavior/{direction}/{field}"), value.clone());
-                }
-            }
-        }
-        obj.default_at("/status", json!({}));
-        obj.default_at("/status/desiredReplicas", 0);
-        obj.default_at("/status/currentMetrics", Value::Null);
-    },
-    validate_create: |obj, _| autoscaler(obj.at("/spec")),
-    validate_update: |new, _, part, _| {
-        if part == crate::resource::Part::Status { Errors::new() } else { autoscaler(new.at("/spec")) }
-    },
-    columns: || tables::columns(tables::AUTOSCALER),
-    cells: tables::autoscaler,
-    ..Rules::PLAIN
-};
-
-/// The same autoscaler in `autoscaling/v1`, which knows CPU utilization only.
-pub(super) const AUTOSCALER_V1: Rules = Rules {
-    default: |obj| {
-        obj.default_at("/spec", json!({}));
-        obj.default_at("/spec/minReplicas", 1);
-        obj.default_at("/status", json!({}));
-        obj.default_at("/status/currentReplicas", 0);
-        obj.default_at("/status/desiredReplicas", 0);
-    },
-    served_from_storage: |obj| {
-        let metric = |m: &&Value| m.str_at("/type") == "Resource" && m.str_at("/resource/name") == "cpu";
-        let target = obj.list_at("/spec/metrics").iter().find(metric);
-        let target = target.and_then(|m| m.int_at("/resource/target/averageUtilization"));
-        obj.remove_at("/spec/metrics");
-        obj.remove_at("/spec/behavior");
-        if let Some(target) = target {
-            obj.set_at("/spec/targetCPUUtilizationPercentage", target);
-        }
-        let current = obj.list_at("/status/currentMetrics").iter().find(metric);
-        let current = current.and_then(|m| m.int_at("/resource/current/averageUtilization"));
-        for field in ["currentMetrics", "conditions"] {
-            obj.remove_at(&format!("/status/{field}"));
-        }
-        if let Some(current) = current {
-            obj.set_at("/status/currentCPUUtilizationPercentage", current);
-        }
-    },
-    to_storage: |obj| {
-        if let Some(target) = obj.remove_at("/spec/targetCPUUtilizationPercentage") {
-            obj.set_at("/spec/metrics", json!([
-                {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": target}}}
-            ]));
-        }
-        obj.remove_at("/status/currentCPUUtilizationPercentage");
-        (AUTOSCALER.default)(obj);
-    },
-    cells: |obj, now| {
-        let mut obj = obj.clone();
-        (AUTOSCALER_V1.to_storage)(&mut obj);
-        tables::autoscaler(&obj, now)
-    },
-    ..AUTOSCALER
-};
-
-fn autoscaler(spec: &Value) -> Errors {
-    let mut errors = Errors::new();
-    let (least, most) = (spec.int_at("/minReplicas").unwrap_or(1), spec.int_at("/maxReplicas").unwrap_or(0));
-    errors.extend(hold(least >= 1, "spec.minReplicas", &json!(least), "must be greater than or equal to 1"));
-    if most < 1 {
-        errors.push(FieldError::required("spec.maxReplicas", "must be set and greater than 0"));
-    }
-    errors.extend(hold(
-        most >= least,
-        "spec.maxReplicas",
-        &json!(most),
-        "must be greater than or equal to `minReplicas`",
-    ));
-    let target = spec.at("/scaleTargetRef");
-    for field in ["kind", "name"] {
-        let (path, text) = (format!("spec.scaleTargetRef.{field}"), target.str_at(&format!("/{field}")));
-        match required(&path, text) {
-            Some(error) => errors.push(error),
-            None => errors.extend(named(&path, text, names::path_segment)),
-        }
-    }
-    let api_version = target.str_at("/apiVersion");
-    if !api_version.contains('/') && target.str_at("/kind") != "ReplicationController" {
-        let detail = "apiVersion must specify API group";
-        errors.push(FieldError::invalid("spec.scaleTargetRef.apiVersion", &json!(api_version), detail));
-    }
-    errors
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_autoscaler_survives_the_old_version() {
-        let old = json!({"spec": {"minReplicas": 1, "maxReplicas": 3, "targetCPUUtilizationPercentage": 50}});
-        let mut obj = old.clone();
-        (AUTOSCALER_V1.to_storage)(&mut obj);
-        (AUTOSCALER_V1.served_from_storage)(&mut obj);
-        assert_eq!(obj.at("/spec"), old.at("/spec"));
-    }
 }

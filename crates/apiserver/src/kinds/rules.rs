@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::at::At;
 use super::{
-    admission_policies, cluster, config, events, job, limits, networking, pod, policy, quota, rbac, service, storage,
-    tables, webhooks, workloads,
+    admission_policies, autoscaler, cluster, config, events, job, limits, networking, pod, policy, quota, rbac,
+    service, storage, tables, webhooks, workloads,
 };
 use crate::field::FieldError;
 use crate::resource::{Column, CoreMetadata, Cx, NameRule, Part};
@@ -107,8 +107,8 @@ fn of_kind(group: &str, version: &str, kind: &str) -> Rules {
         ("apps", "ControllerRevision") => workloads::CONTROLLER_REVISION,
         ("batch", "Job") => job::JOB,
         ("batch", "CronJob") => job::CRON_JOB,
-        ("autoscaling", _) if version == "v1" => policy::AUTOSCALER_V1,
-        ("autoscaling", _) => policy::AUTOSCALER,
+        ("autoscaling", _) if version == "v1" => autoscaler::AUTOSCALER_V1,
+        ("autoscaling", _) => autoscaler::AUTOSCALER,
         ("coordination.k8s.io", _) => cluster::LEASE,
         ("discovery.k8s.io", _) => service::SLICE,
         ("networking.k8s.io", "Ingress") => networking::INGRESS,
@@ -120,6 +120,7 @@ fn of_kind(group: &str, version: &str, kind: &str) -> Rules {
         ("rbac.authorization.k8s.io", "RoleBinding") => rbac::ROLE_BINDING,
         ("rbac.authorization.k8s.io", _) => rbac::CLUSTER_ROLE_BINDING,
         ("storage.k8s.io", "StorageClass") => storage::CLASS,
+        ("storage.k8s.io", "CSIDriver") => storage::DRIVER,
         ("scheduling.k8s.io", _) => policy::PRIORITY,
         ("node.k8s.io", _) => policy::RUNTIME,
         ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => webhooks::MUTATING,

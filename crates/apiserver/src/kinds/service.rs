@@ -91,9 +91,9 @@ pub(super) const SLICE: Rules = Rules {
             obj.set_at("/ports", Value::Null);
         }
     },
-    validate_create: |obj, _| slice(obj),
+    validate_create: |obj, _| slice(obj, &Value::Null),
     validate_update: |new, old, _, _| {
-        let mut errors = slice(new);
+        let mut errors = slice(new, old);
         errors.extend(immutable("addressType", new.at("/addressType"), old.at("/addressType")));
         errors
     },
@@ -584,7 +584,9 @@ fn endpoints(obj: &Value) -> Errors {
         }
         for (name, list) in [("addresses", ready), ("notReadyAddresses", unready)] {
             for (number, address) in list.iter().enumerate() {
-                errors.extend(named(&format!("{path}.{name}[{number}].ip"), address.str_at("/ip"), names::ip));
+                let field = format!("{path}.{name}[{number}].ip");
+                errors.extend(named(&field, address.str_at("/ip"), names::ip));
+                errors.extend(special_ip(&field, address.str_at("/ip")));
             }
         }
         let ports = subset.list_at("/ports");
@@ -603,11 +605,20 @@ fn endpoints(obj: &Value) -> Errors {
     errors
 }
 
-fn slice(obj: &Value) -> Errors {
+/// A slice of endpoints; addresses that it had before are taken as they are.
+fn slice(obj: &Value, old: &Value) -> Errors {
     let mut errors = Errors::new();
+    let kept: HashSet<&str> = old
+        .list_at("/endpoints")
+        .iter()
+        .flat_map(|endpoint| endpoint.list_at("/addresses"))
+        .filter_map(Value::as_str)
+        .collect();
     let kind = obj.str_at("/addressType");
     errors.extend(required_one_of("addressType", kind, &["FQDN", "IPv4", "IPv6"]));
     for (index, endpoint) in obj.list_at("/endpoints").iter().enumerate() {
+        let host = endpoint.str_at("/hostname");
+        let host = (!host.is_empty()).then(|| named(&format!("endpoints[{index}].hostname"), host, names::dns_label));
         let field = format!("endpoints[{index}].addresses");
         let addresses = endpoint.list_at("/addresses");
         if addresses.is_empty() {
@@ -617,11 +628,24 @@ fn slice(obj: &Value) -> Errors {
         }
         for (number, address) in addresses.iter().enumerate() {
             let (field, text) = (format!("{field}[{number}]"), address.as_str().unwrap_or_default());
+            if kept.contains(text) {
+                continue;
+            }
             match kind {
                 "FQDN" => errors.extend(named(&field, text, names::dns_subdomain)),
-                _ => errors.extend(named(&field, text, names::ip)),
+                "IPv4" | "IPv6" => {
+                    errors.extend(named(&field, text, names::ip));
+                    let ip = text.parse::<std::net::IpAddr>().ok();
+                    if ip.is_some_and(|ip| ip.is_ipv4() != (kind == "IPv4")) {
+                        let detail = format!("must be an {kind} address");
+                        errors.push(FieldError::invalid(&field, &json!(text), &detail));
+                    }
+                    errors.extend(special_ip(&field, text));
+                }
+                _ => {}
             }
         }
+        errors.extend(host.into_iter().flatten());
     }
     let mut seen: Vec<&str> = Vec::new();
     for (index, port) in obj.list_at("/ports").iter().enumerate() {

@@ -114,6 +114,43 @@ pub(super) const CLASS: Rules = Rules {
     ..Rules::PLAIN
 };
 
+pub(super) const DRIVER: Rules = Rules {
+    default: |obj| {
+        obj.default_at("/spec", json!({}));
+        for (field, value) in [
+            ("attachRequired", json!(true)),
+            ("podInfoOnMount", json!(false)),
+            ("storageCapacity", json!(false)),
+            ("fsGroupPolicy", json!("ReadWriteOnceWithFSType")),
+            ("volumeLifecycleModes", json!(["Persistent"])),
+            ("requiresRepublish", json!(false)),
+            ("seLinuxMount", json!(false)),
+        ] {
+            obj.default_at(&format!("/spec/{field}"), value);
+        }
+    },
+    validate_create: |obj, _| driver(obj.at("/spec")),
+    validate_update: |new, old, _, _| {
+        let mut errors = driver(new.at("/spec"));
+        for field in ["attachRequired", "volumeLifecycleModes"] {
+            let pointer = format!("/spec/{field}");
+            errors.extend(immutable(&format!("spec.{field}"), new.at(&pointer), old.at(&pointer)));
+        }
+        errors
+    },
+    ..Rules::PLAIN
+};
+
+fn driver(spec: &Value) -> Errors {
+    let policies = &["File", "None", "ReadWriteOnceWithFSType"];
+    let mut errors: Errors =
+        one_of("spec.fsGroupPolicy", spec.str_at("/fsGroupPolicy"), policies).into_iter().collect();
+    for mode in spec.list_at("/volumeLifecycleModes").iter().filter_map(Value::as_str) {
+        errors.extend(one_of("spec.volumeLifecycleModes", mode, &["Ephemeral", "Persistent"]));
+    }
+    errors
+}
+
 fn volume(spec: &Value) -> Errors {
     let mut errors = Errors::new();
     if spec.list_at("/accessModes").is_empty() {

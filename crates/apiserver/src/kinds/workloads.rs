@@ -6,14 +6,17 @@ use serde_json::{Value, json};
 
 use super::at::At;
 use super::checks::{
-    Errors, at_most_all, immutable, int_or_percent, label_selector, non_negative, one_of, percentage, selects,
+    Errors, at_most_all, go_selector, immutable, immutable_selector, int_or_percent, is_selector, label_selector,
+    non_negative, one_of, percentage, selects, shown,
 };
 use super::names;
 use super::pod::{defaults, spec, update};
+use super::reported;
 use super::rules::Rules;
 use super::storage;
 use super::tables::workloads as tables;
-use crate::field::FieldError;
+use crate::field::{FieldError, Kind, go_json};
+use crate::resource::Part;
 
 const REPLICATED: Rules = Rules {
     generation: true,
@@ -62,15 +65,18 @@ pub(super) const DEPLOYMENT: Rules = Rules {
         condition_times(obj, &["lastUpdateTime", "lastTransitionTime"]);
     },
     prepare_update: |new, old, part, _| {
-        if part == crate::resource::Part::Status {
+        if part == Part::Status {
             update::take(new, old, "/metadata/labels");
         }
         Ok(())
     },
     validate_create: |obj, _| deployment(obj.at("/spec")),
-    validate_update: |new, old, _, _| {
+    validate_update: |new, old, part, _| {
+        if part == Part::Status {
+            return reported::deployment(new, old);
+        }
         let mut errors = deployment(new.at("/spec"));
-        errors.extend(immutable("spec.selector", new.at("/spec/selector"), old.at("/spec/selector")));
+        errors.extend(immutable_selector("spec.selector", new.at("/spec/selector"), old.at("/spec/selector")));
         errors
     },
     columns: || tables::columns(tables::DEPLOYMENT),
@@ -89,9 +95,12 @@ pub(super) const REPLICA_SET: Rules = Rules {
         condition_times(obj, &["lastTransitionTime"]);
     },
     validate_create: |obj, _| replica_set(obj.at("/spec")),
-    validate_update: |new, old, _, _| {
+    validate_update: |new, old, part, _| {
+        if part == Part::Status {
+            return reported::replica_set(new, old);
+        }
         let mut errors = replica_set(new.at("/spec"));
-        errors.extend(immutable("spec.selector", new.at("/spec/selector"), old.at("/spec/selector")));
+        errors.extend(immutable_selector("spec.selector", new.at("/spec/selector"), old.at("/spec/selector")));
         errors
     },
     columns: || tables::columns(tables::REPLICA_SET),
@@ -102,7 +111,10 @@ pub(super) const REPLICA_SET: Rules = Rules {
 pub(super) const STATEFUL_SET: Rules = Rules {
     default: stateful_set_defaults,
     validate_create: |obj, _| stateful_set(obj.at("/spec")),
-    validate_update: |new, old, _, _| {
+    validate_update: |new, old, part, _| {
+        if part == Part::Status {
+            return reported::stateful_set(new, old);
+        }
         let mut errors = stateful_set(new.at("/spec"));
         errors.extend(stateful_set_change(new.at("/spec"), old.at("/spec")));
         errors
@@ -136,9 +148,12 @@ pub(super) const DAEMON_SET: Rules = Rules {
         condition_times(obj, &["lastTransitionTime"]);
     },
     validate_create: |obj, _| daemon_set(obj.at("/spec")),
-    validate_update: |new, old, _, _| {
+    validate_update: |new, old, part, _| {
+        if part == Part::Status {
+            return reported::daemon_set(new, old);
+        }
         let mut errors = daemon_set(new.at("/spec"));
-        errors.extend(immutable("spec.selector", new.at("/spec/selector"), old.at("/spec/selector")));
+        errors.extend(immutable_selector("spec.selector", new.at("/spec/selector"), old.at("/spec/selector")));
         errors
     },
     columns: || tables::columns(tables::DAEMON_SET),
@@ -166,7 +181,9 @@ pub(super) const REPLICATION_CONTROLLER: Rules = Rules {
         condition_times(obj, &["lastTransitionTime"]);
     },
     validate_create: |obj, _| replication_controller(obj.at("/spec")),
-    validate_update: |new, _, _, _| replication_controller(new.at("/spec")),
+    validate_update: |new, old, part, _| {
+        if part == Part::Status { reported::replica_set(new, old) } else { replication_controller(new.at("/spec")) }
+    },
     fields: &["status.replicas"],
     unselectable: |field| format!("field label not supported: {field}"),
     columns: || tables::columns(tables::REPLICATION_CONTROLLER),
@@ -210,7 +227,7 @@ fn required_selector(spec: &Value, kind: &str) -> Errors {
     let mut errors = label_selector("spec.selector", selector);
     if selector.as_object().is_some_and(|map| map.values().all(is_empty)) {
         let detail = format!("empty selector is invalid for {kind}");
-        errors.push(FieldError::invalid("spec.selector", selector, &detail));
+        errors.push(shown(Kind::Invalid, "spec.selector", go_selector(selector), &detail));
     }
     errors
 }
@@ -229,6 +246,15 @@ fn template(spec: &Value, kind: &str) -> Errors {
     let template = spec.at("/template");
     let labels = template.at("/metadata/labels");
     let mut errors = Errors::new();
+    if !is_selector(spec.at("/selector")) {
+        // What it would select cannot be known.
+        let detail = if kind == "StatefulSet" { "" } else { "invalid label selector" };
+        errors.push(shown(Kind::Invalid, "spec.selector", go_selector(spec.at("/selector")), detail));
+        if kind == "StatefulSet" {
+            errors.extend(always(template, kind));
+        }
+        return errors;
+    }
     if !selects(spec.at("/selector"), labels) {
         let detail = "`selector` does not match template `labels`";
         errors.push(FieldError::invalid(format!("{FIELD}.metadata.labels"), labels, detail));
@@ -319,13 +345,13 @@ fn replica_set(spec: &Value) -> Errors {
 fn daemon_set(spec: &Value) -> Errors {
     let mut errors = label_selector("spec.selector", spec.at("/selector"));
     let labels = spec.at("/template/metadata/labels");
-    if !selects(spec.at("/selector"), labels) {
+    if is_selector(spec.at("/selector")) && !selects(spec.at("/selector"), labels) {
         let detail = "`selector` does not match template `labels`";
         errors.push(FieldError::invalid("spec.template.metadata.labels", labels, detail));
     }
     if spec.map_at("/selector").is_some_and(|map| map.values().all(is_empty)) {
         let detail = "empty selector is invalid for daemonset";
-        errors.push(FieldError::invalid("spec.selector", spec.at("/selector"), detail));
+        errors.push(shown(Kind::Invalid, "spec.selector", go_selector(spec.at("/selector")), detail));
     }
     errors.extend(spec::validate_template(spec.at("/template"), "spec.template"));
     errors.extend(always(spec.at("/template"), "DaemonSet"));
@@ -421,18 +447,31 @@ fn stateful_set(spec: &Value) -> Errors {
     match strategy {
         "OnDelete" if spec.has("/updateStrategy/rollingUpdate") => {
             let detail = "only allowed for updateStrategy 'RollingUpdate'";
-            let value = spec.at("/updateStrategy/rollingUpdate");
-            errors.push(FieldError::invalid("spec.updateStrategy.rollingUpdate", value, detail));
+            let value = go_rolling_update(spec.at("/updateStrategy/rollingUpdate"));
+            errors.push(shown(Kind::Invalid, "spec.updateStrategy.rollingUpdate", value, detail));
         }
         "OnDelete" => {}
-        "RollingUpdate" => errors.extend(non_negative(
-            spec,
-            "/updateStrategy/rollingUpdate/partition",
-            "spec.updateStrategy.rollingUpdate.partition",
-        )),
-        _ => {
+        "RollingUpdate" => {
+            errors.extend(non_negative(
+                spec,
+                "/updateStrategy/rollingUpdate/partition",
+                "spec.updateStrategy.rollingUpdate.partition",
+            ));
+            let most = spec.at("/updateStrategy/rollingUpdate/maxUnavailable");
+            let field = "spec.updateStrategy.rollingUpdate.maxUnavailable";
+            if !most.is_null() {
+                errors.extend(int_or_percent(field, most));
+                if is_zero(most) {
+                    errors.push(FieldError::invalid(field, most, "cannot be 0"));
+                }
+                errors.extend(at_most_all(field, most));
+            }
+        }
+        other => {
             let detail = "must be 'RollingUpdate' or 'OnDelete'";
-            errors.push(FieldError::invalid("spec.updateStrategy", spec.at("/updateStrategy"), detail));
+            let rolling = go_rolling_update(spec.at("/updateStrategy/rollingUpdate"));
+            let value = format!("{{\"Type\":{},\"RollingUpdate\":{rolling}}}", go_json(&json!(other)));
+            errors.push(shown(Kind::Invalid, "spec.updateStrategy", value, detail));
         }
     }
     for when in ["whenDeleted", "whenScaled"] {
@@ -445,6 +484,15 @@ fn stateful_set(spec: &Value) -> Errors {
     errors.extend(required_selector(spec, "statefulset"));
     errors.extend(template(spec, "StatefulSet"));
     errors
+}
+
+/// The rolling update as Go's internal type prints it.
+fn go_rolling_update(rolling: &Value) -> String {
+    if rolling.is_null() {
+        return "null".to_owned();
+    }
+    let most = go_json(rolling.at("/maxUnavailable"));
+    format!("{{\"Partition\":{},\"MaxUnavailable\":{most}}}", rolling.int_at("/partition").unwrap_or(0))
 }
 
 fn stateful_set_change(new: &Value, old: &Value) -> Option<FieldError> {

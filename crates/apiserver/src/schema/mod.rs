@@ -11,6 +11,7 @@ mod formats;
 pub mod prune;
 pub mod quantity;
 pub(crate) mod sharing;
+pub(crate) mod syntax;
 pub mod validate;
 
 pub use builtin::{builtin, definition_name, definitions};

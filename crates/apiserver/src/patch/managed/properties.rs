@@ -3,11 +3,11 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::schema::{Definitions, Schema, Typed};
+use crate::schema::{Definitions, Schema, Typed, defaults};
 
 use super::shape::Node;
 use super::walk::At;
-use super::{FieldSet, Manager, Target, apply, track_update};
+use super::{FieldSet, Manager, Target, apply, settle_times, track_update};
 
 fn schema() -> Schema {
     serde_json::from_value(json!({"type": "object", "properties": {
@@ -147,6 +147,107 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+/// What a client does to an object.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Apply,
+    Force,
+    /// A PUT of exactly this spec.
+    Replace,
+}
+
+/// Which parts of a random schema are owned whole.
+#[derive(Clone, Copy, Debug)]
+struct Whole {
+    map: bool,
+    list: bool,
+    keyed: bool,
+}
+
+fn whole() -> impl Strategy<Value = Whole> {
+    (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(map, list, keyed)| Whole { map, list, keyed })
+}
+
+/// The kind with other list and map types and a default.
+fn schema_of(whole: Whole) -> Schema {
+    let map = json!({"type": "object", "additionalProperties": {"type": "string"},
+        "x-kubernetes-map-type": if whole.map { "atomic" } else { "granular" }});
+    let set = json!({"type": "array", "items": {"type": "string"},
+        "x-kubernetes-list-type": if whole.list { "atomic" } else { "set" }});
+    let mut keyed = json!({"type": "array", "items": {"type": "object", "required": ["name"], "properties": {
+        "name": {"type": "string"}, "proto": {"type": "string", "default": "TCP"}, "value": {"type": "integer"},
+        "set": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"}}}});
+    if !whole.keyed {
+        keyed["x-kubernetes-list-type"] = json!("map");
+        keyed["x-kubernetes-list-map-keys"] = json!(["name", "proto"]);
+    }
+    serde_json::from_value(json!({"type": "object", "properties": {
+        "metadata": {"type": "object"},
+        "spec": {"type": "object", "properties": {
+            "map": map, "set": set, "keyed": keyed, "limit": {"type": "integer", "default": 5},
+            "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+            "whole": {"type": "object", "x-kubernetes-map-type": "atomic", "additionalProperties": {"type": "string"}},
+            "list": {"type": "array", "items": {"type": "string"}},
+        }},
+    }}))
+    .unwrap()
+}
+
+/// An object, what happens to it and when.
+struct History {
+    schema: Schema,
+    defs: Definitions,
+    object: Option<Value>,
+    clock: i64,
+}
+
+impl History {
+    fn new(whole: Whole) -> Self {
+        Self { schema: schema_of(whole), defs: Definitions::new(), object: None, clock: 1_700_000_000 }
+    }
+
+    fn fields(&self, spec: &Value) -> FieldSet {
+        At::root(Node::new(Typed::new(&self.defs, &self.schema))).field_set(&json!({ "spec": spec }))
+    }
+
+    /// Does it as the server does; a conflict leaves everything as it was. Whether it was done.
+    fn act(&mut self, name: &str, act: Act, spec: &Value) -> bool {
+        let reset = FieldSet::default();
+        let schema = Typed::new(&self.defs, &self.schema);
+        let target = Target { schema, api_version: "g/v1", kind: "K", custom: true, reset: &reset, versions: &() };
+        self.clock += 1;
+        let who = Manager { name, subresource: "", now: jiff::Timestamp::from_second(self.clock).unwrap() };
+        let mut new = json!({"apiVersion": "g/v1", "kind": "K", "metadata": {"name": "a"}, "spec": spec});
+        let live = self.object.as_ref();
+        let done = match act {
+            Act::Replace => {
+                defaults::default(&mut new, &self.schema);
+                track_update(&target, live, &mut new, &who);
+                Some(new)
+            }
+            Act::Apply | Act::Force => apply(&target, live, &new, &who, matches!(act, Act::Force)).ok(),
+        };
+        let Some(mut done) = done else { return false };
+        defaults::default(&mut done, &self.schema);
+        if let Some(live) = live {
+            settle_times(live, &mut done);
+        }
+        self.object = Some(done);
+        true
+    }
+
+    /// Paths that hold something which no manager owns and no default explains.
+    fn unexplained(&self) -> Vec<String> {
+        let object = self.object.as_ref().unwrap();
+        let stray = self.fields(&object["spec"]).difference(&owned(object));
+        let explained = |path: &String| {
+            let default = path == ".spec.limit" && object["spec"]["limit"] == 5 || path.ends_with(".proto");
+            default || is_empty_container(object, path)
+        };
+        stray.paths().into_iter().filter(|path| !explained(path)).collect()
+    }
+}
+
 fn any_set() -> impl Strategy<Value = FieldSet> {
     (full_spec(), full_spec()).prop_map(|(a, b)| {
         let parents = FieldSet::of(&[&["spec"], &["spec", "keyed"], &["other", "x"]]);
@@ -155,6 +256,51 @@ fn any_set() -> impl Strategy<Value = FieldSet> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// The rules that hold after every step of every history, whatever the lists and maps are.
+    #[test]
+    fn histories_keep_the_rules(
+        whole in whole(),
+        steps in prop::collection::vec(
+            (0..3_usize, prop::sample::select(vec![Act::Apply, Act::Force, Act::Replace]), full_spec(), any::<bool>()),
+            1..7,
+        ),
+    ) {
+        let mut world = History::new(whole);
+        for (who, act, mut spec, limited) in steps {
+            if limited {
+                spec["limit"] = json!(7);
+            }
+            let name = ["alice", "bob", "carol"][who];
+            let before = world.object.clone();
+            if !world.act(name, act, &spec) {
+                prop_assert_eq!(&world.object, &before, "a conflict changes nothing");
+                continue;
+            }
+            let object = world.object.clone().unwrap();
+            let left = world.unexplained();
+            prop_assert!(left.is_empty(), "nobody owns {:?} in {}", left, object);
+            let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+            for entry in &entries {
+                let set = FieldSet::parse(&entry["fieldsV1"]).unwrap();
+                prop_assert!(!set.is_empty());
+            }
+            let mine = entries.iter().find(|e| e["manager"] == name && e["operation"] == "Apply");
+            if !matches!(act, Act::Replace) {
+                let said = world.fields(&spec);
+                let mine = mine.map(|e| FieldSet::parse(&e["fieldsV1"]).unwrap()).unwrap_or_default();
+                prop_assert_eq!(&mine, &said, "an applier owns what it says and no more");
+                let missing = said.difference(&world.fields(&object["spec"]));
+                let missing = missing.paths().into_iter().filter(|path| object.pointer(&path.replace('.', "/")).is_none()).collect::<Vec<_>>();
+                prop_assert!(missing.is_empty(), "{:?} is not there", missing);
+            }
+            // Once more, in any way, changes nothing.
+            world.act(name, act, &spec);
+            prop_assert_eq!(world.object.as_ref(), Some(&object), "{:?} twice", act);
+        }
+    }
+
     #[test]
     fn apply_is_idempotent(first in full_spec(), second in full_spec()) {
         let one = applied(None, &first, "alice", 0);
