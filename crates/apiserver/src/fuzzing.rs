@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 
 use http::{HeaderMap, HeaderValue, Method, header};
+use paddock_cel::{Budget, Env, Type};
 use serde_json::{Value, json};
 
 use crate::api::{Body, Request};
@@ -34,6 +35,7 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("apply", apply),
     ("quantity", quantity),
     ("token", token),
+    ("cel_rule", cel_rule),
     ("definition", definition),
     ("request", request),
 ];
@@ -143,6 +145,26 @@ pub fn quantity(data: &[u8]) {
     if let Ok(canonical) = quantity::canonical(text) {
         assert_eq!(quantity::canonical(&canonical).as_deref(), Ok(canonical.as_str()));
     }
+}
+
+/// `RULE\nSELF`: a rule that compiles can be estimated, and costs and answers the same each time it runs.
+pub fn cel_rule(data: &[u8]) {
+    static ENV: OnceLock<Env> = OnceLock::new();
+    let (rule, value) = split(data);
+    let (Ok(rule), value) = (std::str::from_utf8(rule), serde_json::from_slice::<Value>(value).unwrap_or_default())
+    else {
+        return;
+    };
+    let env = ENV.get_or_init(|| Env::builder().variable("self", Type::Dyn).build());
+    let Ok(program) = env.compile(rule) else { return };
+    let _ = program.cost(&paddock_cel::cost::UnknownSizes);
+    let run = || {
+        let mut budget = Budget::new(100_000);
+        let value = paddock_cel::Value::from_json(&value, &Type::Dyn).expect("anything is dyn");
+        let result = program.evaluate(&[("self", value)], &mut budget);
+        (format!("{result:?}"), budget.spent())
+    };
+    assert_eq!(run(), run());
 }
 
 /// A definition that validation lets in can be served, and what it serves can be decoded, defaulted and validated.
