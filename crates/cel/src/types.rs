@@ -128,6 +128,13 @@ impl ObjectType {
         Self { name: name.into(), fields: Fields::Declared(fields) }
     }
 
+    /// An object type whose fields are called in expressions as they are in JSON: types that Go code declares, such as an
+    /// admission request (`request.namespace`).
+    pub fn verbatim(name: impl Into<String>, fields: impl IntoIterator<Item = (String, Type)>) -> Self {
+        let fields = fields.into_iter().map(|(name, ty)| (name.clone(), Field { property: name, ty })).collect();
+        Self { name: name.into(), fields: Fields::Declared(fields) }
+    }
+
     /// An object type that takes every field, each of type `dyn`: `Object` and `Object.spec` of mutating policies.
     pub fn any(name: impl Into<String>) -> Self {
         Self { name: name.into(), fields: Fields::Any }

@@ -5,6 +5,7 @@ mod hostile;
 mod life;
 mod objects;
 mod plugins;
+mod policies;
 mod rbac;
 mod tokens;
 mod webhooks;

@@ -39,7 +39,7 @@ pub(crate) enum Purpose {
 
 static JSON_PATCH: LazyLock<Arc<ObjectType>> = LazyLock::new(|| {
     let fields = [("op", Type::String), ("path", Type::String), ("from", Type::String), ("value", Type::Dyn)];
-    Arc::new(ObjectType::new("JSONPatch", fields.map(|(name, ty)| (name.to_owned(), ty))))
+    Arc::new(ObjectType::verbatim("JSONPatch", fields.map(|(name, ty)| (name.to_owned(), ty))))
 });
 
 impl Purpose {
@@ -73,7 +73,7 @@ fn go_name(ty: &Type) -> String {
 }
 
 fn object<const N: usize>(name: &str, fields: [(&str, Type); N]) -> Type {
-    Type::object(ObjectType::new(name, fields.map(|(name, ty)| (name.to_owned(), ty))))
+    Type::object(ObjectType::verbatim(name, fields.map(|(name, ty)| (name.to_owned(), ty))))
 }
 
 /// `request`: an AdmissionRequest without what has variables of its own.
@@ -180,7 +180,7 @@ impl Scope {
 
 /// The type of `variables`.
 pub(super) fn variables_type(types: &[(String, Type)]) -> Arc<ObjectType> {
-    Arc::new(ObjectType::new("kubernetes.variables", types.iter().cloned()))
+    Arc::new(ObjectType::verbatim("kubernetes.variables", types.iter().cloned()))
 }
 
 /// The environment with `variables` in it; unchanged when there are none.
