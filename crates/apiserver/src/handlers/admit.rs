@@ -43,6 +43,12 @@ impl Admit {
         }
     }
 
+    /// A connection (`exec`, `proxy`): it has no options besides its object.
+    pub(crate) fn connect(name: &str) -> Self {
+        let deadline = Instant::now() + LONGEST;
+        Self { operation: Operation::Connect, name: name.to_owned(), options: Value::Null, dry_run: false, deadline }
+    }
+
     fn write(operation: Operation, name: &str, kind: &str, options: &WriteOptions) -> Self {
         let mut sent = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
         if options.dry_run {

@@ -166,16 +166,28 @@ impl Call<'_> {
             let live = self.stored(name).ok_or_else(|| self.not_found(name))?;
             let object = self.decode_stored(&live)?;
             self.check_preconditions(&object, &live, options)?;
-            if let Some(shown) = &options.shown {
-                let write = Admit::delete(asked, shown.clone(), options.dry_run);
-                self.mutate(&write, &mut Value::Null, &object).await?;
-                self.validate(&write, &mut Value::Null, &object).await?;
-            }
+            self.admit_deletion(&object, asked, options).await?;
             if let Some(gone) = self.delete_once(object, &live, options).await? {
                 return Ok(gone);
             }
         }
         Err(Status::modified(&self.resource.group, &self.resource.plural, name))
+    }
+
+    async fn admit_deletion(&mut self, object: &Value, asked: &str, options: &DeleteOptions) -> Result<(), Status> {
+        let Some(mut shown) = options.shown.clone() else { return Ok(()) };
+        let grace = self.resource.strategy.grace_period(object, options.grace);
+        if let Some(grace) = grace {
+            // A deletion that is under way and not hurried by this one changes nothing: nobody is asked.
+            let pending = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
+            if pending > 0 && options.grace.is_none_or(|asked| asked >= pending) {
+                return Ok(());
+            }
+            shown["gracePeriodSeconds"] = grace.into();
+        }
+        let write = Admit::delete(asked, shown, options.dry_run);
+        self.mutate(&write, &mut Value::Null, object).await?;
+        self.validate(&write, &mut Value::Null, object).await
     }
 
     fn check_preconditions(&self, object: &Value, live: &Object, options: &DeleteOptions) -> Result<(), Status> {

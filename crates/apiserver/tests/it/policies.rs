@@ -33,7 +33,7 @@ async fn put(server: &Server, kind: &str, name: &str, spec: Value) -> Result<Dyn
         "apiVersion": resource.api_version, "kind": kind, "metadata": {"name": name}, "spec": spec,
     });
     let api: Api<DynamicObject> = Api::all_with(server.client(), &resource);
-    refused(api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await)
+    refused(api.create(&PostParams::default(), &serde_json::from_value(object).expect("an object")).await)
 }
 
 fn refused<T>(answer: Result<T, kube::Error>) -> Result<T, Box<Status>> {
@@ -47,10 +47,10 @@ fn refused<T>(answer: Result<T, kube::Error>) -> Result<T, Box<Status>> {
 async fn validating(server: &Server, spec: Value, binding: Value) {
     let mut policy = json!({"matchConstraints": RULES()});
     merge(&mut policy, spec);
-    put(server, "ValidatingAdmissionPolicy", "p", policy).await.unwrap();
+    put(server, "ValidatingAdmissionPolicy", "p", policy).await.expect("it is created");
     let mut bound = json!({"policyName": "p", "validationActions": ["Deny"]});
     merge(&mut bound, binding);
-    put(server, "ValidatingAdmissionPolicyBinding", "b", bound).await.unwrap();
+    put(server, "ValidatingAdmissionPolicyBinding", "b", bound).await.expect("it is created");
 }
 
 /// A mutating policy `p` about ConfigMaps and its binding.
@@ -60,12 +60,12 @@ async fn mutating(server: &Server, spec: Value) {
     ]});
     let mut policy = json!({"matchConstraints": rules, "reinvocationPolicy": "Never"});
     merge(&mut policy, spec);
-    put(server, "MutatingAdmissionPolicy", "p", policy).await.unwrap();
-    put(server, "MutatingAdmissionPolicyBinding", "b", json!({"policyName": "p"})).await.unwrap();
+    put(server, "MutatingAdmissionPolicy", "p", policy).await.expect("it is created");
+    put(server, "MutatingAdmissionPolicyBinding", "b", json!({"policyName": "p"})).await.expect("it is created");
 }
 
 fn merge(into: &mut Value, from: Value) {
-    for (key, value) in from.as_object().unwrap() {
+    for (key, value) in from.as_object().expect("an object") {
         into[key] = value.clone();
     }
 }
@@ -75,7 +75,7 @@ async fn create(server: &Server, name: &str) -> Result<ConfigMap, Box<Status>> {
 }
 
 async fn message(server: &Server) -> String {
-    create(server, "a").await.unwrap_err().message
+    create(server, "a").await.expect_err("it is refused").message
 }
 
 const DENIED: &str = "configmaps \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: ";
@@ -345,8 +345,8 @@ async fn params_are_unknown_to_a_policy_without_a_kind() {
 /// Pods need the account that the loops would make.
 async fn pods(server: &Server) -> Api<Pod> {
     let accounts: Api<ServiceAccount> = Api::namespaced(server.client(), "default");
-    let account = serde_json::from_value(json!({"metadata": {"name": "default"}})).unwrap();
-    accounts.create(&PostParams::default(), &account).await.unwrap();
+    let account = serde_json::from_value(json!({"metadata": {"name": "default"}})).expect("an account");
+    accounts.create(&PostParams::default(), &account).await.expect("it is created");
     Api::namespaced(server.client(), "default")
 }
 

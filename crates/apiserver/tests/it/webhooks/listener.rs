@@ -21,6 +21,8 @@ pub(super) enum Reply {
     Response(Value),
     /// This status and body.
     Raw(u16, &'static str),
+    /// Allowed, and the connection is closed.
+    Last,
     /// Nothing, ever.
     Silence,
 }
@@ -44,7 +46,8 @@ impl Listening {
     /// With a certificate for another name.
     pub(super) async fn with_name(name: &str, answer: impl Fn(&str, &Value) -> Reply + Send + Sync + 'static) -> Self {
         let now = Timestamp::now();
-        let authority = CertificateAuthority::generate("hooks", now, SignedDuration::from_hours(1)).unwrap();
+        let authority =
+            CertificateAuthority::generate("hooks", now, SignedDuration::from_hours(1)).expect("an authority");
         let name = SubjectAltName::from(name);
         let leaf = authority
             .issue(&LeafRequest {
@@ -56,9 +59,10 @@ impl Listening {
                 now,
                 not_after: now + SignedDuration::from_hours(1),
             })
-            .unwrap();
-        let tls = Tls::from_pem(leaf.certificate_pem.as_bytes(), leaf.key_pem.expose().as_bytes(), None).unwrap();
-        let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+            .expect("a leaf");
+        let tls = Tls::from_pem(leaf.certificate_pem.as_bytes(), leaf.key_pem.expose().as_bytes(), None)
+            .expect("TLS material");
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
         let url = format!("https://{}", listener.local_addr());
         let calls = Arc::<Mutex<Vec<Value>>>::default();
         let (answer, seen): (Answer, _) = (Arc::new(answer), calls.clone());
@@ -78,7 +82,7 @@ impl Listening {
 
     /// The reviews so far; `query` is the request's, added to each.
     pub(super) fn calls(&self) -> Vec<Value> {
-        self.calls.lock().unwrap().clone()
+        self.calls.lock().expect("no test panics with it").clone()
     }
 
     /// A webhook of this listener about ConfigMaps; `more` is merged in.
@@ -89,7 +93,7 @@ impl Listening {
             "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["configmaps"]}],
             "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 5,
         });
-        for (key, value) in more.as_object().unwrap() {
+        for (key, value) in more.as_object().expect("an object") {
             webhook[key] = value.clone();
         }
         webhook
@@ -102,23 +106,33 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     let (path, query) = (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned());
-    let body = request.into_body().collect().await.unwrap().to_bytes();
-    let mut review: Value = serde_json::from_slice(&body).unwrap();
+    let body = request.into_body().collect().await.expect("a body").to_bytes();
+    let mut review: Value = serde_json::from_slice(&body).expect("a review");
     let reply = answer(path.trim_start_matches('/'), &review["request"]);
     let uid = review["request"]["uid"].clone();
     review["query"] = query.into();
-    seen.lock().unwrap().push(review);
-    match reply {
+    seen.lock().expect("no test panics with it").push(review);
+    let last = matches!(reply, Reply::Last);
+    let mut answer = match reply {
+        Reply::Last => reviewed(json!({"allowed": true, "uid": uid})),
         Reply::Response(mut response) => {
             if response["uid"].is_null() {
                 response["uid"] = uid;
             }
-            let body = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response});
-            Response::new(Full::from(body.to_string()))
+            reviewed(response)
         }
-        Reply::Raw(code, body) => Response::builder().status(code).body(Full::from(body)).unwrap(),
+        Reply::Raw(code, body) => Response::builder().status(code).body(Full::from(body)).expect("a response"),
         Reply::Silence => std::future::pending().await,
+    };
+    if last {
+        answer.headers_mut().insert("connection", http::HeaderValue::from_static("close"));
     }
+    answer
+}
+
+fn reviewed(response: Value) -> Response<Full<Bytes>> {
+    let body = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response});
+    Response::new(Full::from(body.to_string()))
 }
 
 /// A response that allows with a JSON patch.

@@ -24,7 +24,9 @@ async fn configure(server: &Server, kind: &str, name: &str, webhooks: Vec<Value>
         "apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name}, "webhooks": webhooks,
     });
     let api: Api<DynamicObject> = Api::all_with(server.client(), &resource);
-    api.create(&PostParams::default(), &serde_json::from_value(body).unwrap()).await.unwrap();
+    api.create(&PostParams::default(), &serde_json::from_value(body).expect("a configuration"))
+        .await
+        .expect("it is created");
 }
 
 async fn validating(server: &Server, hook: &Listening, more: Value) {
@@ -43,7 +45,10 @@ fn refused<T>(answer: Result<T, kube::Error>) -> Result<T, Box<Status>> {
 }
 
 async fn dry_run(server: &Server) -> ConfigMap {
-    maps(server).create(&PostParams { dry_run: true, ..PostParams::default() }, &map("a", "1")).await.unwrap()
+    maps(server)
+        .create(&PostParams { dry_run: true, ..PostParams::default() }, &map("a", "1"))
+        .await
+        .expect("it is created")
 }
 
 #[tokio::test]
@@ -273,7 +278,7 @@ async fn a_closed_port_refuses_unless_the_policy_ignores_it() {
 async fn failure(hook: &Listening, config: Value) -> String {
     let server = server().await;
     validating(&server, hook, config).await;
-    let message = create(&server, "a").await.unwrap_err().message;
+    let message = create(&server, "a").await.expect_err("it is refused").message;
     message.rsplit_once("?timeout=5s\": ").map_or(message.clone(), |(_, why)| why.to_owned())
 }
 
@@ -338,4 +343,156 @@ async fn webhooks_are_not_asked_about_webhooks() {
     validating(&server, &hook, json!({"rules": rules})).await;
     configure(&server, "Validating", "b", vec![hook.webhook("v", json!({}))]).await;
     assert_eq!(hook.calls().len(), 0);
+}
+
+#[tokio::test]
+async fn a_connection_is_reviewed_as_its_options() {
+    let hook = Listening::start(|_, _| Reply::Response(json!({"allowed": false}))).await;
+    let server = server().await;
+    let rules =
+        json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CONNECT"], "resources": ["pods/exec"]}]);
+    validating(&server, &hook, json!({"rules": rules})).await;
+    let request = http::Request::post("/api/v1/namespaces/default/pods/p/exec?command=ls&command=-l&stdout=true")
+        .body(Vec::new().into())
+        .unwrap();
+    assert_eq!(server.client().send(request).await.unwrap().status(), 400);
+    let request = &hook.calls()[0]["request"];
+    assert_eq!(
+        request["object"],
+        json!({"kind": "PodExecOptions", "apiVersion": "v1", "command": ["ls", "-l"], "stdout": true})
+    );
+    assert_eq!((&request["operation"], &request["subResource"]), (&json!("CONNECT"), &json!("exec")));
+}
+
+#[tokio::test]
+async fn a_scale_is_reviewed_as_a_scale() {
+    let hook = Listening::start(|_, _| allow()).await;
+    let server = server().await;
+    let deployments: Api<k8s_openapi::api::apps::v1::Deployment> = Api::namespaced(server.client(), "default");
+    let deployment = json!({"metadata": {"name": "d"}, "spec": {
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+    }});
+    deployments.create(&PostParams::default(), &serde_json::from_value(deployment).unwrap()).await.unwrap();
+    let rules = json!([{
+        "apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments/scale"],
+    }]);
+    validating(&server, &hook, json!({"rules": rules})).await;
+    let body = Patch::Merge(json!({"spec": {"replicas": 3}}));
+    deployments.patch_scale("d", &PatchParams::default(), &body).await.unwrap();
+    let request = &hook.calls()[0]["request"];
+    assert_eq!(request["kind"], json!({"group": "autoscaling", "version": "v1", "kind": "Scale"}));
+    let replicas = |object: &str| request[object]["spec"]["replicas"].clone();
+    assert_eq!((replicas("object"), replicas("oldObject")), (json!(3), json!(1)));
+}
+
+#[tokio::test]
+async fn an_eviction_is_a_creation_and_no_deletion() {
+    let hook = Listening::start(|_, _| allow()).await;
+    let server = server().await;
+    let rules =
+        json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["pods/*", "pods"]}]);
+    validating(&server, &hook, json!({"rules": rules})).await;
+    let request = http::Request::post("/api/v1/namespaces/default/pods/p/eviction")
+        .header("content-type", "application/json")
+        .body(
+            json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}})
+                .to_string()
+                .into_bytes()
+                .into(),
+        )
+        .unwrap();
+    assert_eq!(server.client().send(request).await.unwrap().status(), 404);
+    let asked: Vec<_> = hook.calls().iter().map(|call| call["request"]["kind"]["kind"].clone()).collect();
+    assert_eq!(asked, ["Eviction"]);
+}
+
+#[tokio::test]
+async fn warnings_of_a_webhook_come_with_its_denial() {
+    let hook =
+        Listening::start(|_, _| Reply::Response(json!({"allowed": false, "warnings": ["be careful", "be careful"]})))
+            .await;
+    let server = server().await;
+    validating(&server, &hook, json!({})).await;
+    let request = http::Request::post("/api/v1/namespaces/default/configmaps")
+        .header("content-type", "application/json")
+        .body(json!({"metadata": {"name": "a"}}).to_string().into_bytes().into())
+        .unwrap();
+    let answer = server.client().send(request).await.unwrap();
+    let warnings: Vec<_> = answer.headers().get_all("warning").iter().collect();
+    assert_eq!(warnings, ["299 - \"be careful\""]);
+}
+
+#[tokio::test]
+async fn a_match_condition_keeps_a_write_from_a_webhook() {
+    let hook = Listening::start(|_, _| allow()).await;
+    let server = server().await;
+    let conditions = json!([{"name": "named", "expression": "object.metadata.name == 'a'"}]);
+    validating(&server, &hook, json!({"matchConditions": conditions})).await;
+    create(&server, "b").await.unwrap();
+    assert_eq!(hook.calls().len(), 0);
+    create(&server, "a").await.unwrap();
+    assert_eq!(hook.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_match_condition_that_goes_wrong_refuses_under_fail() {
+    let hook = Listening::start(|_, _| allow()).await;
+    let server = server().await;
+    let conditions = json!([{"name": "wrong", "expression": "object.data.nope == ''"}]);
+    validating(&server, &hook, json!({"matchConditions": conditions})).await;
+    let status = create(&server, "a").await.unwrap_err();
+    assert_eq!(
+        (status.code, status.message.as_str()),
+        (
+            403,
+            "configmaps \"a\" is forbidden: expression 'object.data.nope == ''' resulted in error: no such key: nope"
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_was_closed_is_replaced() {
+    let hook = Listening::start(|_, _| Reply::Last).await;
+    let server = server().await;
+    validating(&server, &hook, json!({})).await;
+    for name in ["a", "b", "c"] {
+        create(&server, name).await.unwrap();
+    }
+    let asked: Vec<_> = hook.calls().iter().map(|call| call["request"]["name"].clone()).collect();
+    assert_eq!(asked, ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn a_custom_resource_is_pruned_after_a_patch() {
+    let hook =
+        Listening::start(|_, _| patch(json!([{"op": "add", "path": "/spec", "value": {"kept": 1, "dropped": 2}}])))
+            .await;
+    let server = Server::builder().in_memory().start().await.unwrap();
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "properties": {"spec": {"type": "object", "properties": {"kept": {"type": "integer"}}}},
+            }}}]},
+    });
+    let resource = |group: &str, kind: &str, plural: &str| ApiResource {
+        group: group.to_owned(),
+        version: "v1".to_owned(),
+        api_version: format!("{group}/v1"),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+    };
+    let definitions = resource("apiextensions.k8s.io", "CustomResourceDefinition", "customresourcedefinitions");
+    let api: Api<DynamicObject> = Api::all_with(server.client(), &definitions);
+    api.create(&PostParams::default(), &serde_json::from_value(definition).unwrap()).await.unwrap();
+    let rules = json!([{"apiGroups": ["example.com"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]}]);
+    configure(&server, "Mutating", "a", vec![hook.webhook("m", json!({"rules": rules}))]).await;
+    let widgets = resource("example.com", "Widget", "widgets");
+    let widgets: Api<DynamicObject> = Api::namespaced_with(server.client(), "default", &widgets);
+    let widget = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}});
+    let made = widgets.create(&PostParams::default(), &serde_json::from_value(widget).unwrap()).await.unwrap();
+    assert_eq!(made.data["spec"], json!({"kept": 1}));
 }
