@@ -72,3 +72,48 @@ fn subject(request: &Value) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// `CN=joe, O=system:masters`.
+    const MASTER: &str = "-----BEGIN CERTIFICATE REQUEST-----\n\
+        MIHhMIGJAgEAMCcxDDAKBgNVBAMMA2pvZTEXMBUGA1UECgwOc3lzdGVtOm1hc3Rl\n\
+        cnMwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQX4E8AvTzWsjPBSsOAqVU885Us\n\
+        U0p84Sb84sjaLHM6ODkHmu6HpojoSAw6IHIjZUngn6MYP9726pQ81dG9QDHBoAAw\n\
+        CgYIKoZIzj0EAwIDRwAwRAIgCWFNvE3ewqR8tuDH3G1cUVvZ9zsKSjGOCRjPeRvI\n\
+        UIoCIAI86TNPFW6ZepT0bJc5rDvzmC1m7/bw7jBH+AQupHBq\n\
+        -----END CERTIFICATE REQUEST-----\n";
+    /// `CN=joe, O=devs`.
+    const DEVELOPER: &str = "-----BEGIN CERTIFICATE REQUEST-----\n\
+        MIHXMH8CAQAwHTEMMAoGA1UEAwwDam9lMQ0wCwYDVQQKDARkZXZzMFkwEwYHKoZI\n\
+        zj0CAQYIKoZIzj0DAQcDQgAEtTMfL5wBEbGH7Gw3p395jXQIShjthdgI2Lkzi0sn\n\
+        M4CZ1ZUfaHxKN8iEDsOg87kBJjnqndmy0Mo1Zy1fsp6AGqAAMAoGCCqGSM49BAMC\n\
+        A0gAMEUCIF0d20t7doxiOXGIZUjzB4KI7XTAs1DfWD2d213cnBVpAiEAldBJ1C10\n\
+        0Wj+VdPJBPO9hnjTbnPuCVZG73/+qSs/rV0=\n\
+        -----END CERTIFICATE REQUEST-----\n";
+
+    fn of(signer: &str, pem: &str) -> Result<(), String> {
+        subject(&json!({"spec": {"signerName": signer, "request": STANDARD.encode(pem)}}))
+    }
+
+    #[test]
+    fn no_client_certificate_makes_a_master() {
+        let why = "use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed";
+        assert_eq!([of(CLIENTS, MASTER), of(CLIENTS, DEVELOPER)], [Err(why.to_owned()), Ok(())]);
+    }
+
+    #[test]
+    fn other_signers_are_not_believed_and_may_sign_what_they_like() {
+        assert_eq!(of("example.com/any", MASTER), Ok(()));
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        let why = "failed to parse CSR: PEM block type must be CERTIFICATE REQUEST";
+        assert_eq!(of(CLIENTS, "no PEM at all"), Err(why.to_owned()));
+    }
+}

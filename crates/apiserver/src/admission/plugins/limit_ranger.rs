@@ -259,6 +259,23 @@ mod tests {
     }
 
     #[test]
+    fn more_defaults_than_a_pod_can_hold_are_not_filled_in() {
+        let many: serde_json::Map<_, _> = (0..1000).map(|n| (format!("x.io/{n}"), json!("1"))).collect();
+        let containers: Vec<Value> = (0..1000).map(|n| json!({"name": format!("c{n}")})).collect();
+        let mut pod = json!({"spec": {"containers": containers}});
+        let before = pod.clone();
+        assert!(!set_defaults(&mut pod, &range(json!({"type": "Container", "default": many}))));
+        assert_eq!(pod, before);
+    }
+
+    #[test]
+    fn only_some_of_very_many_broken_bounds_are_told() {
+        let many: serde_json::Map<_, _> = (0..1000).map(|n| (format!("x.io/{n}"), json!("1"))).collect();
+        let range = range(json!({"type": "Container", "min": many}));
+        assert_eq!(of_a_pod(&range, &pod(json!({}))).len(), MOST_ERRORS);
+    }
+
+    #[test]
     fn bounds_of_containers_name_the_bound_and_what_breaks_it() {
         for (item, resources, expected) in [
             (
