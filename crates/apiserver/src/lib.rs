@@ -8,7 +8,7 @@
 //! | module | what it is for | may touch |
 //! |---|---|---|
 //! | [`server`] | builder, start, stop, client, kubeconfig | everything |
-//! | `identity` | CA, serving certificate, who a client certificate names | the PKI directory |
+//! | `identity` | CA, serving certificate, key of tokens, who a client certificate names | the PKI directory |
 //! | `http`, `incoming` | sockets and in-process clients → `api`; bodies, headers, streams | hyper |
 //! | `api` | one request in, one answer out: faults, log, dispatch | the rooms below |
 //! | [`request`] | path, query and Accept → what is asked | pure |

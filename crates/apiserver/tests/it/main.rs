@@ -2,6 +2,7 @@
 
 mod faults;
 mod hostile;
+mod impersonation;
 mod life;
 mod objects;
 mod plugins;

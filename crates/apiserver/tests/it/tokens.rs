@@ -10,7 +10,7 @@ use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::await_condition;
 use kube::{Client, Config};
 use paddock_apiserver::clock::Clock;
-use paddock_apiserver::{Loop, Server, User};
+use paddock_apiserver::{Loop, Server};
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -422,81 +422,6 @@ async fn relying_parties_find_the_key_of_a_token() {
     })
     .unwrap();
     assert_eq!((&set["keys"][0]["kid"], &set["keys"][0]["alg"]), (&header["kid"], &header["alg"]));
-}
-
-/// A request of the administrator with these headers.
-async fn as_others(client: &Client, headers: &[(String, Vec<u8>)]) -> Result<Value, kube::core::Status> {
-    let mut request = Request::builder()
-        .method("POST")
-        .uri("/apis/authentication.k8s.io/v1/selfsubjectreviews")
-        .header("content-type", "application/json");
-    for (name, value) in headers {
-        request = request.header(name, http::HeaderValue::from_bytes(value).expect("a header"));
-    }
-    match client.request::<Value>(request.body(b"{}".to_vec()).expect("a request")).await {
-        Ok(review) => Ok(review["status"]["userInfo"].clone()),
-        Err(kube::Error::Api(status)) => Err(*status),
-        Err(error) => panic!("{error}"),
-    }
-}
-
-fn header(name: &str, value: &str) -> (String, Vec<u8>) {
-    (name.to_owned(), value.as_bytes().to_vec())
-}
-
-#[tokio::test]
-async fn an_administrator_becomes_whom_the_headers_spell() {
-    let server = server().await;
-    let headers = [
-        header("Impersonate-User", "carl"),
-        header("Impersonate-Group", "g1"),
-        header("Impersonate-Uid", "u-1"),
-        header("Impersonate-Extra-Scopes", "s1"),
-    ];
-    let user = as_others(&server.client(), &headers).await.unwrap();
-    let groups = json!(["g1", "system:authenticated"]);
-    assert_eq!(user, json!({"username": "carl", "uid": "u-1", "groups": groups, "extra": {"scopes": ["s1"]}}));
-}
-
-#[tokio::test]
-async fn an_impersonated_account_has_its_groups() {
-    let server = server().await;
-    let headers = [header("Impersonate-User", "system:serviceaccount:default:robot")];
-    let user = as_others(&server.client(), &headers).await.unwrap();
-    assert_eq!(
-        user["groups"],
-        json!(["system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"])
-    );
-}
-
-#[tokio::test]
-async fn who_is_not_known_impersonates_nobody() {
-    let server = server().await;
-    let client = server.client_as(User::anonymous());
-    let status = as_others(&client, &[header("Impersonate-User", "carl")]).await.unwrap_err();
-    assert_eq!(
-        (status.code, status.message.as_str()),
-        (
-            403,
-            r#"selfsubjectreviews.authentication.k8s.io is forbidden: User "system:anonymous" cannot impersonate-on:user-info:create resource "selfsubjectreviews" in API group "authentication.k8s.io" at the cluster scope"#
-        )
-    );
-}
-
-#[tokio::test]
-async fn ten_thousand_extras_are_answered() {
-    let server = server().await;
-    let mut headers = vec![header("Impersonate-User", "carl")];
-    headers.extend((0..10_000).map(|i| header(&format!("Impersonate-Extra-K{i}"), "v")));
-    let user = as_others(&server.client(), &headers).await.unwrap();
-    assert_eq!(user["extra"].as_object().unwrap().len(), 10_000);
-}
-
-#[tokio::test]
-async fn the_log_names_the_impersonated_user() {
-    let server = Server::builder().loops(false).request_log(true).start().await.expect("it starts");
-    as_others(&server.client(), &[header("Impersonate-User", "carl")]).await.unwrap();
-    assert_eq!(server.log().entries()[0].user, "carl");
 }
 
 /// A server that fills Secrets, the account `default/robot`, and the Secret `t` with its token.
