@@ -14,6 +14,7 @@ use crate::admission::Admission;
 use crate::authn::{LastModes, Tokens};
 use crate::authz::{Attributes, Authorizer};
 use crate::clock::Clock;
+use crate::crd::Names;
 use crate::documents::Documents;
 use crate::fault::{Action, Faults};
 use crate::handlers::Call;
@@ -379,6 +380,10 @@ impl Lookup for Api {
             return Vec::new();
         };
         listing.objects.iter().filter_map(|o| o.decode().ok()).collect()
+    }
+
+    fn names_of_group(&self, group: &str) -> Vec<Arc<Names>> {
+        self.registry.served().names_of_group(group).to_vec()
     }
 }
 

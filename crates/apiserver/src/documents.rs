@@ -68,7 +68,10 @@ impl Documents {
                 let host = api.address.get().map_or_else(|| authn::ISSUER_HOST.to_owned(), ToString::to_string);
                 public("application/json", &authn::openid_configuration(&host))
             }
-            ["openid", "v1", "jwks"] => public("application/jwk-set+json", &api.tokens.key_set()),
+            ["openid", "v1", "jwks"] => match api.tokens.key_set() {
+                Ok(keys) => public("application/jwk-set+json", &keys),
+                Err(error) => Status::internal(error.to_string()).into(),
+            },
             ["openapi", "v2"] => {
                 let document = openapi::v2(&served.resources, &custom);
                 if accepts(request, openapi::protobuf::MEDIA_TYPE) {

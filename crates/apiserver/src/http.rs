@@ -23,6 +23,7 @@ use crate::authn::Caller;
 use crate::identity::Identity;
 use crate::incoming::RequestBody;
 use crate::request::Query;
+use crate::status::Status;
 use crate::user::User;
 
 /// Body of an answer on its way out. An error breaks the connection.
@@ -34,23 +35,33 @@ type OutBody = UnsyncBoxBody<Bytes, std::io::Error>;
 struct Dropped;
 
 /// Asks the API, writes the answer.
-async fn respond<B>(api: &Api, caller: Caller, request: HttpRequest<B>) -> Result<Response<OutBody>, Dropped>
+async fn respond<B>(
+    api: &Api,
+    caller: Result<Caller, Status>,
+    request: HttpRequest<B>,
+) -> Result<Response<OutBody>, Dropped>
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
 {
     let (parts, body) = request.into_parts();
     let (head, version) = (parts.method == http::Method::HEAD, parts.version);
-    let request = Request {
-        path: parts.uri.path().to_owned(),
-        query: Query::parse(parts.uri.query()),
-        method: parts.method,
-        headers: parts.headers,
-        user: caller.user,
-    };
     let mut body = RequestBody::arriving(body);
-    let mut answer = api.handle(request, &mut body).await;
+    let answer = match caller {
+        Ok(caller) => {
+            let request = Request {
+                path: parts.uri.path().to_owned(),
+                query: Query::parse(parts.uri.query()),
+                method: parts.method,
+                headers: parts.headers,
+                user: caller.user,
+            };
+            let mut answer = api.handle(request, &mut body).await;
+            answer.warnings.extend(caller.warning.map(str::to_owned));
+            answer
+        }
+        Err(status) => status.into(),
+    };
     let reusable = body.discard().await;
-    answer.warnings.extend(caller.warning.map(str::to_owned));
     let mut response = write(answer)?;
     if !reusable && version < http::Version::HTTP_2 {
         // What is left of the body would be taken for the next request.
@@ -153,10 +164,8 @@ pub(crate) async fn bind(
             let api = api.clone();
             async move {
                 let peer = request.extensions_mut().remove::<Peer>();
-                match api.authenticate(peer.as_ref(), request.headers()) {
-                    Ok(caller) => respond(&api, caller, request).await,
-                    Err(status) => write(status.into()),
-                }
+                let caller = api.authenticate(peer.as_ref(), request.headers());
+                respond(&api, caller, request).await
             }
         })
     };
@@ -208,7 +217,7 @@ pub(crate) fn in_process(api: &Api, user: User) -> Client {
     let api = api.clone();
     let service = tower::service_fn(move |request: HttpRequest<kube::client::Body>| {
         let (api, caller) = (api.clone(), Caller { user: user.clone(), warning: None });
-        async move { respond(&api, caller, request).await }
+        async move { respond(&api, Ok(caller), request).await }
     });
     Client::new(service, "default")
 }

@@ -5,12 +5,13 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::{SignedDuration, Timestamp};
 use paddock_pki::{
-    CertificateAuthority, Es256Key, Leaf, LeafRequest, PkiError, Secret, SubjectAltName, Usage, sha256_hex,
+    CertificateAuthority, Leaf, LeafRequest, PkiError, Rs256Key, Secret, SubjectAltName, Usage, sha256_hex,
 };
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
@@ -149,24 +150,52 @@ fn stored_ca(dir: &Path, now: Timestamp) -> Result<CertificateAuthority, Identit
     Ok(ca)
 }
 
-/// The key that signs the tokens of service accounts: read from `dir/sa.key`, or made and kept there, so that tokens outlive a
-/// restart. Without a directory it lives in memory. ECDSA and not RSA, which kube-apiserver takes as well: to make an RSA key
-/// would be the longest part of a start.
-pub(crate) fn token_key(dir: Option<&Path>) -> Result<Es256Key, IdentityError> {
-    let Some(dir) = dir else { return Ok(Es256Key::generate()?) };
-    let path = dir.join("sa.key");
-    let file = |source| IdentityError::File { path: path.clone(), source };
-    match std::fs::read_to_string(&path) {
-        Ok(pem) => {
-            let pem = Secret::new(pem);
-            Es256Key::from_pem(pem.expose()).map_err(|source| IdentityError::Unusable { path: path.clone(), source })
+/// The key that signs the tokens of service accounts: `sa.key` in the PKI directory, so that tokens outlive a restart; without
+/// a directory it lives in memory. It is made when the first token is asked for: making an RSA key takes longer than the rest
+/// of a start.
+#[derive(Debug)]
+pub(crate) struct TokenKey {
+    file: Option<PathBuf>,
+    key: OnceLock<Rs256Key>,
+    /// Held while the key is made, so that only one is.
+    making: Mutex<()>,
+}
+
+impl TokenKey {
+    /// Reads the key if there is one.
+    pub(crate) fn load(dir: Option<&Path>) -> Result<Self, IdentityError> {
+        let file = dir.map(|dir| dir.join("sa.key"));
+        let key = OnceLock::new();
+        if let Some(path) = &file {
+            match std::fs::read_to_string(path).map(Secret::new) {
+                Ok(pem) => {
+                    let unusable = |source| IdentityError::Unusable { path: path.clone(), source };
+                    let _ = key.set(Rs256Key::from_pem(pem.expose()).map_err(unusable)?);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => return Err(IdentityError::File { path: path.clone(), source }),
+            }
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let key = Es256Key::generate()?;
-            write_private(&path, key.to_pem()?.expose().as_bytes()).map_err(file)?;
-            Ok(key)
+        Ok(Self { file, key, making: Mutex::default() })
+    }
+
+    /// The key, if it was ever needed: without one no token can be ours.
+    pub(crate) fn known(&self) -> Option<&Rs256Key> {
+        self.key.get()
+    }
+
+    /// The key, made and kept now if there is none.
+    pub(crate) fn get(&self) -> Result<&Rs256Key, IdentityError> {
+        let _one = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = self.key.get() {
+            return Ok(key);
         }
-        Err(error) => Err(file(error)),
+        let key = Rs256Key::generate()?;
+        if let Some(path) = &self.file {
+            let file = |source| IdentityError::File { path: path.clone(), source };
+            write_private(path, key.to_pem()?.expose().as_bytes()).map_err(file)?;
+        }
+        Ok(self.key.get_or_init(|| key))
     }
 }
 

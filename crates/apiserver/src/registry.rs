@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use crate::crd::Names;
 use crate::resource::Resource;
 use crate::store::Object;
 
@@ -19,10 +20,12 @@ pub struct Served {
     /// Raised with each change; documents made from the registry are cached under it.
     pub generation: u64,
     index: HashMap<GroupVersion, HashMap<Arc<str>, Arc<Resource>>>,
+    /// What CRDs are called, by their group.
+    names: HashMap<String, Vec<Arc<Names>>>,
 }
 
 impl Served {
-    fn new(resources: Vec<Arc<Resource>>, generation: u64) -> Self {
+    fn new(resources: Vec<Arc<Resource>>, names: HashMap<String, Vec<Arc<Names>>>, generation: u64) -> Self {
         let mut index: HashMap<_, HashMap<_, _>> = HashMap::new();
         for resource in &resources {
             index
@@ -30,7 +33,12 @@ impl Served {
                 .or_default()
                 .insert(resource.plural.clone(), resource.clone());
         }
-        Self { resources, generation, index }
+        Self { resources, generation, index, names }
+    }
+
+    /// The names that the CRDs of a group have got.
+    pub(crate) fn names_of_group(&self, group: &str) -> &[Arc<Names>] {
+        self.names.get(group).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The resource of a path.
@@ -65,14 +73,21 @@ pub struct Registry {
     builtin: Arc<Vec<Arc<Resource>>>,
     served: Arc<ArcSwap<Served>>,
     /// What each stored CRD makes, by its revision.
-    made: Arc<Mutex<HashMap<u64, Vec<Arc<Resource>>>>>,
+    made: Arc<Mutex<HashMap<u64, Made>>>,
+}
+
+/// What one CRD makes.
+#[derive(Default)]
+struct Made {
+    resources: Vec<Arc<Resource>>,
+    names: Arc<Names>,
 }
 
 impl Registry {
     /// A registry of built-in resources.
     pub fn new(builtin: Vec<Resource>) -> Self {
         let builtin: Arc<Vec<_>> = Arc::new(builtin.into_iter().map(Arc::new).collect());
-        let served = Arc::new(ArcSwap::from_pointee(Served::new(builtin.to_vec(), 1)));
+        let served = Arc::new(ArcSwap::from_pointee(Served::new(builtin.to_vec(), HashMap::new(), 1)));
         Self { builtin, served, made: Arc::default() }
     }
 
@@ -87,20 +102,23 @@ impl Registry {
         // Held while the CRDs are read, so that of two writers the later one's state is what is served in the end.
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let mut resources = self.builtin.to_vec();
+        let mut names: HashMap<String, Vec<Arc<Names>>> = HashMap::new();
         let mut current = HashMap::new();
         for object in stored() {
             let read = || {
                 let crd = object.decode().ok()?;
                 let resources = crate::crd::resources(&crd).ok()?;
-                Some(resources.into_iter().map(Arc::new).collect::<Vec<_>>())
+                let resources = resources.into_iter().map(Arc::new).collect();
+                Some(Made { resources, names: Arc::new(Names::of(&crd)) })
             };
             let custom = made.remove(&object.revision()).or_else(read).unwrap_or_default();
             let free = |r: &&Arc<Resource>| !self.builtin.iter().any(|b| b.group == r.group && b.plural == r.plural);
-            resources.extend(custom.iter().filter(free).cloned());
+            resources.extend(custom.resources.iter().filter(free).cloned());
+            names.entry(custom.names.group.clone()).or_default().push(custom.names.clone());
             current.insert(object.revision(), custom);
         }
         *made = current;
         let before = self.served.load();
-        self.served.store(Arc::new(Served::new(resources, before.generation + 1)));
+        self.served.store(Arc::new(Served::new(resources, names, before.generation + 1)));
     }
 }

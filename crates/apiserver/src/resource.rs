@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::crd::Names;
 use crate::field::FieldError;
 use crate::schema::{Definitions, Schema};
 
@@ -98,6 +99,10 @@ pub trait Lookup: Send + Sync {
     fn get(&self, storage: &str, namespace: &str, name: &str) -> Option<Value>;
     /// All stored objects of a resource (in one namespace, or everywhere when it is empty).
     fn list(&self, storage: &str, namespace: &str) -> Vec<Value>;
+    /// The names that CustomResourceDefinitions of a group have got.
+    fn names_of_group(&self, _group: &str) -> Vec<Arc<Names>> {
+        Vec::new()
+    }
 }
 
 /// What a rule may know beyond the object.

@@ -136,7 +136,7 @@ impl Builder {
             clock: self.clock,
             faults: Faults::default(),
             log: if self.log { Log::on() } else { Log::default() },
-            tokens: Tokens::new(identity::token_key(pki_dir.as_deref())?),
+            tokens: Tokens::new(identity::TokenKey::load(pki_dir.as_deref())?),
             quota_turn: tokio::sync::Mutex::default(),
             last_modes: LastModes::default(),
             address: OnceLock::new(),

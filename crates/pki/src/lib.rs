@@ -5,25 +5,25 @@
 //!
 //! - [`CertificateAuthority`] makes itself, loads itself from PEM, and issues leaves ([`LeafRequest`] → [`Leaf`]).
 //! - [`inspect`] reads a certificate back: names, life, issuer; [`renew_at`] says when to issue the next one.
-//! - [`Es256Key`] signs the tokens of service accounts.
+//! - [`Rs256Key`] signs the tokens of service accounts.
 //! - [`JwtKeys`] is the Ed25519 pair with which a gateway signs its tokens.
 
 mod authority;
-mod es256;
 mod inspection;
 mod jwt;
 mod key;
 mod lifetime;
 mod provider;
+mod rs256;
 mod san;
 mod secret;
 
 pub use authority::{CertificateAuthority, Leaf, LeafRequest, Usage, key_belongs};
-pub use es256::Es256Key;
 pub use inspection::{CertificateInfo, inspect, sha256_hex};
 pub use jwt::JwtKeys;
 pub use lifetime::{CLOCK_SKEW, renew_at};
 pub use provider::{CRYPTO_PROVIDER_NAME, crypto_provider};
+pub use rs256::Rs256Key;
 pub use san::SubjectAltName;
 pub use secret::{Secret, random_key};
 

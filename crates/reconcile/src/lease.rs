@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
@@ -32,6 +33,18 @@ impl LeaseConfig {
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         let (duration, renew_every) = (Duration::from_secs(15), Duration::from_secs(2));
         Self { namespace: namespace.into(), name: name.into(), duration, renew_every }
+    }
+
+    /// What a candidate for a lease of this name must be allowed. Nobody can be allowed to create one name alone.
+    pub fn rules(name: &str) -> Vec<PolicyRule> {
+        let rule = |verbs: &[&str], name: Option<&str>| PolicyRule {
+            api_groups: Some(vec!["coordination.k8s.io".to_owned()]),
+            resources: Some(vec!["leases".to_owned()]),
+            resource_names: name.map(|name| vec![name.to_owned()]),
+            verbs: verbs.iter().map(|&verb| verb.to_owned()).collect(),
+            ..PolicyRule::default()
+        };
+        vec![rule(&["create"], None), rule(&["get", "patch"], Some(name))]
     }
 }
 

@@ -5,6 +5,7 @@
 //! | [`tap`] | a client that records requests and fails on order | the client it wraps |
 //! | [`process`] | a controller process without tasks and time: deterministic passes, crashes included | the API server |
 //! | [`invariants`] | the six rules that hold for every controller, one function each | the API server |
+//! | [`role`] | whether a shipped role is just what its controller needs | the API server |
 //! | [`kubelet`] | a scripted kubelet: pods become ready, crash or stay unschedulable as told | the API server |
 //!
 //! Everything works against any kube client: the embedded server's in-process one, or a real cluster's.
@@ -12,6 +13,7 @@
 pub mod invariants;
 pub mod kubelet;
 pub mod process;
+pub mod role;
 pub mod tap;
 
 pub use invariants::{
@@ -19,6 +21,7 @@ pub use invariants::{
     only_our_objects_are_touched, second_pass_writes_nothing, tenants_are_isolated,
 };
 pub use process::{Process, Subject};
+pub use role::{Right, account_with, grant, proves_role};
 pub use tap::{Request, Tap};
 
 /// Where a trial takes place: a Kubernetes API of its own, with whatever the test put there.

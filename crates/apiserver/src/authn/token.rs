@@ -1,12 +1,13 @@
-//! The tokens of service accounts: JWTs (RFC 7519) that this server signs with `ES256`. Pure: what a token says, not whether
-//! it still holds.
+//! The tokens of service accounts: JWTs (RFC 7519) that this server signs with `RS256`. What a token says, not whether it
+//! still holds.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use jiff::Timestamp;
-use paddock_pki::{Es256Key, PkiError};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
+
+use crate::identity::{IdentityError, TokenKey};
 
 /// Who issues tokens, and whom they are for unless they say otherwise: the API server by its name inside the cluster.
 pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -159,19 +160,20 @@ struct Header {
 
 /// Signs tokens and reads them back.
 #[derive(Debug)]
-pub(crate) struct Tokens(Es256Key);
+pub(crate) struct Tokens(TokenKey);
 
 impl Tokens {
-    pub(crate) fn new(key: Es256Key) -> Self {
+    pub(crate) fn new(key: TokenKey) -> Self {
         Self(key)
     }
 
     /// The token that says this.
-    pub(crate) fn sign(&self, claims: &Claims) -> Result<String, PkiError> {
-        let header = Header { alg: "ES256".to_owned(), kid: self.0.kid().to_owned() };
+    pub(crate) fn sign(&self, claims: &Claims) -> Result<String, IdentityError> {
+        let key = self.0.get()?;
+        let header = Header { alg: "RS256".to_owned(), kid: key.kid().to_owned() };
         let part = |json: serde_json::Result<Vec<u8>>| json.map(|json| BASE64.encode(json)).unwrap_or_default();
         let message = format!("{}.{}", part(serde_json::to_vec(&header)), part(serde_json::to_vec(claims)));
-        let signature = self.0.sign(message.as_bytes())?;
+        let signature = key.sign(message.as_bytes())?;
         Ok(format!("{message}.{}", BASE64.encode(signature)))
     }
 
@@ -197,24 +199,22 @@ impl Tokens {
             return Err(Refused::Unknown);
         }
         let because = |why: &str| Refused::Because(why.to_owned());
-        if !header.kid.is_empty() && header.kid != self.0.kid() {
-            return Err(because("invalid signature, no keys found"));
-        }
-        if header.alg != "ES256" {
+        let key = self.0.known().filter(|key| header.kid.is_empty() || header.kid == key.kid());
+        let Some(key) = key else { return Err(because("invalid signature, no keys found")) };
+        if header.alg != "RS256" {
             return Err(because("go-jose/go-jose: unknown/unsupported algorithm"));
         }
-        if !self.0.verifies(message.as_bytes(), &signature) {
+        if !key.verifies(message.as_bytes(), &signature) {
             return Err(because("go-jose/go-jose: error in cryptographic primitive"));
         }
         serde_json::from_slice(&payload).map_err(|error| Refused::Because(error.to_string()))
     }
 
     /// `/openid/v1/jwks`: the public keys that check these tokens.
-    pub(crate) fn key_set(&self) -> Value {
-        let (x, y) = self.0.coordinates();
-        json!({"keys": [
-            {"use": "sig", "kty": "EC", "kid": self.0.kid(), "crv": "P-256", "alg": "ES256", "x": x, "y": y},
-        ]})
+    pub(crate) fn key_set(&self) -> Result<Value, IdentityError> {
+        let key = self.0.get()?;
+        let (n, e) = key.modulus_and_exponent();
+        Ok(json!({"keys": [{"use": "sig", "kty": "RSA", "kid": key.kid(), "alg": "RS256", "n": n, "e": e}]}))
     }
 }
 
@@ -225,18 +225,20 @@ pub(crate) fn openid_configuration(host: &str) -> Value {
         "jwks_uri": format!("https://{host}/openid/v1/jwks"),
         "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": ["ES256"],
+        "id_token_signing_alg_values_supported": ["RS256"],
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
 
     use super::*;
 
     fn tokens() -> Tokens {
-        Tokens::new(Es256Key::generate().unwrap())
+        Tokens::new(TokenKey::load(None).unwrap())
     }
 
     fn claims() -> Claims {
@@ -266,8 +268,18 @@ mod tests {
 
     #[test]
     fn a_token_of_another_key_is_refused() {
-        let token = tokens().sign(&claims()).unwrap();
-        assert_eq!(tokens().read(&token), Err(because("invalid signature, no keys found")));
+        let (mine, other) = (tokens(), tokens());
+        mine.sign(&claims()).unwrap();
+        let token = other.sign(&claims()).unwrap();
+        assert_eq!(mine.read(&token), Err(because("invalid signature, no keys found")));
+    }
+
+    #[test]
+    fn who_never_signed_makes_no_key_to_refuse_a_token() {
+        let (mine, other) = (tokens(), tokens());
+        let token = other.sign(&claims()).unwrap();
+        assert_eq!(mine.read(&token), Err(because("invalid signature, no keys found")));
+        assert!(mine.0.known().is_none());
     }
 
     #[test]
@@ -327,7 +339,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_breaks_the_reader(text in ".{0,200}", a in "[A-Za-z0-9_-]{0,40}", b in "[A-Za-z0-9_-]{0,80}") {
-            let tokens = tokens();
+            static TOKENS: LazyLock<Tokens> = LazyLock::new(tokens);
+            let tokens = &*TOKENS;
+            tokens.key_set().unwrap();
             let (shaped, encoded) = (format!("{a}.{b}.{a}"), format!("{a}.{}.{b}", BASE64.encode(&text)));
             for token in [text, shaped, encoded] {
                 prop_assert!(tokens.read(&token).is_err());

@@ -134,10 +134,14 @@ fn rule(line: &str) -> Option<Value> {
 /// Gives the aggregated roles their rules, as the aggregation loop would do later.
 fn collect(objects: &mut [(&'static str, Value)]) {
     let name = |object: &Value| object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    // Most roles have to do with none of it, and every start pays for what is read here.
+    let takes_part = |object: &Value| {
+        object["aggregationRule"].is_object() || object["metadata"]["labels"].as_object().is_some_and(|l| l.len() > 1)
+    };
     let read = |object: &Value| serde_json::from_value::<aggregation::ClusterRole>(object.clone()).ok();
     let mut roles: BTreeMap<String, aggregation::ClusterRole> = objects
         .iter()
-        .filter(|(_, object)| object["kind"] == "ClusterRole")
+        .filter(|(_, object)| takes_part(object))
         .filter_map(|(_, object)| Some((name(object), read(object)?)))
         .collect();
     // What collects comes after what it collects.
@@ -184,7 +188,9 @@ pub(super) fn reconcile(live: &Value, wanted: &Value) -> Reconciled {
     }
     if let Some(selectors) = wanted.pointer("/aggregationRule/clusterRoleSelectors") {
         add(&mut new["aggregationRule"]["clusterRoleSelectors"], selectors);
-    } else if let Some(rules) = wanted["rules"].as_array() {
+    } else if let Some(rules) = wanted["rules"].as_array()
+        && live["rules"] != wanted["rules"]
+    {
         let held: Vec<PolicyRule> = serde_json::from_value(live["rules"].clone()).unwrap_or_default();
         let lacking = rules.iter().filter(|rule| {
             serde_json::from_value::<PolicyRule>((*rule).clone()).is_ok_and(|rule| !covered(&held, &rule))

@@ -1,9 +1,12 @@
 //! The status of a CustomResourceDefinition: which names it got, and whether it is served. kube-apiserver's controllers settle
 //! this after the write; here it is part of the write. Pure.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::definition::{self, Approval};
 use crate::clock::rfc3339_seconds;
 
 /// Whether a condition is `True`.
@@ -32,8 +35,36 @@ pub(super) fn set(crd: &mut Value, type_: &str, status: &str, reason: &str, mess
     }
 }
 
-/// Settles names and conditions of a new or changed definition.
-pub(super) fn settle(crd: &mut Value, others: &[Value], now: Timestamp) {
+/// The names that a definition has got: what others of its group must know of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Name of the definition.
+    definition: String,
+    /// API group.
+    pub(crate) group: String,
+    /// Plural, singular and short names.
+    resources: Vec<String>,
+    /// Kind and kind of a list.
+    kinds: Vec<String>,
+}
+
+impl Names {
+    /// The accepted names of a stored definition.
+    pub(crate) fn of(crd: &Value) -> Self {
+        let names = &crd["status"]["acceptedNames"];
+        let text = |key: &str| names[key].as_str().filter(|name| !name.is_empty()).map(str::to_owned);
+        let short = names["shortNames"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+        Self {
+            definition: crd["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
+            group: crd["spec"]["group"].as_str().unwrap_or_default().to_owned(),
+            resources: ["plural", "singular"].into_iter().filter_map(text).chain(short).collect(),
+            kinds: ["kind", "listKind"].into_iter().filter_map(text).collect(),
+        }
+    }
+}
+
+/// Settles names and conditions of a new or changed definition. `others`: the definitions of its group.
+pub(super) fn settle(crd: &mut Value, others: &[Arc<Names>], now: Timestamp) {
     if !crd["status"].is_object() {
         crd["status"] = json!({});
     }
@@ -52,17 +83,25 @@ pub(super) fn settle(crd: &mut Value, others: &[Value], now: Timestamp) {
             }
         }
     }
+    if definition::is_protected(crd["spec"]["group"].as_str().unwrap_or_default()) {
+        let (status, reason) = match definition::approval_of(crd) {
+            Approval::Approved => ("True", "ApprovedAnnotation"),
+            Approval::Bypassed => ("False", "UnapprovedAnnotation"),
+            Approval::Invalid => ("False", "InvalidAnnotation"),
+            Approval::Missing => ("False", "MissingAnnotation"),
+        };
+        let message = definition::approval_text(crd);
+        set(crd, "KubernetesAPIApprovalPolicyConformant", status, reason, &message, now);
+    }
 }
 
 /// Remembers each storage version that objects were ever written in.
 pub(super) fn store_versions(crd: &mut Value) {
     let versions = crd["spec"]["versions"].as_array().cloned().unwrap_or_default();
-    let names = versions.iter().filter(|v| v["storage"] == true).map(|v| v["name"].clone());
+    let name = versions.iter().find(|version| version["storage"] == true).map(|version| version["name"].clone());
     let mut stored = crd["status"]["storedVersions"].as_array().cloned().unwrap_or_default();
-    for name in names {
-        if !stored.contains(&name) {
-            stored.push(name);
-        }
+    if let Some(name) = name.filter(|name| !stored.contains(name)) {
+        stored.push(name);
     }
     if !stored.is_empty() {
         if !crd["status"].is_object() {
@@ -73,19 +112,12 @@ pub(super) fn store_versions(crd: &mut Value) {
 }
 
 /// The names that no other definition of the group has, and what is wrong with the rest.
-fn accept(crd: &Value, others: &[Value]) -> (Value, Option<(&'static str, String)>) {
-    let group = &crd["spec"]["group"];
+fn accept(crd: &Value, others: &[Arc<Names>]) -> (Value, Option<(&'static str, String)>) {
     let wanted = &crd["spec"]["names"];
-    let others: Vec<&Value> = others
-        .iter()
-        .filter(|o| o["spec"]["group"] == *group && o["metadata"]["name"] != crd["metadata"]["name"])
-        .map(|o| &o["status"]["acceptedNames"])
-        .collect();
-    let short = |names: &Value, name: &Value| names["shortNames"].as_array().is_some_and(|all| all.contains(name));
-    let resource = |name: &Value| {
-        !name.is_null() && others.iter().any(|o| o["plural"] == *name || o["singular"] == *name || short(o, name))
-    };
-    let kind = |name: &Value| !name.is_null() && others.iter().any(|o| o["kind"] == *name || o["listKind"] == *name);
+    let own = crd["metadata"]["name"].as_str().unwrap_or_default();
+    let others = || others.iter().filter(|other| other.definition != own);
+    let resource = |name: &Value| others().any(|other| other.resources.iter().any(|taken| *name == *taken.as_str()));
+    let kind = |name: &Value| others().any(|other| other.kinds.iter().any(|taken| *name == *taken.as_str()));
     let mut accepted = crd["status"]["acceptedNames"].clone();
     if !accepted.is_object() {
         accepted = json!({"plural": "", "kind": ""});

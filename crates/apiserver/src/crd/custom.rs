@@ -10,12 +10,16 @@ use super::jsonpath::JsonPath;
 use crate::field::FieldError;
 use crate::kinds::tables::ages::duration;
 use crate::resource::{Column, Cx, Part, ScalePaths, Strategy};
+use crate::schema::report::Path;
 use crate::schema::{Schema, defaults, prune, validate};
 use crate::status::{Details, Status};
 
 /// One version of a custom resource.
 pub(super) struct Custom {
+    /// The schema with the metadata that every object has.
     pub(super) schema: Arc<Schema>,
+    /// The schema as the definition has it.
+    pub(super) own: Arc<Schema>,
     /// Every object was written in this version, and reading sets no defaults.
     pub(super) verbatim: bool,
     pub(super) has_status: bool,
@@ -79,15 +83,22 @@ impl Strategy for Custom {
         Ok(())
     }
     fn validate_create(&self, obj: &Value, _cx: &Cx<'_>) -> Vec<FieldError> {
-        let mut errors = validate::object(obj, &self.schema);
-        self.validate_scale(obj, &mut errors);
+        let mut errors = validate::value(obj, &self.own, &Path::root(""));
+        self.validate_scale(obj, Part::Main, &mut errors);
+        errors.extend(validate::embedded(obj, &self.own, &Path::root("")));
+        errors.extend(validate::keyed_lists(obj, &self.own));
         errors
     }
-    fn validate_update(&self, new: &Value, old: &Value, _part: Part, cx: &Cx<'_>) -> Vec<FieldError> {
-        let mut errors = self.validate_create(new, cx);
-        // Ratcheting: what was wrong already and did not change may stay.
-        let before = self.validate_create(old, cx);
-        errors.retain(|error| !(before.contains(error) && unchanged(new, old, &error.field)));
+    fn validate_update(&self, new: &Value, old: &Value, part: Part, _cx: &Cx<'_>) -> Vec<FieldError> {
+        let mut errors = validate::update(new, old, &self.own);
+        self.validate_scale(new, part, &mut errors);
+        if part == Part::Main {
+            errors.extend(validate::embedded(new, &self.own, &Path::root("")));
+        }
+        // Lists with repeated elements may keep them all.
+        if validate::keyed_lists(old, &self.own).is_empty() {
+            errors.extend(validate::keyed_lists(new, &self.own));
+        }
         errors
     }
     fn selectable(&self) -> &[String] {
@@ -126,36 +137,69 @@ impl Strategy for Custom {
 }
 
 impl Custom {
-    fn validate_scale(&self, obj: &Value, errors: &mut Vec<FieldError>) {
+    /// Replicas are 32-bit integers, the selector is a text.
+    fn validate_scale(&self, obj: &Value, part: Part, errors: &mut Vec<FieldError>) {
         let Some(scale) = &self.scale else { return };
-        for pointer in [&scale.spec, &scale.status] {
-            let Some(value) = obj.pointer(pointer).filter(|v| v.is_number()) else { continue };
-            let field = pointer.trim_start_matches('/').replace('/', ".");
-            match value.as_i64() {
-                Some(replicas) if replicas < 0 => {
-                    errors.push(FieldError::invalid(field, value, "should be a non-negative integer"));
-                }
-                Some(replicas) if replicas > i64::from(i32::MAX) => {
-                    let why = format!("should be less than or equal to {}", i32::MAX);
-                    errors.push(FieldError::invalid(field, value, &why));
-                }
-                _ => {}
+        let spec = (part != Part::Status).then_some(&scale.spec);
+        for pointer in spec.into_iter().chain([&scale.status]) {
+            let mut invalid =
+                |value: i64, why: &str| errors.push(FieldError::invalid(dotted(pointer), &value.into(), why));
+            match nested(obj, pointer) {
+                Err(why) => invalid(0, &why),
+                Ok(None) => {}
+                Ok(Some(value)) => match value.as_i64() {
+                    Some(replicas) if replicas < 0 => invalid(replicas, "should be a non-negative integer"),
+                    Some(replicas) if replicas > i64::from(i32::MAX) => {
+                        invalid(replicas, &format!("should be less than or equal to {}", i32::MAX));
+                    }
+                    Some(_) => {}
+                    None => invalid(0, &accessor_error(pointer, value, "int64")),
+                },
             }
         }
+        let Some(pointer) = &scale.selector else { return };
+        let wrong = match nested(obj, pointer) {
+            Err(why) => Some(why),
+            Ok(Some(value)) if !value.is_string() => Some(accessor_error(pointer, value, "string")),
+            Ok(_) => None,
+        };
+        errors.extend(wrong.map(|why| FieldError::invalid(dotted(pointer), &"".into(), &why)));
     }
 }
 
-/// The value at a field error's path is the same in both objects; where there is none, what should hold it is.
-fn unchanged(new: &Value, old: &Value, field: &str) -> bool {
-    let found = |field: &str| JsonPath::parse(&format!(".{field}")).map(|path| (path.find(new), path.find(old)));
-    match found(field) {
-        Some((new, old)) if !new.is_empty() => new == old,
-        Some(_) => field
-            .rsplit_once('.')
-            .and_then(|(parent, _)| found(parent))
-            .is_some_and(|(new, old)| !new.is_empty() && new == old),
-        None => false,
+/// A path as a definition writes it.
+fn dotted(pointer: &str) -> String {
+    pointer.replace('/', ".").replace("~1", "/").replace("~0", "~")
+}
+
+/// What lies at a path; an error when something above it is no object.
+fn nested<'a>(obj: &'a Value, pointer: &str) -> Result<Option<&'a Value>, String> {
+    let mut here = obj;
+    for (at, name) in pointer.match_indices('/').map(|(at, _)| (at, &pointer[at + 1..])) {
+        let name = name.split('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~");
+        let Some(map) = here.as_object() else {
+            return Err(accessor_error(&pointer[..at], here, "map[string]interface{}"));
+        };
+        match map.get(&name) {
+            Some(below) => here = below,
+            None => return Ok(None),
+        }
     }
+    Ok(Some(here))
+}
+
+/// What `unstructured.Nested…` of Go says of a value of another type.
+fn accessor_error(pointer: &str, value: &Value, wanted: &str) -> String {
+    let (shown, found) = match value {
+        Value::Null => ("<nil>".to_owned(), "<nil>"),
+        Value::Bool(_) => (value.to_string(), "bool"),
+        Value::Number(number) if number.is_f64() => (value.to_string(), "float64"),
+        Value::Number(_) => (value.to_string(), "int64"),
+        Value::String(text) => (text.clone(), "string"),
+        Value::Array(_) => (value.to_string(), "[]interface {}"),
+        Value::Object(_) => (value.to_string(), "map[string]interface {}"),
+    };
+    format!("{} accessor error: {shown} is of the type {found}, expected {wanted}", dotted(pointer))
 }
 
 fn restore(new: &mut Map<String, Value>, old: &Map<String, Value>, which: impl Fn(&str) -> bool) {

@@ -7,22 +7,18 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::jsonpath::JsonPath;
-use super::{conditions, structural};
+use super::structural::{elements, fields, text};
+use super::{conditions, conversion, defaults, internal, openapi, serving, structural};
 use crate::field::{FieldError, Kind};
 use crate::kinds::names::{dns_1035_label, dns_subdomain};
 use crate::resource::{Cx, Part};
+use crate::schema::report::{Path, Report};
+use crate::schema::sharing::Sharing;
+use crate::schema::{body::MAX_DEPTH, formats};
 use crate::status::Status;
-
-/// Where definitions are stored.
-const STORAGE: &str = "apiextensions.k8s.io/customresourcedefinitions";
 
 fn versions(crd: &Value) -> &[Value] {
     crd["spec"]["versions"].as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or_default()
 }
 
 /// Names that follow from the kind, and no conversion.
@@ -30,6 +26,11 @@ pub(crate) fn default(crd: &mut Value) {
     let Some(spec) = crd.get_mut("spec").filter(|spec| spec.is_object()) else { return };
     if spec["conversion"].is_null() {
         spec["conversion"] = json!({"strategy": "None"});
+    }
+    if let Some(service) = spec.pointer_mut("/conversion/webhook/clientConfig/service").filter(|s| s.is_object())
+        && service["port"].is_null()
+    {
+        service["port"] = 443.into();
     }
     if let Some(kind) = spec["names"]["kind"].as_str().filter(|kind| !kind.is_empty()).map(str::to_owned) {
         if text(&spec["names"], "singular").is_empty() {
@@ -44,7 +45,7 @@ pub(crate) fn default(crd: &mut Value) {
 /// The status of a new definition: it is served from the moment that it is written.
 pub(crate) fn prepare_create(crd: &mut Value, cx: &Cx<'_>) -> Result<(), Status> {
     conditions::store_versions(crd);
-    conditions::settle(crd, &cx.lookup.list(STORAGE, ""), cx.now);
+    conditions::settle(crd, &cx.lookup.names_of_group(text(&crd["spec"], "group")), cx.now);
     Ok(())
 }
 
@@ -53,125 +54,285 @@ pub(crate) fn prepare_update(new: &mut Value, old: &Value, part: Part, cx: &Cx<'
     if part == Part::Main {
         conditions::store_versions(new);
         if new["spec"]["names"] != old["spec"]["names"] || !conditions::is(old, "NamesAccepted") {
-            conditions::settle(new, &cx.lookup.list(STORAGE, ""), cx.now);
+            conditions::settle(new, &cx.lookup.names_of_group(text(&new["spec"], "group")), cx.now);
         }
     }
     Ok(())
 }
 
 pub(crate) fn validate_create(crd: &Value, _cx: &Cx<'_>) -> Vec<FieldError> {
-    let mut errors = Vec::new();
+    let mut report = Report::default();
     let (spec, names) = (&crd["spec"], &crd["spec"]["names"]);
     // The name's own form is checked with all other metadata.
     if text(&crd["metadata"], "name") != format!("{}.{}", text(names, "plural"), text(spec, "group")) {
         let why = "must be spec.names.plural+\".\"+spec.group";
-        errors.push(FieldError::invalid("metadata.name", &crd["metadata"]["name"], why));
+        report.add(|| FieldError::invalid("metadata.name", &crd["metadata"]["name"], why));
     }
-    validate_spec(crd, &mut errors);
-    stored_versions(crd, &mut errors);
-    approval(crd, &mut errors);
-    if spec["preserveUnknownFields"] == true {
-        let why =
-            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
-        errors.push(FieldError::invalid("spec.preserveUnknownFields", &true.into(), why));
-    }
-    errors
+    validate_spec(crd, &Allowed { any_ca: true, ..Allowed::default() }, &mut report);
+    stored_versions(crd, &mut report);
+    approval(crd, None, &mut report);
+    preserving(crd, None, &mut report);
+    report.into_list()
 }
 
-fn validate_spec(crd: &Value, errors: &mut Vec<FieldError>) {
-    group_and_scope(&crd["spec"], errors);
-    all_versions(crd, errors);
-    all_names(&crd["spec"]["names"], errors);
-    shared(crd, errors);
-    conversion(&crd["spec"]["conversion"], errors);
-}
-
-/// Groups of the Kubernetes project are for what it has approved.
-fn approval(crd: &Value, errors: &mut Vec<FieldError>) {
-    const KEY: &str = "api-approved.kubernetes.io";
-    let group = text(&crd["spec"], "group");
-    let protected = ["k8s.io", "kubernetes.io"].iter().any(|of| group == *of || group.ends_with(&format!(".{of}")));
-    if protected && text(&crd["metadata"]["annotations"], KEY).is_empty() {
-        let why = format!(
-            "protected groups must have approval annotation {KEY:?}, see https://github.com/kubernetes/enhancements/pull/1111"
-        );
-        errors.push(FieldError::required(format!("metadata.annotations[{KEY}]"), &why));
+pub(crate) fn validate_update(new: &Value, old: &Value, part: Part, _cx: &Cx<'_>) -> Vec<FieldError> {
+    let mut report = Report::default();
+    if part == Part::Status {
+        names(&new["status"]["acceptedNames"], &Path::root("status.acceptedNames"), &mut report);
+        return report.into_list();
     }
-}
-
-pub(crate) fn validate_update(new: &Value, old: &Value, _part: Part, _cx: &Cx<'_>) -> Vec<FieldError> {
-    let crd = new;
-    let mut errors = Vec::new();
-    validate_spec(crd, &mut errors);
+    validate_spec(new, &Allowed::by(old, new), &mut report);
+    let (to, from) = (&new["spec"], &old["spec"]);
     let mut fixed = |field: &str, new: &Value, old: &Value| {
         if new != old {
-            errors.push(FieldError::invalid(field, new, "field is immutable"));
+            report.add(|| FieldError::invalid(field, new, "field is immutable"));
         }
     };
-    let (new, established) = (&new["spec"], conditions::is(old, "Established"));
-    let old = &old["spec"];
-    if established {
-        fixed("spec.scope", &new["scope"], &old["scope"]);
-        fixed("spec.names.kind", &new["names"]["kind"], &old["names"]["kind"]);
+    if conditions::is(old, "Established") {
+        fixed("spec.scope", &to["scope"], &from["scope"]);
+        fixed("spec.names.kind", &to["names"]["kind"], &from["names"]["kind"]);
     }
-    fixed("spec.group", &new["group"], &old["group"]);
-    fixed("spec.names.plural", &new["names"]["plural"], &old["names"]["plural"]);
-    stored_versions(crd, &mut errors);
-    errors
+    fixed("spec.group", &to["group"], &from["group"]);
+    fixed("spec.names.plural", &to["names"]["plural"], &from["names"]["plural"]);
+    stored_versions(new, &mut report);
+    approval(new, Some(old), &mut report);
+    preserving(new, Some(old), &mut report);
+    report.into_list()
 }
 
-fn group_and_scope(spec: &Value, errors: &mut Vec<FieldError>) {
+/// Formats that mean nothing and are ignored: those of a new definition, or those that an update brings.
+pub(crate) fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
+    let unknown = |crd: &Value| -> Vec<String> {
+        let mut all = Vec::new();
+        for version in versions(crd) {
+            unknown_formats(&version["schema"]["openAPIV3Schema"], 0, &mut all);
+        }
+        all
+    };
+    let known: BTreeSet<String> = old.map(unknown).unwrap_or_default().into_iter().collect();
+    let mut told = BTreeSet::new();
+    let new = unknown(new).into_iter().filter(|format| !known.contains(format));
+    new.filter(|format| told.insert(format.clone())).map(|format| format!("unrecognized format {format:?}")).collect()
+}
+
+fn unknown_formats(node: &Value, depth: usize, all: &mut Vec<String>) {
+    const MOST: usize = 100;
+    if !node.is_object() || depth >= MAX_DEPTH || all.len() >= MOST {
+        return;
+    }
+    let format = text(node, "format");
+    if !format.is_empty() && !formats::is_supported(text(node, "type"), format) {
+        all.push(format.to_owned());
+    }
+    let mut below = |node: &Value| unknown_formats(node, depth + 1, all);
+    below(&node["items"]);
+    for key in ["allOf", "anyOf", "oneOf"] {
+        elements(node, key).for_each(|(_, node)| below(node));
+    }
+    below(&node["not"]);
+    fields(node, "properties").for_each(|(_, node)| below(node));
+    below(&node["additionalProperties"]);
+}
+
+/// What an update may leave as it was, though a new definition may not have it.
+#[derive(Default)]
+struct Allowed {
+    /// Versions whose schema did not change: it was checked when it came.
+    unchanged: BTreeSet<String>,
+    /// The bundle of authorities of a conversion webhook is not looked at.
+    any_ca: bool,
+    /// Versions whose selectable fields did not change.
+    selectable: BTreeSet<String>,
+}
+
+impl Allowed {
+    fn by(old: &Value, new: &Value) -> Self {
+        let mut allowed = Self {
+            any_ca: !conditions::is(old, "Established") || new["spec"]["conversion"] == old["spec"]["conversion"],
+            ..Self::default()
+        };
+        for version in versions(new) {
+            let Some(before) = versions(old).iter().find(|before| before["name"] == version["name"]) else { continue };
+            let status = |version: &Value| version["subresources"]["status"].is_object();
+            if before["schema"] == version["schema"] && status(before) == status(version) {
+                allowed.unchanged.insert(text(version, "name").to_owned());
+            }
+            if before["selectableFields"] == version["selectableFields"] {
+                allowed.selectable.insert(text(version, "name").to_owned());
+            }
+        }
+        allowed
+    }
+}
+
+fn validate_spec(crd: &Value, allowed: &Allowed, report: &mut Report) {
+    group_and_scope(&crd["spec"], report);
+    all_versions(crd, allowed, report);
+    let (spec, at) = (&crd["spec"]["names"], Path::root("spec.names"));
+    for key in ["plural", "singular", "kind", "listKind"] {
+        if text(spec, key).is_empty() {
+            report.add(|| FieldError::required(at.field(key).to_string(), ""));
+        }
+    }
+    names(spec, &at, report);
+    shared(crd, allowed, report);
+    let conversion = &crd["spec"]["conversion"];
+    let path = Path::root("spec.conversion");
+    if crd["spec"]["preserveUnknownFields"] == true && conversion["strategy"] != "None" {
+        let why = "must be None if spec.preserveUnknownFields is true";
+        report.add(|| FieldError::invalid(path.field("strategy").to_string(), &conversion["strategy"], why));
+    }
+    conversion::check(conversion, allowed.any_ca, &path, report);
+}
+
+/// Whether a group is one of the Kubernetes project.
+pub(super) fn is_protected(group: &str) -> bool {
+    ["k8s.io", "kubernetes.io"]
+        .iter()
+        .any(|of| group.strip_suffix(of).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+}
+
+/// Whether the Kubernetes project has approved a definition for one of its groups.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Approval {
+    Missing,
+    Bypassed,
+    Approved,
+    Invalid,
+}
+
+/// The annotation that carries the approval.
+pub(super) const APPROVAL: &str = "api-approved.kubernetes.io";
+
+pub(super) fn approval_of(crd: &Value) -> Approval {
+    let given = text(&crd["metadata"]["annotations"], APPROVAL);
+    match given {
+        "" => Approval::Missing,
+        given if given.starts_with("unapproved") => Approval::Bypassed,
+        given
+            if given.split_once("://").is_some_and(|(_, host)| !host.is_empty()) && formats::matches("uri", given) =>
+        {
+            Approval::Approved
+        }
+        _ => Approval::Invalid,
+    }
+}
+
+/// What is said of an approval.
+pub(super) fn approval_text(crd: &Value) -> String {
+    const SEE: &str = "see https://github.com/kubernetes/enhancements/pull/1111";
+    let given = text(&crd["metadata"]["annotations"], APPROVAL);
+    match approval_of(crd) {
+        Approval::Missing => format!("protected groups must have approval annotation {APPROVAL:?}, {SEE}"),
+        Approval::Bypassed => format!("not approved: {given:?}"),
+        Approval::Approved => format!("approved in {given}"),
+        Approval::Invalid => format!(
+            "protected groups must have approval annotation {APPROVAL:?} with either a URL or a reason starting with \
+             \"unapproved\", {SEE}"
+        ),
+    }
+}
+
+/// Groups of the Kubernetes project are for what it has approved. An approval that did not change is not looked at.
+fn approval(crd: &Value, old: Option<&Value>, report: &mut Report) {
+    let state = approval_of(crd);
+    if !is_protected(text(&crd["spec"], "group")) || old.is_some_and(|old| approval_of(old) == state) {
+        return;
+    }
+    let field = || format!("metadata.annotations[{APPROVAL}]");
+    match state {
+        Approval::Missing => report.add(|| FieldError::required(field(), &approval_text(crd))),
+        Approval::Invalid => {
+            let given = &crd["metadata"]["annotations"][APPROVAL];
+            report.add(|| FieldError::invalid(field(), given, &approval_text(crd)));
+        }
+        Approval::Approved | Approval::Bypassed => {}
+    }
+}
+
+fn preserving(crd: &Value, old: Option<&Value>, report: &mut Report) {
+    if crd["spec"]["preserveUnknownFields"] == true
+        && old.is_none_or(|old| old["spec"]["preserveUnknownFields"] != true)
+    {
+        let why =
+            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
+        report.add(|| FieldError::invalid("spec.preserveUnknownFields", &true.into(), why));
+    }
+}
+
+fn group_and_scope(spec: &Value, report: &mut Report) {
     let group = text(spec, "group");
     let wrong = dns_subdomain(group);
     if group.is_empty() {
-        errors.push(FieldError::required("spec.group", ""));
+        report.add(|| FieldError::required("spec.group", ""));
     } else if !wrong.is_empty() {
-        errors.push(FieldError::invalid("spec.group", &spec["group"], &wrong.join(",")));
+        report.add(|| FieldError::invalid("spec.group", &spec["group"], &wrong.join(",")));
     } else if !group.contains('.') {
-        errors.push(FieldError::invalid("spec.group", &spec["group"], "should be a domain with at least one dot"));
+        report.add(|| FieldError::invalid("spec.group", &spec["group"], "should be a domain with at least one dot"));
     }
     match text(spec, "scope") {
-        "" => errors.push(FieldError::required("spec.scope", "")),
+        "" => report.add(|| FieldError::required("spec.scope", "")),
         "Cluster" | "Namespaced" => {}
-        _ => errors.push(FieldError::not_supported("spec.scope", &spec["scope"], &["Cluster", "Namespaced"])),
+        _ => report.add(|| FieldError::not_supported("spec.scope", &spec["scope"], &["Cluster", "Namespaced"])),
     }
 }
 
 /// Whether all versions have the same `key`, so that the internal type holds it once.
 fn same(crd: &Value, key: &str) -> bool {
-    versions(crd).windows(2).all(|pair| pair[0][key] == pair[1][key])
+    versions(crd).windows(2).all(|pair| matches!(pair, [a, b] if a[key] == b[key]))
 }
 
-fn all_versions(crd: &Value, errors: &mut Vec<FieldError>) {
+fn has_status(version: &Value) -> bool {
+    version["subresources"]["status"].is_object()
+}
+
+fn all_versions(crd: &Value, allowed: &Allowed, report: &mut Report) {
     let all = versions(crd);
+    let root = Path::root("spec.versions");
+    let schema_of = |version: &Value| version["schema"]["openAPIV3Schema"].is_object();
+    // What all share lies above them, and is there when one has it.
+    if !(same(crd, "schema") && all.first().is_some_and(schema_of)) {
+        for (i, _) in all.iter().enumerate().filter(|(_, version)| !schema_of(version)) {
+            let at = root.index(i);
+            report.add(|| FieldError::required(at.field("schema").field("openAPIV3Schema").to_string(), ""));
+        }
+    }
+    let defaults = all.iter().any(|version| super::has_defaults(&version["schema"]["openAPIV3Schema"], 0));
+    if defaults && crd["spec"]["preserveUnknownFields"] == true {
+        let why = "must be false in order to use defaults in the schema";
+        report.add(|| FieldError::invalid("spec.preserveUnknownFields", &true.into(), why));
+    }
     let mut seen = BTreeSet::new();
     let mut unique = true;
     for (i, version) in all.iter().enumerate() {
-        let at = |rest: &str| format!("spec.versions[{i}].{rest}");
+        let at = root.index(i);
         unique &= seen.insert(text(version, "name"));
         let wrong = dns_1035_label(text(version, "name"));
         if !wrong.is_empty() {
-            errors.push(FieldError::invalid(at("name"), &version["name"], &wrong.join(",")));
+            report.add(|| FieldError::invalid(at.field("name").to_string(), &version["name"], &wrong.join(",")));
         }
-        let schema = &version["schema"]["openAPIV3Schema"];
-        if !schema.is_object() {
-            errors.push(FieldError::required(at("schema.openAPIV3Schema"), ""));
-        } else if !same(crd, "schema") {
-            errors.extend(structural::check(schema, &at("schema.openAPIV3Schema")));
+        deprecation(version, &at.field("deprecationWarning"), report);
+        if !same(crd, "schema") {
+            schema(version, has_status(version), allowed, &at.field("schema").field("openAPIV3Schema"), report);
         }
         if !same(crd, "subresources") {
-            subresources(&version["subresources"], &at("subresources"), errors);
+            serving::subresources(&version["subresources"], &at.field("subresources"), report);
         }
         if !same(crd, "additionalPrinterColumns") {
-            columns(&version["additionalPrinterColumns"], &at("additionalPrinterColumns"), errors);
+            let (columns, at) = (&version["additionalPrinterColumns"], at.field("additionalPrinterColumns"));
+            serving::columns(columns, &at, report);
         }
         if !same(crd, "selectableFields") {
-            selectable(version, &at("selectableFields"), errors);
+            let may_exceed = allowed.selectable.contains(text(version, "name"));
+            serving::selectable(version, may_exceed, &at.field("selectableFields"), report);
         }
     }
-    let storage = all.iter().filter(|v| v["storage"] == true).count();
+    let storage = all.iter().filter(|version| version["storage"] == true).count();
     let mut wrong = |why: &str| {
-        errors.push(FieldError::with(Kind::Invalid, "spec.versions", Some(printed(crd)), why));
+        report.add(|| {
+            let shown = internal::versions(all, |key| !same(crd, key));
+            FieldError::with(Kind::Invalid, "spec.versions", Some(shown), why)
+        });
     };
     if !unique {
         wrong("must contain unique version names");
@@ -179,212 +340,124 @@ fn all_versions(crd: &Value, errors: &mut Vec<FieldError>) {
     if storage != 1 {
         wrong("must have exactly one version marked as storage version");
     }
-}
-
-/// The versions as the internal Go type prints them: in the order of its fields, and without what all versions share.
-fn printed(crd: &Value) -> String {
-    let one = |version: &Value| {
-        let held = |key: &str| if same(crd, key) { Value::Null } else { version[key].clone() };
-        let fields = [
-            ("Name", version["name"].clone()),
-            ("Served", (version["served"] == true).into()),
-            ("Storage", (version["storage"] == true).into()),
-            ("Deprecated", (version["deprecated"] == true).into()),
-            ("DeprecationWarning", version["deprecationWarning"].clone()),
-            ("Schema", held("schema")),
-            ("Subresources", held("subresources")),
-            ("AdditionalPrinterColumns", held("additionalPrinterColumns")),
-            ("SelectableFields", held("selectableFields")),
-        ];
-        let fields: Vec<String> = fields.iter().map(|(key, value)| format!("{key:?}:{value}")).collect();
-        format!("{{{}}}", fields.join(","))
-    };
-    let all: Vec<String> = versions(crd).iter().map(one).collect();
-    format!("[{}]", all.join(","))
-}
-
-fn all_names(names: &Value, errors: &mut Vec<FieldError>) {
-    let at = |key: &str| format!("spec.names.{key}");
-    for key in ["plural", "singular", "kind", "listKind"] {
-        if text(names, key).is_empty() {
-            errors.push(FieldError::required(at(key), ""));
+    // The internal type repeats the first version's name.
+    if let Some(first) = all.first() {
+        let wrong = dns_1035_label(text(first, "name"));
+        if !wrong.is_empty() && !text(first, "name").is_empty() {
+            report.add(|| FieldError::invalid("spec.version", &first["name"], &wrong.join(",")));
         }
     }
-    let mut check = |field: String, value: &Value, mixed: bool| {
+}
+
+fn deprecation(version: &Value, path: &Path<'_>, report: &mut Report) {
+    let Some(warning) = version["deprecationWarning"].as_str() else { return };
+    let mut invalid = |why: &str| report.add(|| FieldError::invalid(path.to_string(), &warning.into(), why));
+    if version["deprecated"] != true {
+        return invalid("can only be set for deprecated versions");
+    }
+    if warning.len() > 256 {
+        invalid("must be <= 256 characters long");
+    }
+    if warning.is_empty() {
+        invalid("must not be an empty string");
+    }
+    if let Some((at, _)) = warning.char_indices().find(|(_, c)| c.is_control() || c.is_whitespace() && *c != ' ') {
+        invalid(&format!("must only contain printable UTF-8 characters; non-printable character found at index {at}"));
+    }
+}
+
+/// The form of names; those that must be there are looked for elsewhere.
+fn names(names: &Value, path: &Path<'_>, report: &mut Report) {
+    let mut check = |at: Path<'_>, value: &Value, mixed: bool| {
         let name = value.as_str().unwrap_or_default();
         let wrong = if mixed { dns_1035_label(&name.to_lowercase()) } else { dns_1035_label(name) };
-        if !name.is_empty() && !wrong.is_empty() {
+        if !wrong.is_empty() {
             let lead = if mixed { "may have mixed case, but should otherwise match: " } else { "" };
-            errors.push(FieldError::invalid(field, value, &format!("{lead}{}", wrong.join(","))));
+            report.add(|| FieldError::invalid(at.to_string(), value, &format!("{lead}{}", wrong.join(","))));
         }
     };
-    check(at("plural"), &names["plural"], false);
-    check(at("singular"), &names["singular"], false);
-    check(at("kind"), &names["kind"], true);
-    check(at("listKind"), &names["listKind"], true);
-    for (i, name) in names["shortNames"].as_array().into_iter().flatten().enumerate() {
-        check(format!("spec.names.shortNames[{i}]"), name, false);
+    for (key, mixed) in [("plural", false), ("singular", false), ("kind", true), ("listKind", true)] {
+        if !text(names, key).is_empty() {
+            check(path.field(key), &names[key], mixed);
+        }
     }
-    for (i, name) in names["categories"].as_array().into_iter().flatten().enumerate() {
-        check(format!("spec.names.categories[{i}]"), name, false);
+    for (i, name) in elements(names, "shortNames") {
+        check(path.field("shortNames").index(i), name, false);
     }
     if !text(names, "kind").is_empty() && names["kind"] == names["listKind"] {
         let why = "kind and listKind may not be the same";
-        errors.push(FieldError::invalid(at("listKind"), &names["listKind"], why));
+        report.add(|| FieldError::invalid(path.field("listKind").to_string(), &names["listKind"], why));
+    }
+    let mut check = |at: Path<'_>, value: &Value| {
+        let wrong = dns_1035_label(value.as_str().unwrap_or_default());
+        if !wrong.is_empty() {
+            report.add(|| FieldError::invalid(at.to_string(), value, &wrong.join(",")));
+        }
+    };
+    for (i, name) in elements(names, "categories") {
+        check(path.field("categories").index(i), name);
     }
 }
 
 /// What all versions share, at the top of the spec.
-fn shared(crd: &Value, errors: &mut Vec<FieldError>) {
+fn shared(crd: &Value, allowed: &Allowed, report: &mut Report) {
     let Some(first) = versions(crd).first() else { return };
-    let schema = &first["schema"]["openAPIV3Schema"];
-    if same(crd, "schema") && schema.is_object() {
-        errors.extend(structural::check(schema, "spec.validation.openAPIV3Schema"));
+    let at = |name: &'static str| Path::root(name);
+    if same(crd, "schema") {
+        let status = versions(crd).iter().any(has_status);
+        schema(first, status, allowed, &at("spec.validation.openAPIV3Schema"), report);
     }
     if same(crd, "subresources") {
-        subresources(&first["subresources"], "spec.subresources", errors);
+        serving::subresources(&first["subresources"], &at("spec.subresources"), report);
     }
     if same(crd, "additionalPrinterColumns") {
-        columns(&first["additionalPrinterColumns"], "spec.additionalPrinterColumns", errors);
+        serving::columns(&first["additionalPrinterColumns"], &at("spec.additionalPrinterColumns"), report);
     }
     if same(crd, "selectableFields") {
-        selectable(first, "spec.selectableFields", errors);
+        let may_exceed = allowed.selectable.contains(text(first, "name"));
+        serving::selectable(first, may_exceed, &at("spec.selectableFields"), report);
     }
 }
 
-fn subresources(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    let scale = &value["scale"];
-    if !scale.is_object() {
+/// A version's schema: structural, its defaults fit, its rules are right.
+fn schema(version: &Value, status: bool, allowed: &Allowed, path: &Path<'_>, report: &mut Report) {
+    let schema = &version["schema"]["openAPIV3Schema"];
+    if !schema.is_object() || allowed.unchanged.contains(text(version, "name")) {
         return;
     }
-    let mut check = |key: &str, required: bool, roots: &[&str]| {
-        let (field, given) = (format!("{path}.scale.{key}"), text(scale, key));
-        if given.is_empty() {
-            if required {
-                errors.push(FieldError::required(field, ""));
-            }
-            return;
+    let mut found = Report::default();
+    if status {
+        openapi::root_with_status(schema, path, &mut found);
+    }
+    if schema["nullable"] == true {
+        found.add(|| FieldError::forbidden(path.field("nullable").to_string(), "nullable cannot be true at the root"));
+    }
+    let unsupported = structural::unsupported(schema);
+    let mut parsed = None;
+    if unsupported.is_none() {
+        let mut errors = structural::check(schema, path);
+        if errors.is_empty() {
+            errors = defaults::check(schema, path);
         }
-        let under = |root: &&str| given.starts_with(&format!("{root}.")) || given == *root;
-        if !given.starts_with('.') || JsonPath::parse(given).and_then(|path| path.pointer()).is_none() {
-            let why = "must be a simple json path starting with .";
-            errors.push(FieldError::invalid(field, &scale[key], why));
-        } else if !roots.iter().any(under) {
-            let either = if roots.len() > 1 { "either " } else { "" };
-            let why = format!("should be a json path under {either}{}", roots.join(" or "));
-            errors.push(FieldError::invalid(field, &scale[key], &why));
+        if errors.is_empty() {
+            parsed = Sharing::default().read(schema).ok();
         }
-    };
-    check("specReplicasPath", true, &[".spec"]);
-    check("statusReplicasPath", true, &[".status"]);
-    check("labelSelectorPath", false, &[".spec", ".status"]);
+        found.extend(errors);
+    }
+    // Rules are not looked at before there is something that runs them.
+    found.extend(openapi::check(schema, parsed.as_deref().filter(|_| false), false, path));
+    if let Some(why) = unsupported.filter(|_| found.is_empty()) {
+        found.add(|| FieldError::invalid(path.to_string(), &"".into(), &why));
+    }
+    report.extend(found.into_list());
 }
 
-fn columns(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    const TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"];
-    for (i, column) in value.as_array().into_iter().flatten().enumerate() {
-        // kube-apiserver's internal type still spells the path's name as v1beta1 did.
-        let at = |key: &str| format!("{path}[{i}].{key}");
-        if text(column, "name").is_empty() {
-            errors.push(FieldError::required(at("name"), ""));
-        }
-        match text(column, "type") {
-            "" => errors.push(FieldError::required(at("type"), "must be one of boolean,date,integer,number,string")),
-            known if TYPES.contains(&known) => {}
-            _ => {
-                let why = "must be one of boolean,date,integer,number,string";
-                errors.push(FieldError::invalid(at("type"), &column["type"], why));
-            }
-        }
-        let formats = "byte,date,date-time,double,float,int32,int64,password";
-        let format = text(column, "format");
-        if !format.is_empty() && !formats.split(',').any(|known| known == format) {
-            let why = format!("must be one of {formats}");
-            errors.push(FieldError::invalid(at("format"), &column["format"], &why));
-        }
-        match text(column, "jsonPath") {
-            "" => errors.push(FieldError::required(at("JSONPath"), "")),
-            path if path.starts_with('.') => {}
-            _ => {
-                let why = "must be a simple json path starting with .";
-                errors.push(FieldError::invalid(at("JSONPath"), &column["jsonPath"], why));
-            }
-        }
-    }
-}
-
-/// Selectable fields are scalars of the schema, each named once.
-fn selectable(version: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    const MOST: usize = 8;
-    let all = version["selectableFields"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if all.len() > MOST {
-        errors.push(FieldError::too_many(path, all.len(), MOST));
-    }
-    let mut seen = BTreeSet::new();
-    for (i, field) in all.iter().enumerate() {
-        let (at, given) = (format!("{path}[{i}].jsonPath"), text(field, "jsonPath"));
-        if given.is_empty() {
-            errors.push(FieldError::required(at, ""));
-            continue;
-        }
-        let pointer = JsonPath::parse(given).and_then(|path| path.pointer()).filter(|_| given.starts_with('.'));
-        let Some(pointer) = pointer else {
-            errors.push(FieldError::invalid(at, &field["jsonPath"], "is an invalid path"));
-            continue;
-        };
-        let node = pointer
-            .split('/')
-            .skip(1)
-            .try_fold(&version["schema"]["openAPIV3Schema"], |node, name| node["properties"].get(name));
-        match node.map(|node| text(node, "type")) {
-            _ if pointer.starts_with("/metadata/") || pointer == "/metadata" => {
-                errors.push(FieldError::invalid(at, &field["jsonPath"], "must not point to fields in metadata"));
-            }
-            Some("string" | "boolean" | "integer") => {}
-            Some(_) => {
-                let why = "must point to a field of type string, boolean or integer. Enum string fields and strings with \
-                           formats are allowed.";
-                errors.push(FieldError::invalid(at.clone(), &field["jsonPath"], why));
-            }
-            None => {
-                let why = "is an invalid path: does not refer to a valid field";
-                errors.push(FieldError::invalid(at.clone(), &field["jsonPath"], why));
-            }
-        }
-        if !seen.insert(given) {
-            errors.push(FieldError::duplicate(format!("{path}[{i}].jsonPath"), &field["jsonPath"]));
-        }
-    }
-}
-
-/// Versions differ in their schema only: there is no webhook that converts.
-fn conversion(value: &Value, errors: &mut Vec<FieldError>) {
-    match text(value, "strategy") {
-        "" => errors.push(FieldError::required("spec.conversion.strategy", "")),
-        "None" => {
-            if value["webhook"].is_object() {
-                let why = "should not be set when strategy is not set to Webhook";
-                errors.push(FieldError::forbidden("spec.conversion.webhookClientConfig", why));
-            }
-        }
-        "Webhook" => {
-            let why = "this server converts between versions by their apiVersion alone";
-            errors.push(FieldError::forbidden("spec.conversion.strategy", why));
-        }
-        _ => {
-            let supported = ["None", "Webhook"];
-            errors.push(FieldError::not_supported("spec.conversion.strategy", &value["strategy"], &supported));
-        }
-    }
-}
-
-fn stored_versions(crd: &Value, errors: &mut Vec<FieldError>) {
+fn stored_versions(crd: &Value, report: &mut Report) {
     const FIELD: &str = "status.storedVersions";
     let stored = &crd["status"]["storedVersions"];
     let mut left: Vec<(usize, &Value)> = stored.as_array().into_iter().flatten().enumerate().collect();
     if left.is_empty() {
-        errors.push(FieldError::invalid(FIELD, stored, "must have at least one stored version"));
-        return;
+        return report.add(|| FieldError::invalid(FIELD, stored, "must have at least one stored version"));
     }
     for version in versions(crd) {
         match left.iter().position(|(_, name)| **name == version["name"]) {
@@ -393,7 +466,7 @@ fn stored_versions(crd: &Value, errors: &mut Vec<FieldError>) {
             }
             None if version["storage"] == true => {
                 let why = format!("must have the storage version {}", text(version, "name"));
-                errors.push(FieldError::invalid(FIELD, stored, &why));
+                report.add(|| FieldError::invalid(FIELD, stored, &why));
             }
             None => {}
         }
@@ -405,6 +478,6 @@ fn stored_versions(crd: &Value, errors: &mut Vec<FieldError>) {
              a storage migration ensures no data remains persisted in {version} and removes {version} from \
              status.storedVersions"
         );
-        errors.push(FieldError::invalid(format!("{FIELD}[{i}]"), name, &why));
+        report.add(|| FieldError::invalid(format!("{FIELD}[{i}]"), name, &why));
     }
 }

@@ -2,10 +2,21 @@
 //! ([`resources`]). Pure.
 
 mod conditions;
+mod conversion;
 mod custom;
+mod decl;
+mod defaults;
 pub(crate) mod definition;
+mod fieldpath;
+mod internal;
 mod jsonpath;
+mod openapi;
+mod program;
+mod rules;
+mod serving;
 mod structural;
+
+pub(crate) use conditions::Names;
 
 use std::sync::Arc;
 
@@ -31,7 +42,7 @@ pub(crate) fn terminate(crd: &mut Value, now: Timestamp) {
 }
 
 /// The status of a definition whose names were taken and are free now, if that is so.
-pub(crate) fn reaccepted(crd: &Value, others: &[Value], now: Timestamp) -> Option<Value> {
+pub(crate) fn reaccepted(crd: &Value, others: &[Arc<Names>], now: Timestamp) -> Option<Value> {
     if conditions::is(crd, "NamesAccepted") || crd["metadata"]["deletionTimestamp"].is_string() {
         return None;
     }
@@ -64,8 +75,11 @@ pub(crate) fn resources(crd: &Value) -> Result<Vec<Resource>, Status> {
     let terminating = crd["metadata"]["deletionTimestamp"].is_string();
     let mut out = Vec::new();
     for version in served {
-        let schema = schema_of(&version["schema"]["openAPIV3Schema"])
-            .map_err(|e| Status::internal(format!("the schema of {plural}.{group} is malformed: {e}")))?;
+        let raw = &version["schema"]["openAPIV3Schema"];
+        let malformed = |e| Status::internal(format!("the schema of {plural}.{group} is malformed: {e}"));
+        let mut nodes = Sharing::default();
+        let own = nodes.read(raw).map_err(malformed)?;
+        let schema = with_metadata(raw, &mut nodes).map_err(malformed)?;
         let subresources = &version["subresources"];
         let scale = scale(&subresources["scale"]);
         let has_status = subresources["status"].is_object();
@@ -80,10 +94,11 @@ pub(crate) fn resources(crd: &Value) -> Result<Vec<Resource>, Status> {
         let fields: Vec<&str> = fields.iter().filter_map(|f| f["jsonPath"].as_str()).collect();
         let stored = crd["status"]["storedVersions"].as_array().map_or(0, Vec::len);
         let strategy = Custom {
-            verbatim: stored <= 1 && !has_defaults(&version["schema"]["openAPIV3Schema"], 0),
+            verbatim: stored <= 1 && !has_defaults(raw, 0),
             schema: schema.clone(),
+            own,
             has_status,
-            scale,
+            scale: scale.clone(),
             columns: columns(&version["additionalPrinterColumns"]),
             selectable: fields.iter().map(|f| f.trim_start_matches('.').to_owned()).collect(),
             paths: fields.iter().map(|f| JsonPath::parse(f).unwrap_or_else(JsonPath::nowhere)).collect(),
@@ -122,7 +137,7 @@ fn has_defaults(node: &Value, depth: usize) -> bool {
 }
 
 /// The schema of one version, with the metadata that every object has (for merging and documents).
-fn schema_of(raw: &Value) -> Result<Arc<Schema>, serde_json::Error> {
+fn with_metadata(raw: &Value, nodes: &mut Sharing) -> Result<Arc<Schema>, serde_json::Error> {
     const OBJECT_META: &str = "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
     let mut whole = raw.as_object().cloned().unwrap_or_default();
     let properties = whole.entry("properties").or_insert_with(|| json!({}));
@@ -131,7 +146,7 @@ fn schema_of(raw: &Value) -> Result<Arc<Schema>, serde_json::Error> {
         properties.insert("kind".to_owned(), json!({"type": "string"}));
         properties.insert("metadata".to_owned(), json!({"$ref": OBJECT_META}));
     }
-    Sharing::default().read(&Value::Object(whole))
+    nodes.read(&Value::Object(whole))
 }
 
 fn scale(raw: &Value) -> Option<ScalePaths> {

@@ -4,14 +4,22 @@ use serde_json::json;
 use super::*;
 use crate::resource::{Cx, Lookup, Part};
 
+/// Other definitions.
 struct Others(Vec<Value>);
+
+fn names(crds: &[Value]) -> Vec<Arc<Names>> {
+    crds.iter().map(|crd| Arc::new(Names::of(crd))).collect()
+}
 
 impl Lookup for Others {
     fn get(&self, _storage: &str, _namespace: &str, _name: &str) -> Option<Value> {
         None
     }
     fn list(&self, _storage: &str, _namespace: &str) -> Vec<Value> {
-        self.0.clone()
+        Vec::new()
+    }
+    fn names_of_group(&self, group: &str) -> Vec<Arc<Names>> {
+        names(&self.0).into_iter().filter(|names| names.group == group).collect()
     }
 }
 
@@ -216,8 +224,8 @@ fn names_that_became_free_are_accepted() {
     second["metadata"]["name"] = "trinkets.example.com".into();
     second["spec"]["names"] = json!({"plural": "trinkets", "kind": "Toy"});
     let (second, _) = created(second, vec![first.clone()]);
-    assert!(reaccepted(&second, &[first, second.clone()], Timestamp::UNIX_EPOCH).is_none());
-    let status = reaccepted(&second, std::slice::from_ref(&second), Timestamp::UNIX_EPOCH).unwrap();
+    assert!(reaccepted(&second, &names(&[first, second.clone()]), Timestamp::UNIX_EPOCH).is_none());
+    let status = reaccepted(&second, &names(std::slice::from_ref(&second)), Timestamp::UNIX_EPOCH).unwrap();
     assert_eq!(status["acceptedNames"]["kind"], "Toy");
 }
 
@@ -242,4 +250,18 @@ fn groups_of_the_kubernetes_project_need_an_approval() {
     let (_, errors) = created(crd, vec![]);
     assert_eq!(errors.len(), 1);
     assert!(errors[0].starts_with("metadata.annotations[api-approved.kubernetes.io]: Required value"));
+}
+
+#[test]
+fn formats_that_mean_nothing_are_told_once_and_when_they_are_new() {
+    let with = |formats: [&str; 2]| {
+        let [a, b] = formats.map(|format| json!({"type": "string", "format": format}));
+        definition_of(spec_schema(
+            json!({"type": "object", "properties": {"a": a, "b": {"type": "array", "items": b}}}),
+        ))
+    };
+    let new = with(["whatever", "whatever"]);
+    assert_eq!(definition::warnings(&new, None), [r#"unrecognized format "whatever""#]);
+    assert_eq!(definition::warnings(&new, Some(&with(["whatever", "date"]))), [""; 0]);
+    assert_eq!(definition::warnings(&with(["date", "uuid"]), None), [""; 0]);
 }

@@ -262,6 +262,7 @@ pub(super) const DEFINITION: Rules = Rules {
     prepare_update: definition::prepare_update,
     validate_create: definition::validate_create,
     validate_update: definition::validate_update,
+    warnings: definition::warnings,
     columns: || tables::columns(tables::DEFINITION),
     cells: tables::definition,
     ..Rules::PLAIN

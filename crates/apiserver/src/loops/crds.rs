@@ -23,14 +23,12 @@ pub(super) async fn run(caller: Caller) {
         let Ok(mut watch) = caller.api.store.watch(CRDS, caller.api.store.revision()) else { continue };
         loop {
             let mut waiting = false;
-            let mut all = Vec::new();
             for crd in &pending(&caller) {
                 if is_terminating(crd) {
                     waiting |= !finish(&caller, crd).await.unwrap_or(false);
-                } else if let Some(status) = reaccepted(&caller, crd, &mut all) {
+                } else if let Some(status) = reaccepted(&caller, crd) {
                     // A conflict means that the definition changed: the next event brings it here again.
                     caller.call(Method::PATCH, &status_path(crd), "", Some(&json!({"status": status}))).await.ok();
-                    all.clear();
                 }
             }
             tokio::select! {
@@ -52,12 +50,10 @@ fn pending(caller: &Caller) -> Vec<Value> {
     listing.objects.iter().filter(waits).filter_map(|object| object.decode().ok()).collect()
 }
 
-/// The new status of a definition that waits for its names. All definitions are read for the first that does.
-fn reaccepted(caller: &Caller, crd: &Value, all: &mut Vec<Value>) -> Option<Value> {
-    if all.is_empty() {
-        *all = Lookup::list(&caller.api, CRDS, "");
-    }
-    crate::crd::reaccepted(crd, all, caller.api.clock.now())
+/// The new status of a definition that waits for its names, when they are free.
+fn reaccepted(caller: &Caller, crd: &Value) -> Option<Value> {
+    let others = caller.api.names_of_group(crd["spec"]["group"].as_str().unwrap_or_default());
+    crate::crd::reaccepted(crd, &others, caller.api.clock.now())
 }
 
 fn status_path(crd: &Value) -> String {

@@ -7,12 +7,14 @@ pub mod body;
 mod builtin;
 pub mod decode;
 pub mod defaults;
-mod formats;
+pub(crate) mod formats;
+pub(crate) mod pattern;
 pub mod prune;
 pub mod quantity;
+pub(crate) mod report;
 pub(crate) mod sharing;
 pub(crate) mod syntax;
-pub mod validate;
+pub(crate) mod validate;
 
 pub use builtin::{builtin, definition_name, definitions};
 
@@ -110,6 +112,21 @@ pub struct Schema {
     /// CEL rules, as written (their evaluation lives elsewhere).
     #[serde(rename = "x-kubernetes-validations")]
     pub validations: Vec<Value>,
+}
+
+impl Schema {
+    /// Whether the node is of that one type.
+    pub(crate) fn is(&self, type_: &str) -> bool {
+        self.type_.as_deref() == Some(type_)
+    }
+
+    /// The schema of a field or, in a map, of a value.
+    pub(crate) fn child(&self, name: &str) -> Option<&Self> {
+        match (self.properties.get(name), &self.additional_properties) {
+            (Some(node), _) | (None, Some(AdditionalProperties::Schema(node))) => Some(node),
+            _ => None,
+        }
+    }
 }
 
 /// `additionalProperties`: a schema, or whether any are allowed.

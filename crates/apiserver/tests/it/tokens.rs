@@ -217,7 +217,9 @@ async fn tokens_outlive_a_restart() {
 async fn the_signing_key_is_readable_by_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
-    let _server = Server::builder().loops(false).data_dir(dir.path()).start().await.expect("it starts");
+    let server = Server::builder().loops(false).data_dir(dir.path()).start().await.expect("it starts");
+    create(&server, "serviceaccounts", json!({"metadata": {"name": "robot"}})).await;
+    token(&server, json!({})).await;
     let mode = std::fs::metadata(dir.path().join("pki/sa.key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }

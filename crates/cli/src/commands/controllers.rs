@@ -22,6 +22,9 @@ use crate::settings::{Effective, OptionalAddr, table};
 /// The control plane's own namespace where no other is named.
 pub(crate) const CONTROL_NAMESPACE: &str = "paddock-system";
 
+/// The Lease that decides which process writes; in an installation everything of the operator is called so.
+pub(crate) const LEASE: &str = "paddock-operator";
+
 /// What the controllers need to know besides the cluster.
 #[derive(Debug)]
 pub(crate) struct Options {
@@ -70,7 +73,7 @@ impl Running {
         context.metrics().register(&mut registry);
         let mut runtime = Runtime::new(context);
         if options.shared {
-            runtime = runtime.with_lease(LeaseConfig::new(&options.namespace, "paddock-operator"));
+            runtime = runtime.with_lease(LeaseConfig::new(&options.namespace, LEASE));
         }
         for controller in &options.controllers.0 {
             match controller {

@@ -9,13 +9,14 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Ro
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use paddock_controllers::gateways;
+use paddock_reconcile::LeaseConfig;
 use serde::Serialize;
 
 use crate::exit::{Failure, Outcome};
 use crate::output;
 use crate::settings::{Effective, table};
 
-const NAME: &str = "paddock-operator";
+const NAME: &str = super::controllers::LEASE;
 
 /// Prints the manifests called `what`.
 pub(crate) fn run(settings: &Effective, what: &str) -> Outcome {
@@ -61,12 +62,7 @@ fn install(namespace: &str, image: &str) -> Yaml {
 /// What the controllers of this build need, and the engine's own: the Lease that decides who writes.
 fn rules() -> Vec<PolicyRule> {
     let mut rules = gateways::rbac::controller_rules();
-    rules.push(PolicyRule {
-        api_groups: Some(vec!["coordination.k8s.io".to_owned()]),
-        resources: Some(vec!["leases".to_owned()]),
-        verbs: ["get", "list", "watch", "create", "update", "patch"].map(str::to_owned).into(),
-        ..PolicyRule::default()
-    });
+    rules.extend(LeaseConfig::rules(NAME));
     rules
 }
 

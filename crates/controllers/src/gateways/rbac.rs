@@ -10,22 +10,25 @@ use paddock_api::labels;
 use super::names;
 use super::render::{rule, sandbox_rules};
 
-/// The rules of the controller's own ClusterRole.
+/// The rules of the controller's own ClusterRole: no more and no less than it uses, which a test proves against the API server.
 pub fn controller_rules() -> Vec<PolicyRule> {
-    let read = ["get", "list", "watch"];
-    let keep = ["get", "list", "watch", "create", "update", "patch", "delete"];
+    let see = ["list", "watch"];
+    let keep = ["get", "list", "watch", "create", "patch"];
+    // What has fields that cannot change in place is deleted and made anew; nothing else is ever deleted.
+    let remake = ["get", "list", "watch", "create", "patch", "delete"];
     let mut rules = vec![
-        rule("", &["namespaces", "nodes"], &read),
+        rule("", &["namespaces", "nodes"], &see),
         rule("", &["configmaps", "secrets", "services", "serviceaccounts"], &keep),
-        rule("apps", &["statefulsets"], &keep),
+        rule("apps", &["statefulsets"], &remake),
         rule("networking.k8s.io", &["networkpolicies"], &keep),
-        rule("rbac.authorization.k8s.io", &["roles", "rolebindings", "clusterrolebindings"], &keep),
+        rule("rbac.authorization.k8s.io", &["roles"], &keep),
+        rule("rbac.authorization.k8s.io", &["rolebindings", "clusterrolebindings"], &remake),
         PolicyRule {
             resource_names: Some(vec![names::NODE_READER.to_owned()]),
             ..rule("rbac.authorization.k8s.io", &["clusterroles"], &["bind"])
         },
-        rule("apiextensions.k8s.io", &["customresourcedefinitions"], &read),
-        rule("events.k8s.io", &["events"], &["create", "patch"]),
+        rule("apiextensions.k8s.io", &["customresourcedefinitions"], &see),
+        rule("events.k8s.io", &["events"], &["create"]),
     ];
     rules.extend(sandbox_rules());
     rules

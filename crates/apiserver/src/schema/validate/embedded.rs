@@ -1,0 +1,85 @@
+//! `x-kubernetes-embedded-resource`: objects inside of objects name their type and have valid metadata. Pure.
+
+use serde_json::{Map, Value, json};
+
+use crate::field::FieldError;
+use crate::kinds::{meta, names};
+use crate::resource::NameRule;
+use crate::schema::body::MAX_DEPTH;
+use crate::schema::report::{Path, Report};
+use crate::schema::{AdditionalProperties, Schema};
+
+/// Errors in the objects embedded in `value`, which lies at `path`.
+pub(crate) fn embedded(value: &Value, schema: &Schema, path: &Path<'_>) -> Vec<FieldError> {
+    let mut report = Report::default();
+    walk(value, schema, path, 0, &mut report);
+    report.into_list()
+}
+
+fn walk(value: &Value, schema: &Schema, path: &Path<'_>, depth: usize, report: &mut Report) {
+    if depth >= MAX_DEPTH {
+        return;
+    }
+    match value {
+        Value::Object(map) => {
+            if schema.embedded_resource {
+                resource(map, path, report);
+            }
+            for (name, field) in map {
+                if let Some(node) = schema.properties.get(name) {
+                    walk(field, node, &path.field(name), depth + 1, report);
+                } else if let Some(AdditionalProperties::Schema(node)) = &schema.additional_properties {
+                    walk(field, node, &path.key(name), depth + 1, report);
+                }
+            }
+        }
+        Value::Array(list) => {
+            let Some(items) = &schema.items else { return };
+            for (i, item) in list.iter().enumerate() {
+                walk(item, items, &path.index(i), depth + 1, report);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn resource(map: &Map<String, Value>, path: &Path<'_>, report: &mut Report) {
+    for name in ["apiVersion", "kind"] {
+        let at = path.field(name);
+        match map.get(name) {
+            None => report.add(|| FieldError::required(at.to_string(), "")),
+            Some(Value::String(text)) if text.is_empty() => report.add(|| FieldError::required(at.to_string(), "")),
+            Some(value @ Value::String(text)) if name == "apiVersion" => {
+                if text.matches('/').count() > 1 {
+                    let why = format!("unexpected GroupVersion string: {text}");
+                    report.add(|| FieldError::invalid(at.to_string(), value, &why));
+                }
+            }
+            Some(value @ Value::String(text)) => {
+                let wrong = names::dns_1035_label(&text.to_lowercase());
+                if !wrong.is_empty() {
+                    let why = format!("may have mixed case, but should otherwise match: {}", wrong.join(","));
+                    report.add(|| FieldError::invalid(at.to_string(), value, &why));
+                }
+            }
+            Some(value) => report.add(|| FieldError::invalid(at.to_string(), value, "must be a string")),
+        }
+    }
+    let Some(metadata) = map.get("metadata") else { return };
+    if !metadata.is_object() && !metadata.is_null() {
+        return report.add(|| FieldError::invalid(path.field("metadata").to_string(), metadata, "must be an object"));
+    }
+    let mut object = json!({"metadata": metadata});
+    let text = |object: &Value, key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
+    if text(&object, "name").is_empty() {
+        // An embedded object needs no name.
+        object["metadata"]["name"] = "fakename".into();
+    }
+    let namespaced = !text(&object, "namespace").is_empty();
+    for mut error in meta::validate(&object, NameRule::PathSegment, namespaced) {
+        report.add(|| {
+            error.field = path.field(&error.field).to_string();
+            error
+        });
+    }
+}

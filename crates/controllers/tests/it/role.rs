@@ -1,0 +1,183 @@
+//! The shipped role is enough for the gateways controllers, and nothing in it is too much.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, PolicyRule, Role, RoleBinding};
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Resource};
+use kube::runtime::wait::await_condition;
+use paddock_apiserver::{Loop, Server, User};
+use paddock_controllers::gateways::{
+    GatewayMetrics, NAMESPACES_KEY, Options, PLATFORM_CONFIG, STATUS, controllers, rbac,
+};
+use paddock_reconcile::{Context, Identity, LeaseConfig, Runtime};
+use paddock_trials::{Right, account_with, grant, proves_role};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+const HOME: &str = "paddock-system";
+const TENANT: &str = "tenant-a";
+const GATEWAY: &str = "openshell-gateway";
+const LEASE: &str = "paddock-operator";
+
+fn shipped() -> Vec<PolicyRule> {
+    [rbac::controller_rules(), LeaseConfig::rules(LEASE)].concat()
+}
+
+async fn server() -> Server {
+    let server = Server::builder().in_memory().request_log(true).only(&[Loop::GarbageCollection]).start().await;
+    let server = server.expect("the server starts");
+    for name in [HOME, TENANT] {
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        let namespace = Namespace { metadata, ..Namespace::default() };
+        Api::all(server.client()).create(&PostParams::default(), &namespace).await.expect("a namespace");
+    }
+    Api::all(server.client()).create(&PostParams::default(), &rbac::node_reader()).await.expect("a role");
+    server
+}
+
+async fn configure(server: &Server, tenants: &str) {
+    let body = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": PLATFORM_CONFIG}, "data": {NAMESPACES_KEY: tenants},
+    });
+    let api: Api<ConfigMap> = Api::namespaced(server.client(), HOME);
+    api.patch(PLATFORM_CONFIG, &PatchParams::apply("user").force(), &Patch::Apply(&body))
+        .await
+        .expect("a configuration");
+}
+
+/// Waits until the status of the tenant has that text; `None`: until it has no status.
+async fn reported(server: &Server, wanted: Option<&str>) {
+    let api: Api<ConfigMap> = Api::namespaced(server.client(), HOME);
+    let holds = |config: Option<&ConfigMap>| {
+        let entry = config.and_then(|config| config.data.as_ref()?.get(TENANT));
+        match wanted {
+            Some(text) => entry.is_some_and(|entry| entry.contains(text)),
+            None => config.is_some() && entry.is_none(),
+        }
+    };
+    await_condition(api, STATUS, holds).await.expect("a status");
+}
+
+async fn provisioned(server: &Server) {
+    configure(server, &format!("- name: {TENANT}\n")).await;
+    reported(server, Some("NoNode")).await;
+}
+
+/// Runs the controllers as `account` while the story is told, then ends them.
+async fn run(server: &Server, account: &User, story: impl Future<Output = ()>) {
+    let cx = Context::new(server.client_as(account.clone()), Identity::new("paddock", "paddock.dev", "trial"));
+    let (tenants, status) = controllers(Options::new(HOME, None).expect("options"), GatewayMetrics::default());
+    let lease = LeaseConfig { renew_every: Duration::from_millis(50), ..LeaseConfig::new(HOME, LEASE) };
+    let runtime = Runtime::new(cx).with_controller(tenants).with_controller(status).with_lease(lease);
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn(runtime.run(cancel.clone()));
+    let told = tokio::time::timeout(Duration::from_secs(30), story).await;
+    let refused: Vec<_> = server.log().entries().into_iter().filter(|entry| entry.code == 403).collect();
+    told.unwrap_or_else(|_| panic!("the story does not come to its end; refused: {refused:?}"));
+    cancel.cancel();
+    running.await.expect("the controllers end").expect("in order");
+}
+
+/// Puts an object in the place of another, with a change that cannot be made to it where it is. Nobody may watch meanwhile.
+async fn swap<K>(api: Api<K>, name: &str, change: impl FnOnce(&mut Value)) -> Option<String>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    let mut object = serde_json::to_value(api.get(name).await.expect("an object")).expect("JSON");
+    api.delete(name, &DeleteParams::default()).await.expect("a deletion");
+    for field in ["uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"] {
+        object["metadata"].as_object_mut().expect("metadata").remove(field);
+    }
+    change(&mut object);
+    let object = serde_json::from_value(object).expect("an object");
+    api.create(&PostParams::default(), &object).await.expect("another").meta().uid.clone()
+}
+
+/// Waits until another object has the name.
+async fn replaced<K>(api: Api<K>, name: &str, uid: Option<String>)
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + DeserializeOwned + 'static,
+{
+    let other = move |object: Option<&K>| object.is_some_and(|object| object.meta().uid != uid);
+    await_condition(api, name, other).await.expect("a successor");
+}
+
+/// Rights that no request shows: they are held to be handed on to gateways, and the server asks for them when the controller
+/// writes their roles and bindings. `each_right_that_is_handed_on_is_needed` proves them.
+fn handed_on() -> Vec<String> {
+    let bind =
+        format!("bind clusterroles.rbac.authorization.k8s.io {}", rbac::node_reader().metadata.name.expect("named"));
+    let verbs = ["create", "delete", "get", "list", "patch", "update", "watch"];
+    let sandboxes = ["sandboxes", "sandboxes/status"]
+        .into_iter()
+        .flat_map(|resource| verbs.map(|verb| format!("{verb} {resource}.agents.x-k8s.io")));
+    let core = ["get events", "list events", "watch events", "get pods"].map(str::to_owned);
+    sandboxes.chain(core).chain([bind]).collect()
+}
+
+#[tokio::test]
+async fn gw_a04_the_shipped_role_is_what_the_controllers_need() {
+    let server = server().await;
+    let account = account_with(&server, shipped()).await;
+    run(&server, &account, provisioned(&server)).await;
+    // What cannot be changed in place was changed behind the controllers' back.
+    let client = server.client();
+    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), TENANT);
+    let set = swap(sets.clone(), GATEWAY, |set| set["spec"]["serviceName"] = "other".into()).await;
+    let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), TENANT);
+    let other = |binding: &mut Value| binding["roleRef"]["name"] = "other".into();
+    let binding = swap(bindings.clone(), "openshell-gateway-sandbox", other).await;
+    let cluster: Api<ClusterRoleBinding> = Api::all(client.clone());
+    let reader = format!("openshell-gateway-node-reader-{TENANT}");
+    let cluster_binding = swap(cluster.clone(), &reader, other).await;
+    let services: Api<Service> = Api::namespaced(client.clone(), TENANT);
+    let story = async {
+        replaced(sets.clone(), GATEWAY, set).await;
+        replaced(bindings, "openshell-gateway-sandbox", binding).await;
+        replaced(cluster, &reader, cluster_binding).await;
+        // An update that restarts the gateway.
+        let before = sets.get(GATEWAY).await.expect("the workload").metadata.generation;
+        configure(&server, &format!("- name: {TENANT}\n  gateway: {{serverDnsNames: [a.example]}}\n")).await;
+        let changed = move |set: Option<&StatefulSet>| set.is_some_and(|set| set.metadata.generation > before);
+        await_condition(sets, GATEWAY, changed).await.expect("the change");
+        // Drift.
+        let service = services.get(GATEWAY).await.expect("the service").metadata.uid;
+        services.delete(GATEWAY, &DeleteParams::default()).await.expect("a deletion");
+        replaced(services, GATEWAY, service).await;
+        // The end of the tenant: its report goes.
+        configure(&server, "[]").await;
+        reported(&server, None).await;
+    };
+    run(&server, &account, story).await;
+    let requests: Vec<_> = server.log().entries().into_iter().filter(|entry| entry.user == account.name).collect();
+    let handed_on = handed_on();
+    let excused: Vec<_> = handed_on.iter().map(|right| (right.as_str(), "handed on to gateways")).collect();
+    proves_role(&shipped(), &requests, &excused);
+}
+
+#[tokio::test]
+async fn gw_a04_each_right_that_is_handed_on_is_needed() {
+    let server = server().await;
+    let account = account_with(&server, shipped()).await;
+    run(&server, &account, provisioned(&server)).await;
+    let made: Role =
+        Api::namespaced(server.client(), TENANT).get("openshell-gateway-sandbox").await.expect("the gateway's role");
+    let role = Role { metadata: ObjectMeta { name: Some("copy".to_owned()), ..ObjectMeta::default() }, ..made };
+    let reader: Api<ClusterRoleBinding> = Api::all(server.client());
+    let made = reader.get(&format!("openshell-gateway-node-reader-{TENANT}")).await.expect("the gateway's binding");
+    let binding = ClusterRoleBinding { metadata: role.metadata.clone(), ..made };
+    let roles: Api<Role> = Api::namespaced(server.client_as(account.clone()), TENANT);
+    let bindings: Api<ClusterRoleBinding> = Api::all(server.client_as(account.clone()));
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    for right in handed_on() {
+        let rest = Right::all_of(&shipped()).into_iter().filter(|held| held.to_string() != right);
+        grant(&server, rest.map(|held| held.rule()).collect()).await;
+        let writes = [roles.create(&dry, &role).await.err(), bindings.create(&dry, &binding).await.err()];
+        let refused = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 403);
+        assert!(writes.iter().flatten().any(refused), "{right}");
+    }
+}
