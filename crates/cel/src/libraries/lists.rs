@@ -106,8 +106,11 @@ pub(super) fn kubernetes() -> Library {
         functions: vec![
             Function::new("isSorted", each(IS_SORTED, |_| Type::Bool, is_sorted)),
             Function::new("sum", sum.collect()),
-            Function::new("max", each(MAX, Type::clone, |_, args| extreme("max", args, Ordering::Less))),
-            Function::new("min", each(MIN, Type::clone, |_, args| extreme("min", args, Ordering::Greater))),
+            Function::new("max", each(MAX, Type::clone, |budget, args| extreme(budget, "max", args, Ordering::Less))),
+            Function::new(
+                "min",
+                each(MIN, Type::clone, |budget, args| extreme(budget, "min", args, Ordering::Greater)),
+            ),
             Function::new(
                 "indexOf",
                 vec![Overload::member("list_a_index_of_int", vec![Type::list(any()), any()], Type::Int, index_of)],
@@ -182,6 +185,13 @@ fn affordable(budget: &Budget, units: usize) -> Result<(), EvalError> {
     if u64::try_from(units).unwrap_or(u64::MAX) > budget.remaining() { Err(EvalError::over_budget()) } else { Ok(()) }
 }
 
+/// A list to go through. Short texts cost nothing, so going through them is counted as work.
+fn traverse<'v, 'a>(budget: &mut Budget, args: &'v [Value<'a>]) -> Result<&'v List<'a>, EvalError> {
+    let list = args.list(0)?;
+    budget.work(list.len().saturating_mul(16))?;
+    Ok(list)
+}
+
 /// A list of so many elements.
 fn allocate(budget: &mut Budget, elements: usize) -> Result<(), EvalError> {
     budget.allocate(elements.saturating_mul(size_of::<Value<'_>>()))
@@ -198,9 +208,9 @@ fn compare(left: &Value<'_>, right: &Value<'_>) -> Result<Ordering, EvalError> {
     })
 }
 
-fn is_sorted<'a>(_: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
+fn is_sorted<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
     let mut previous = None;
-    for element in args.list(0)?.iter() {
+    for element in traverse(budget, args)?.iter() {
         let element = element?;
         if let Some(previous) = previous
             && compare(&previous, &element)?.is_gt()
@@ -213,9 +223,14 @@ fn is_sorted<'a>(_: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalEr
 }
 
 /// The first element that no other is more extreme than.
-fn extreme<'a>(name: &str, args: &[Value<'a>], replaced: Ordering) -> Result<Value<'a>, EvalError> {
+fn extreme<'a>(
+    budget: &mut Budget,
+    name: &str,
+    args: &[Value<'a>],
+    replaced: Ordering,
+) -> Result<Value<'a>, EvalError> {
     let mut best = None;
-    for element in args.list(0)?.iter() {
+    for element in traverse(budget, args)?.iter() {
         let element = element?;
         best = match best {
             Some(best) if compare(&best, &element)? != replaced => Some(best),
@@ -369,7 +384,7 @@ fn sorted<'a>(budget: &mut Budget, list: &List<'a>, keys: &List<'a>) -> Result<V
              elements respectively"
         )));
     }
-    affordable(budget, length.saturating_mul(length))?;
+    affordable(budget, length.saturating_mul(length).saturating_mul(2))?;
     allocate(budget, length.saturating_mul(3))?;
     let mut keyed = elements(keys)?.into_iter().zip(elements(list)?).collect::<Vec<_>>();
     if let Some((first, _)) = keyed.first() {
@@ -408,7 +423,7 @@ fn reverse<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, Eva
 
 fn distinct<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
     let list = args.list(0)?;
-    affordable(budget, list.len().saturating_mul(list.len()))?;
+    affordable(budget, list.len().saturating_mul(list.len()).saturating_mul(2))?;
     allocate(budget, list.len())?;
     let mut kept: Vec<Value<'a>> = Vec::new();
     for element in list.iter() {

@@ -50,13 +50,6 @@ opaque! {
     Format => FORMAT,
 }
 
-/// Two URLs are the same when they are written the same.
-impl PartialEq for Url {
-    fn eq(&self, other: &Self) -> bool {
-        self.to_string() == other.to_string()
-    }
-}
-
 impl PartialEq for Format {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
@@ -124,7 +117,9 @@ fn url_functions() -> Vec<Function> {
             budget.allocate(url.size())?;
             Ok(Value::opaque(url))
         }),
-        of_text("isURL", "is_url_string", Type::Bool, |_, args| {
+        of_text("isURL", "is_url_string", Type::Bool, |budget, args| {
+            // Its cost is 1 whatever it reads.
+            budget.work(args.text(0)?.len().saturating_mul(8))?;
             Ok(Value::Bool(url::check_request_uri(args.text(0)?).is_ok()))
         }),
         part("getScheme", "url_get_scheme", |budget, args| url_part(budget, args, |url| &url.scheme)),
@@ -144,7 +139,8 @@ fn url_part<'a>(budget: &mut Budget, args: &[Value<'a>], part: fn(&Url) -> &str)
 
 fn get_query<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
     let url: &Url = args.opaque(0)?;
-    budget.allocate(url.size())?;
+    // A pair takes two letters at least, and two strings.
+    budget.allocate(url.size().saturating_mul(size_of::<String>()))?;
     // By key, each with its values in order.
     let mut pairs = url.query();
     pairs.sort_by(|left, right| left.0.cmp(&right.0));

@@ -16,7 +16,8 @@ const WRONG_NUMBER: &str = "unable to parse numeric part of quantity";
 const NANO: i32 = 9;
 /// Decimal digits that always fit 64 bits.
 const SAFE_DIGITS: i64 = 18;
-/// The largest decimal exponent that is read. Kubernetes has no bound, and takes its time; nobody means more.
+/// The largest decimal exponent, and the most digits, that are read. Kubernetes has no bound, and takes its time; nobody means
+/// more, and comparing costs 1 however many digits there are.
 const MAX_EXPONENT: i64 = 1_000;
 
 /// A quantity.
@@ -265,6 +266,9 @@ fn parse(text: &str) -> Result<Quantity, &'static str> {
         return Err(WRONG_FORMAT);
     }
     let parts = split(text)?;
+    if parts.whole.len() + parts.fraction.len() > MAX_EXPONENT as usize {
+        return Err(WRONG_NUMBER);
+    }
     let suffix = suffix(parts.suffix).ok_or(WRONG_SUFFIX)?;
     match parse_small(&parts, &suffix)? {
         Some(small) => Ok(small),
@@ -506,6 +510,7 @@ mod tests {
             ("1e99999999999999999999", WRONG_SUFFIX),
             ("1e1001", WRONG_SUFFIX),
             (".e-10", WRONG_NUMBER),
+            (&"1".repeat(1_001), WRONG_NUMBER),
         ] {
             let read = Quantity::parse(text);
             if error.is_empty() {

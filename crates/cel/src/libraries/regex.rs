@@ -47,7 +47,11 @@ fn find_all<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, Ev
     let (regex, text) = (regex(budget, args)?, args.text(0)?);
     let limit = if args.len() > 2 { args.int(2)? } else { -1 };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let found: Vec<&str> = regex.find_iter(text).take(limit).map(|found| found.as_str()).collect();
+    let mut found = Vec::new();
+    for part in regex.find_iter(text).take(limit) {
+        budget.allocate(size_of::<&str>())?;
+        found.push(part.as_str());
+    }
     text_list(budget, found.iter())
 }
 

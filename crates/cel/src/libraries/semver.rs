@@ -68,7 +68,13 @@ fn without_leading_zeros(part: &str) -> String {
     if rest.starts_with(|first: char| first.is_ascii_digit()) { rest.to_owned() } else { format!("0{rest}") }
 }
 
+/// The longest version that is read. Nobody writes longer ones, and comparing costs 1 however long they are.
+const MAX_LENGTH: usize = 1_024;
+
 fn parse(text: &str) -> Result<Semver, String> {
+    if text.len() > MAX_LENGTH {
+        return Err("Version string is too long".to_owned());
+    }
     if text.is_empty() {
         return Err("Version string empty".to_owned());
     }
@@ -207,6 +213,7 @@ mod tests {
             ("1.0.0-a_b", r#"Invalid character(s) found in prerelease "a_b""#),
             ("1.0.0+", "Build meta data is empty"),
             ("1.0.0+a_b", r#"Invalid character(s) found in build meta data "a_b""#),
+            (&format!("1.0.0-{}", "a.".repeat(600)), "Version string is too long"),
         ] {
             assert_eq!(Semver::parse(text).unwrap_err().to_string(), error, "{text}");
         }

@@ -180,3 +180,60 @@ fn calls_of_format_that_can_never_work_do_not_compile() {
         assert!(found.contains(error), "{expression}: {found}");
     }
 }
+
+/// Some functions cost little whatever they are given: what they read is counted as work.
+#[test]
+fn cheap_functions_do_not_read_without_end() {
+    let environment = Env::builder().variable("self", Type::Dyn).build();
+    let me = json!({"url": format!("/{}", "a".repeat(1_000)), "list": vec!["a"; 1_000]});
+    for expression in ["isURL(self.url)", "self.list.max()", "self.list.isSorted()"] {
+        let program = environment.compile(expression).unwrap();
+        let mut budget = Budget::default();
+        assert!(program.evaluate(&[("self", Value::from(&me))], &mut budget).is_ok(), "{expression}");
+        // About what may be left after a second of work.
+        while budget.work(1_000).is_ok() {}
+        let error = program.evaluate(&[("self", Value::from(&me))], &mut budget).unwrap_err();
+        assert!(error.is_over_budget(), "{expression}: {error}");
+    }
+}
+
+/// The extension functions as a table: each with its signatures.
+fn function_table() -> String {
+    let mut rows: Vec<(&str, Vec<String>)> = Vec::new();
+    for function in super::kubernetes().into_iter().chain([super::json_patch()]).flat_map(|library| library.functions) {
+        let signatures = function.overloads.iter().map(|overload| {
+            let args: Vec<String> = overload.args.iter().map(ToString::to_string).collect();
+            match (overload.member, args.split_first()) {
+                (true, Some((receiver, args))) => {
+                    format!("`{receiver}.{}({}) -> {}`", function.name, args.join(", "), overload.result)
+                }
+                _ => format!("`{}({}) -> {}`", function.name, args.join(", "), overload.result),
+            }
+        });
+        match rows.iter_mut().find(|(name, _)| *name == function.name) {
+            Some((_, known)) => known.extend(signatures),
+            None => rows.push((function.name, signatures.collect())),
+        }
+    }
+    // What begins with a sign is for macros alone.
+    rows.retain(|(name, _)| !name.starts_with('@'));
+    rows.sort_by_key(|(name, _)| name.to_lowercase());
+    let rows = rows.iter().map(|(name, signatures)| format!("| `{name}` | {} |\n", signatures.join("<br>")));
+    format!("| function | signatures |\n|---|---|\n{}", rows.collect::<String>())
+}
+
+/// Write the table again with `UPDATE_DOCS=1 cargo test -p paddock-cel documentation`.
+#[test]
+fn the_documentation_lists_all_functions() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cel.md");
+    let (begin, end) = ("<!-- functions -->\n", "<!-- end of functions -->");
+    let document = std::fs::read_to_string(path).unwrap();
+    let (before, rest) = document.split_once(begin).unwrap();
+    let (listed, after) = rest.split_once(end).unwrap();
+    let table = function_table();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, format!("{before}{begin}{table}{end}{after}")).unwrap();
+    } else {
+        assert_eq!(listed, table);
+    }
+}

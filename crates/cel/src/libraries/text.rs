@@ -116,6 +116,9 @@ fn out_of_range(index: i64) -> EvalError {
 /// The offset in octets of the letter at `index`; that of the end for the index after the last letter.
 fn offset(text: &str, index: i64) -> Result<usize, EvalError> {
     let position = usize::try_from(index).map_err(|_| out_of_range(index))?;
+    if text.is_ascii() {
+        return if position <= text.len() { Ok(position) } else { Err(out_of_range(index)) };
+    }
     text.char_indices()
         .map(|(offset, _)| offset)
         .chain(std::iter::once(text.len()))

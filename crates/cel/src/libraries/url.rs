@@ -1,6 +1,7 @@
 //! URLs as Go's `net/url` reads them, with its error texts. Pure; linear in the length of the text.
 
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
 use super::go::quote;
 use crate::error::EvalError;
@@ -22,6 +23,15 @@ pub(super) struct Url {
     fragment: String,
     /// Whether there was no authority though there could have been one: `scheme:/path`.
     omit_host: bool,
+    /// The whole as it is written again. Comparing costs 1, so it is there already.
+    written: Arc<str>,
+}
+
+/// Two URLs are the same when they are written the same.
+impl PartialEq for Url {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.written, &other.written) || self.written == other.written
+    }
 }
 
 /// What an escape stands in: other bytes may be there as they are.
@@ -47,6 +57,7 @@ impl Url {
             return Err(failed(in_parse(text, &error)));
         }
         url.fragment = fragment.to_owned();
+        url.written = url.to_string().into();
         Ok(url)
     }
 
@@ -84,7 +95,12 @@ impl Url {
 
     /// About how much memory it takes.
     pub(super) fn size(&self) -> usize {
-        self.escaped_path.len() + self.raw_query.len() + self.fragment.len() + self.host.len() + self.opaque.len()
+        self.written.len()
+            + self.escaped_path.len()
+            + self.raw_query.len()
+            + self.fragment.len()
+            + self.host.len()
+            + self.opaque.len()
     }
 }
 
