@@ -1,6 +1,6 @@
 //! What is served: one [`Resource`] per group, version and plural name, whether built in or made by a CRD.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -113,6 +113,24 @@ pub struct Cx<'a> {
     pub lookup: &'a dyn Lookup,
     /// Name of the user who asks.
     pub user: &'a str,
+    warnings: Mutex<Vec<String>>,
+}
+
+impl<'a> Cx<'a> {
+    /// What a rule may know.
+    pub fn new(now: Timestamp, lookup: &'a dyn Lookup, user: &'a str) -> Self {
+        Self { now, lookup, user, warnings: Mutex::default() }
+    }
+
+    /// Adds a `Warning` header to the answer, whatever becomes of the request.
+    pub fn warn(&self, text: String) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+    }
+
+    /// The warnings so far.
+    pub(crate) fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// One column of a Table.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::evaluate::{self, Rules};
 use super::jsonpath::JsonPath;
-use crate::field::FieldError;
+use crate::field::{FieldError, Kind};
 use crate::kinds::tables::ages::duration;
 use crate::resource::{Column, Cx, Part, ScalePaths, Strategy};
 use crate::schema::report::Path;
@@ -20,6 +21,8 @@ pub(super) struct Custom {
     pub(super) schema: Arc<Schema>,
     /// The schema as the definition has it.
     pub(super) own: Arc<Schema>,
+    /// Its CEL rules, if it has any.
+    pub(super) rules: Option<Rules>,
     /// Every object was written in this version, and reading sets no defaults.
     pub(super) verbatim: bool,
     pub(super) has_status: bool,
@@ -82,14 +85,15 @@ impl Strategy for Custom {
         }
         Ok(())
     }
-    fn validate_create(&self, obj: &Value, _cx: &Cx<'_>) -> Vec<FieldError> {
+    fn validate_create(&self, obj: &Value, cx: &Cx<'_>) -> Vec<FieldError> {
         let mut errors = validate::value(obj, &self.own, &Path::root(""));
         self.validate_scale(obj, Part::Main, &mut errors);
         errors.extend(validate::embedded(obj, &self.own, &Path::root("")));
         errors.extend(validate::keyed_lists(obj, &self.own));
+        self.run_rules(obj, None, cx, &mut errors);
         errors
     }
-    fn validate_update(&self, new: &Value, old: &Value, part: Part, _cx: &Cx<'_>) -> Vec<FieldError> {
+    fn validate_update(&self, new: &Value, old: &Value, part: Part, cx: &Cx<'_>) -> Vec<FieldError> {
         let mut errors = validate::update(new, old, &self.own);
         self.validate_scale(new, part, &mut errors);
         if part == Part::Main {
@@ -99,6 +103,7 @@ impl Strategy for Custom {
         if validate::keyed_lists(old, &self.own).is_empty() {
             errors.extend(validate::keyed_lists(new, &self.own));
         }
+        self.run_rules(new, Some(old), cx, &mut errors);
         errors
     }
     fn selectable(&self) -> &[String] {
@@ -137,6 +142,31 @@ impl Strategy for Custom {
 }
 
 impl Custom {
+    /// CEL rules, where the object has the shape that they were written for.
+    fn run_rules(&self, new: &Value, old: Option<&Value>, cx: &Cx<'_>, errors: &mut Vec<FieldError>) {
+        let Some(rules) = &self.rules else { return };
+        let misshapen = |error: &FieldError| {
+            matches!(
+                error.kind,
+                Kind::NotSupported
+                    | Kind::Required
+                    | Kind::TooLong
+                    | Kind::TooMany
+                    | Kind::TypeInvalid
+                    | Kind::Internal
+            )
+        };
+        if errors.iter().any(misshapen) {
+            let why = "some validation rules were not checked because the object was invalid; correct the existing errors to \
+                       complete validation";
+            errors.push(FieldError::with(Kind::Invalid, "<nil>", Some("null".to_owned()), why));
+            return;
+        }
+        let verdict = evaluate::evaluate(rules, new, old);
+        errors.extend(verdict.errors);
+        verdict.warnings.into_iter().for_each(|text| cx.warn(text));
+    }
+
     /// Replicas are 32-bit integers, the selector is a text.
     fn validate_scale(&self, obj: &Value, part: Part, errors: &mut Vec<FieldError>) {
         let Some(scale) = &self.scale else { return };

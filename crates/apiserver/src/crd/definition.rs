@@ -444,8 +444,7 @@ fn schema(version: &Value, status: bool, allowed: &Allowed, path: &Path<'_>, rep
         }
         found.extend(errors);
     }
-    // Rules are not looked at before there is something that runs them.
-    found.extend(openapi::check(schema, parsed.as_deref().filter(|_| false), false, path));
+    found.extend(openapi::check(schema, parsed.as_deref(), path));
     if let Some(why) = unsupported.filter(|_| found.is_empty()) {
         found.add(|| FieldError::invalid(path.to_string(), &"".into(), &why));
     }

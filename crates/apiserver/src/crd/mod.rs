@@ -7,6 +7,7 @@ mod custom;
 mod decl;
 mod defaults;
 pub(crate) mod definition;
+mod evaluate;
 mod fieldpath;
 mod internal;
 mod jsonpath;
@@ -96,6 +97,7 @@ pub(crate) fn resources(crd: &Value) -> Result<Vec<Resource>, Status> {
         let strategy = Custom {
             verbatim: stored <= 1 && !has_defaults(raw, 0),
             schema: schema.clone(),
+            rules: evaluate::compile(&own, raw, true),
             own,
             has_status,
             scale: scale.clone(),

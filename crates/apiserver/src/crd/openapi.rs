@@ -19,9 +19,8 @@ const MAP_KEYS: &str = "x-kubernetes-list-map-keys";
 const RULES: &str = "x-kubernetes-validations";
 
 /// Errors of a schema. `parsed` is the same schema when it is structural: CEL rules are checked with its types.
-/// `any_cost`: what a rule can cost is not limited one by one.
-pub(super) fn check(schema: &Value, parsed: Option<&Schema>, any_cost: bool, path: &Path<'_>) -> Vec<FieldError> {
-    let mut walk = Walk { schema: Report::default(), cel: Report::default(), costs: Costs::new(any_cost) };
+pub(super) fn check(schema: &Value, parsed: Option<&Schema>, path: &Path<'_>) -> Vec<FieldError> {
+    let mut walk = Walk { schema: Report::default(), cel: Report::default(), costs: Costs::default() };
     let place = Place { parsed, cardinality: Some(1), ..Place::default() };
     walk.node(schema, path, Place { root: true, ..place }, 0);
     let mut errors = walk.schema.into_list();
@@ -373,7 +372,7 @@ mod tests {
     use super::*;
 
     fn errors(schema: Value) -> Vec<String> {
-        check(&schema, None, false, &Path::root("s")).iter().map(|e| format!("{}: {}", e.field, e.message)).collect()
+        check(&schema, None, &Path::root("s")).iter().map(|e| format!("{}: {}", e.field, e.message)).collect()
     }
 
     fn of(spec: Value) -> Vec<String> {

@@ -27,18 +27,13 @@ pub(super) fn multiplicity(node: &Value) -> Option<u64> {
 }
 
 /// What the expressions of a schema can cost.
+#[derive(Default)]
 pub(super) struct Costs {
-    /// Single expressions are not limited.
-    any_cost: bool,
     total: u64,
     dearest: Vec<(u64, String)>,
 }
 
 impl Costs {
-    pub(super) fn new(any_cost: bool) -> Self {
-        Self { any_cost, total: 0, dearest: Vec::new() }
-    }
-
     /// Notes an expression's cost; an error when it alone is too much.
     fn note(&mut self, cost: u64, what: &str, path: &Path<'_>) -> Option<FieldError> {
         self.total = self.total.saturating_add(cost);
@@ -47,8 +42,7 @@ impl Costs {
             self.dearest.sort_by(|(a, _), (b, _)| b.cmp(a));
             self.dearest.truncate(NAMED);
         }
-        (cost > MAX_EXPRESSION && !self.any_cost)
-            .then(|| FieldError::forbidden(path.to_string(), &too_dear(what, cost, MAX_EXPRESSION)))
+        (cost > MAX_EXPRESSION).then(|| FieldError::forbidden(path.to_string(), &too_dear(what, cost, MAX_EXPRESSION)))
     }
 
     /// The errors when all together cost too much.
@@ -155,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_dearest_rules_are_named_when_all_cost_too_much() {
-        let mut costs = Costs::new(false);
+        let mut costs = Costs::default();
         for i in 1..=6_u64 {
             let path = Path::root("s");
             assert!(costs.note(i * 10_000_000, "x", &path.index(i as usize)).is_some() == (i > 1));

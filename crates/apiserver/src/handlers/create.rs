@@ -48,6 +48,7 @@ impl Call<'_> {
             errors.extend(meta::standard_finalizers(&object));
         }
         errors.extend(resource.strategy.validate_create(&object, &cx));
+        self.warnings.extend(cx.take_warnings());
         if !errors.is_empty() {
             return Err(self.invalid(text(&object, "name"), &errors));
         }

@@ -91,8 +91,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    pub(crate) fn cx(&self) -> Cx<'_> {
-        Cx { now: self.now, lookup: self.api as &dyn Lookup, user: &self.user.name }
+    pub(crate) fn cx(&self) -> Cx<'a> {
+        Cx::new(self.now, self.api as &dyn Lookup, &self.user.name)
     }
 
     pub(crate) fn key(&self, name: &str) -> Key {
