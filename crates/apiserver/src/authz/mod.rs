@@ -14,6 +14,8 @@ mod covers;
 mod escalation;
 mod index;
 mod rule;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
