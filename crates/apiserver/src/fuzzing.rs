@@ -36,6 +36,7 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("quantity", quantity),
     ("token", token),
     ("cel_rule", cel_rule),
+    ("admission_answer", admission_answer),
     ("definition", definition),
     ("request", request),
 ];
@@ -105,6 +106,11 @@ pub fn merge_patch(data: &[u8]) {
     let (_, patch) = split(data);
     let twice = apply_patch(PatchType::Merge, None, &once, patch).map(|patched| patched.object);
     assert_eq!(twice.ok(), Some(once));
+}
+
+/// What a webhook answers: a denial is an error, and who only validates changes nothing.
+pub fn admission_answer(data: &[u8]) {
+    crate::admission::read_any(data);
 }
 
 /// A patch of a Deployment by its merge keys.

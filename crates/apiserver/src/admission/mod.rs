@@ -15,7 +15,10 @@ mod request;
 mod rules;
 mod webhooks;
 
-use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::webhooks::read_any;
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -79,6 +82,8 @@ pub(crate) struct Attributes<'a> {
     pub(crate) deadline: Instant,
     /// Behind a lock because validating webhooks run side by side.
     warnings: Mutex<Vec<String>>,
+    /// Other versions of the resource, looked up when the first rule does not name this one.
+    equivalents: OnceLock<Vec<Arc<Resource>>>,
 }
 
 /// The part of [`Attributes`] that differs from write to write.
@@ -103,7 +108,7 @@ impl<'a> Attributes<'a> {
     ) -> Self {
         let (namespace, subresource) = place;
         let Subject { operation, name, object, old, options, dry_run, deadline } = subject;
-        let warnings = Mutex::default();
+        let (warnings, equivalents) = Default::default();
         Self {
             api,
             operation,
@@ -119,7 +124,17 @@ impl<'a> Attributes<'a> {
             now,
             deadline,
             warnings,
+            equivalents,
         }
+    }
+
+    /// Other versions (or groups) under which the same stored resource is served.
+    fn equivalents(&self) -> &[Arc<Resource>] {
+        self.equivalents.get_or_init(|| {
+            let served = self.api.registry.served();
+            let same = |r: &&Arc<Resource>| r.storage == self.resource.storage && !Arc::ptr_eq(r, &self.resource);
+            served.resources.iter().filter(same).cloned().collect()
+        })
     }
 
     /// Whether the resource is that of namespaces.

@@ -93,9 +93,7 @@ pub(crate) fn matched(rules: &[Rule], exact: bool, a: &Attributes<'_>) -> Option
     if exact || rules.is_empty() {
         return None;
     }
-    let served = a.api.registry.served();
-    let others = || served.resources.iter().filter(|r| r.storage == a.resource.storage && !Arc::ptr_eq(r, &a.resource));
-    rules.iter().find_map(|rule| others().find(|other| rule.matches(a, other)).cloned())
+    rules.iter().find_map(|rule| a.equivalents().iter().find(|other| rule.matches(a, other)).cloned())
 }
 
 /// `namespaceSelector` and `objectSelector`.

@@ -17,6 +17,9 @@ const MAX_ANNOTATIONS: usize = 20;
 /// Most bytes of the expression of one.
 const MAX_ANNOTATION: usize = 5 * 1024;
 
+/// Most variables of a policy. kube-apiserver has no such bound: the size of a request is its only one.
+const MAX_VARIABLES: usize = 1000;
+
 /// Words that CEL keeps for itself.
 const RESERVED: &[&str] = &[
     "true",
@@ -116,7 +119,11 @@ fn common(spec: &Value, old: Option<&Value>, patches: bool) -> (Errors, Compiler
         errors.extend(match_conditions(spec.list_at("/matchConditions"), scope, "spec.matchConditions"));
     }
     let mut compiler = Compiler::new(scope);
-    for (index, variable) in spec.list_at("/variables").iter().enumerate() {
+    let variables = spec.list_at("/variables");
+    if variables.len() > MAX_VARIABLES {
+        errors.push(FieldError::too_many("spec.variables", variables.len(), MAX_VARIABLES));
+    }
+    for (index, variable) in variables.iter().enumerate().take(MAX_VARIABLES) {
         let at = |name: &str| format!("spec.variables[{index}].{name}");
         let name = variable.str_at("/name");
         if name.trim().is_empty() {

@@ -274,3 +274,80 @@ pub(super) const SIGNING_REQUEST: Rules = Rules {
     default: |obj| obj.default_at("/status", json!({})),
     ..Rules::PLAIN
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(errors: Errors) -> Vec<String> {
+        errors.into_iter().map(|error| format!("{}: {}", error.field, error.message)).collect()
+    }
+
+    fn with(field: &str, value: Value) -> Vec<String> {
+        texts(webhooks(&json!({"webhooks": [webhook(field, value)]}), None))
+    }
+
+    fn webhook(field: &str, value: Value) -> Value {
+        let mut webhook = json!({
+            "name": "a.example.com", "clientConfig": {"url": "https://h/p"}, "sideEffects": "None",
+            "admissionReviewVersions": ["v1"], "failurePolicy": "Fail", "matchPolicy": "Exact",
+        });
+        webhook[field] = value;
+        webhook
+    }
+
+    #[test]
+    fn a_url_is_https_and_names_a_host_and_a_path_alone() {
+        let wrong = |url: &str| -> Vec<String> {
+            let errors = webhook_url(url, "u").into_iter();
+            errors
+                .map(|error| error.message.rsplit_once(": ").map_or(error.message.clone(), |(_, why)| why.to_owned()))
+                .collect()
+        };
+        assert_eq!(wrong("https://h:8443/p"), Vec::<String>::new());
+        assert_eq!(wrong("https://me@h/p?q=1#f").len(), 3);
+        let form = " https://host[/path]".trim();
+        assert_eq!(wrong("http://"), [form, form]);
+    }
+
+    #[test]
+    fn the_path_of_a_service_has_no_empty_segment() {
+        let wrong = |path: &str| texts(service(&json!({"name": "n", "namespace": "s", "path": path}), "s"));
+        assert_eq!(wrong("/a/b/"), Vec::<String>::new());
+        assert_eq!(wrong("/a//b"), ["s.path: Invalid value: \"/a//b\": segment[1] may not be empty"]);
+        assert_eq!(wrong("é").len(), 2);
+    }
+
+    #[test]
+    fn a_service_without_a_name_is_told_at_its_namespace() {
+        let wrong = texts(service(&json!({"namespace": "s"}), "s"));
+        assert_eq!(wrong, ["s.namespace: Required value: service namespace is required"]);
+    }
+
+    #[test]
+    fn one_known_version_is_enough() {
+        assert_eq!(with("admissionReviewVersions", json!(["v9", "v1"])), Vec::<String>::new());
+        assert_eq!(
+            with("admissionReviewVersions", json!(["v9"])),
+            ["webhooks[0].admissionReviewVersions: Invalid value: [\"v9\"]: must include at least one of v1, v1beta1"]
+        );
+        assert_eq!(
+            with("admissionReviewVersions", json!(["v1", "v1"])),
+            ["webhooks[0].admissionReviewVersions[1]: Invalid value: \"v1\": duplicate version"]
+        );
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let two = webhook("sideEffects", json!("None"));
+        let wrong = texts(webhooks(&json!({"webhooks": [two, two]}), None));
+        assert_eq!(wrong, ["webhooks[1].name: Duplicate value: \"a.example.com\""]);
+    }
+
+    #[test]
+    fn conditions_that_do_not_change_are_not_compiled_again() {
+        let broken = json!({"webhooks": [webhook("matchConditions", json!([{"name": "n", "expression": "nope("}]))]});
+        assert_eq!(webhooks(&broken, None).len(), 1);
+        assert_eq!(webhooks(&broken, Some(&broken)).len(), 0);
+    }
+}

@@ -17,12 +17,14 @@ struct Denial {
     /// Empty: `Invalid`.
     reason: String,
     message: String,
+    /// It refuses whatever the binding says is to be done.
+    always: bool,
 }
 
 impl Denial {
     /// An error, under a policy that fails closed.
     fn error(message: String) -> Self {
-        Self { reason: String::new(), message }
+        Self { reason: String::new(), message, always: false }
     }
 }
 
@@ -41,13 +43,13 @@ pub(in crate::admission) fn validate(a: &Attributes<'_>, bound: &[Bound]) -> Res
         let Invocation { policy, binding, .. } = invocation;
         for denial in evaluate(a, invocation, &namespace) {
             let (policy, binding_name) = (&policy.name, &binding.name);
-            if binding.warn {
+            if binding.warn && !denial.always {
                 a.warn(format!(
                     "Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{binding_name}': {}",
                     denial.message
                 ));
             }
-            if binding.deny {
+            if binding.deny || denial.always {
                 let message = format!(
                     "ValidatingAdmissionPolicy '{policy}' with binding '{binding_name}' denied request: {}",
                     denial.message
@@ -64,7 +66,7 @@ pub(in crate::admission) fn validate(a: &Attributes<'_>, bound: &[Bound]) -> Res
 }
 
 fn refusal(a: &Attributes<'_>, denial: Denial) -> Status {
-    let Denial { reason, message } = denial;
+    let Denial { reason, message, .. } = denial;
     let reason = if reason.is_empty() { "Invalid".to_owned() } else { reason };
     let mut status = a.forbidden(&message);
     status.code = match reason.as_str() {
@@ -120,7 +122,11 @@ fn evaluate(a: &Attributes<'_>, invocation: &Invocation<'_>, namespace: &Value) 
         };
         match outcome {
             Ok(true) => {}
-            Ok(false) => denials.push(Denial { reason: validation.reason.clone(), message: message(validation, made) }),
+            Ok(false) => denials.push(Denial {
+                reason: validation.reason.clone(),
+                message: message(validation, made),
+                always: false,
+            }),
             Err(stopped) if policy.fail_closed => denials.push(Denial::error(stopped.into_text())),
             Err(_) => {}
         }
@@ -133,7 +139,7 @@ fn evaluate(a: &Attributes<'_>, invocation: &Invocation<'_>, namespace: &Value) 
         let mut run = Run::new(&bindings, &policy.variables, BUDGET);
         for annotation in annotations {
             if let Err(stopped) = run.evaluate(annotation) {
-                denials.push(Denial::error(stopped.into_text()));
+                denials.push(Denial { always: true, ..Denial::error(stopped.into_text()) });
             }
         }
     }

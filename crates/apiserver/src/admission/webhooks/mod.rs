@@ -182,6 +182,20 @@ fn conditions(webhook: &Value) -> Vec<Compiled> {
     webhook.list_at("/matchConditions").iter().map(one).collect()
 }
 
+/// Reads an answer as every kind of webhook does: what is told of a denial is an error, and who only validates changes
+/// nothing.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn read_any(answer: &[u8]) {
+    for version in [Version::V1, Version::V1Beta1] {
+        for mutating in [false, true] {
+            let Ok(verdict) = review::verdict(version, "u", mutating, answer) else { continue };
+            assert!(mutating || verdict.patch.is_empty());
+            let status = review::denial("w", &verdict.status);
+            assert!(status.code >= 400 && !status.message.is_empty());
+        }
+    }
+}
+
 fn overdue() -> Status {
     Status::new(504, "Timeout", "Timeout: request did not complete within requested timeout")
 }
