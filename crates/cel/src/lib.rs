@@ -3,10 +3,17 @@
 //! It parses, checks types against declared variables, estimates what an expression can cost, and runs it within a
 //! [`Budget`]. It knows nothing of any product and no other crate of this workspace.
 //!
-//! ```ignore
-//! let env = Env::builder().variable("self", Type::object(schema)).build();
-//! let rule = env.compile("self.a < self.b")?;
-//! let value = rule.evaluate(&[("self", Value::from_json(&json, &ty)?)], &mut Budget::default())?;
+//! ```
+//! use paddock_cel::{Budget, Env, Type, Value, types::ObjectType};
+//!
+//! let ty = Type::object(ObjectType::new("Widget", [("a".to_owned(), Type::Int), ("b".to_owned(), Type::Int)]));
+//! let rule = Env::builder().variable("self", ty.clone()).build().compile("self.a < self.b")?;
+//! assert_eq!(*rule.result_type(), Type::Bool);
+//!
+//! let json = serde_json::json!({"a": 1, "b": 2});
+//! let holds = rule.evaluate(&[("self", Value::from_json(&json, &ty)?)], &mut Budget::default())?;
+//! assert!(matches!(holds, Value::Bool(true)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! | module | what it is for |
@@ -16,7 +23,7 @@
 //! | [`types`] | types; object types that Kubernetes schemas declare |
 //! | `checker` | tree → types and overloads; cel-go's messages |
 //! | [`value`] | values, borrowed from JSON |
-//! | [`function`], `standard` | functions: how they are declared; those of the language |
+//! | [`function`], `standard`, `pattern` | functions: how they are declared; those of the language |
 //! | [`libraries`] | Kubernetes' and cel-go's extension libraries |
 //! | `plan`, `evaluate` | checked tree → a form with all names resolved; running it |
 //! | [`cost`] | what an expression can cost, and what a call did cost |

@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
+use serde_json::Value as Json;
+
 use super::{List, Map, Object, Value};
 use crate::budget::Budget;
 use crate::error::EvalError;
@@ -107,6 +109,17 @@ fn equal_maps(left: &Map<'_>, right: &Map<'_>, depth: usize, budget: &mut Budget
 fn equal_objects(left: &Object<'_>, right: &Object<'_>, depth: usize, budget: &mut Budget) -> Result<bool, EvalError> {
     if left.ty() != right.ty() {
         return Ok(false);
+    }
+    if let (Some(properties), Some(others)) = (left.json(), right.json()) {
+        // What the schema does not declare counts as Kubernetes counts it: by how much there is, and by its JSON.
+        let declared = |property: &str| escape_property(property).is_some_and(|name| left.ty().field(&name).is_some());
+        let differs = |(property, json): (&String, &Json)| {
+            !declared(property) && others.get(property).is_some_and(|other| other != json)
+        };
+        budget.work(properties.len())?;
+        if properties.len() != others.len() || properties.iter().any(differs) {
+            return Ok(false);
+        }
     }
     let names: HashSet<String> = field_names(left).chain(field_names(right)).collect();
     for name in names {
@@ -276,5 +289,7 @@ mod tests {
         let ty = Type::object(ObjectType::new("O", [("a-b".to_owned(), Type::Int), ("c".to_owned(), Type::Int)]));
         assert!(equal_as((json!({"a-b": 1}), &ty), (json!({"a-b": 1}), &ty)));
         assert!(!equal_as((json!({"a-b": 1}), &ty), (json!({"a-b": 1, "c": 1}), &ty)));
+        assert!(!equal_as((json!({"undeclared": 1}), &ty), (json!({"undeclared": 2}), &ty)));
+        assert!(!equal_as((json!({"undeclared": 1}), &ty), (json!({}), &ty)));
     }
 }
