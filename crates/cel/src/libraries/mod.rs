@@ -33,6 +33,7 @@ pub(crate) use opaque::{format_regex_size, is_unit_comparable, size};
 pub(crate) use string_format::check as check_format;
 
 use crate::function::Library;
+use crate::macros;
 
 /// All libraries that Kubernetes 1.36 gives its expressions.
 ///
@@ -46,6 +47,11 @@ pub fn kubernetes() -> Vec<Library> {
         text::library(),
         lists::extension(),
     ]
+}
+
+/// cel-go's `cel.bind(x, value, body)`. Kubernetes does not switch it on.
+pub fn bindings() -> Library {
+    Library { macros: vec![macros::binding()], ..Library::default() }
 }
 
 /// `jsonpatch.escapeKey`: only mutating admission policies have it.

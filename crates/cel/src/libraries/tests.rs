@@ -181,6 +181,19 @@ fn calls_of_format_that_can_never_work_do_not_compile() {
     }
 }
 
+#[test]
+fn what_kubernetes_does_not_switch_on_is_undeclared() {
+    for (expression, name) in [
+        ("cel.bind(x, 1, x)", "cel"),
+        ("math.greatest(1, 2)", "math"),
+        ("base64.encode(b'a')", "base64"),
+        ("regex.replace('a', 'a', 'b')", "regex"),
+    ] {
+        let error = evaluated(expression).unwrap_err();
+        assert!(error.contains(&format!("undeclared reference to '{name}'")), "{expression}: {error}");
+    }
+}
+
 /// Some functions cost little whatever they are given: what they read is counted as work.
 #[test]
 fn cheap_functions_do_not_read_without_end() {

@@ -4,7 +4,7 @@ mod standard;
 
 use std::sync::Arc;
 
-pub(crate) use standard::{collect, macros as standard};
+pub(crate) use standard::{binding, collect, macros as standard};
 
 use crate::ast::{Call, Comprehension, Expr, ExprKind, List, Literal, Select};
 use crate::error::Issue;

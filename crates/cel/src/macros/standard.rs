@@ -1,4 +1,4 @@
-//! The macros of the language, of optional values, of `cel.bind` and of comprehensions with two variables.
+//! The macros of the language, of optional values and of comprehensions with two variables; `cel.bind`.
 //!
 //! What they become is cel-go's, because costs follow from it.
 
@@ -9,12 +9,16 @@ use crate::ast::{Comprehension, Expr, ExprKind, Literal};
 use crate::error::Issue;
 use crate::operators;
 
-/// All of them.
+/// `cel.bind(x, value, body)`. Kubernetes does not have it.
+pub(crate) fn binding() -> Macro {
+    Macro { name: "bind", receiver: Receiver::Named("cel"), args: 3, expand: bind }
+}
+
+/// Those that Kubernetes has.
 pub(crate) fn macros() -> Vec<Macro> {
     let member = |name, args, expand: Expansion| Macro { name, receiver: Receiver::Any, args, expand };
     vec![
         Macro { name: "has", receiver: Receiver::None, args: 1, expand: has },
-        Macro { name: "bind", receiver: Receiver::Named("cel"), args: 3, expand: bind },
         member("all", 2, |make, range, args| quantifier(make, range, args, Quantifier::All)),
         member("all", 3, |make, range, args| quantifier(make, range, args, Quantifier::All)),
         member("exists", 2, |make, range, args| quantifier(make, range, args, Quantifier::Exists)),

@@ -5,7 +5,7 @@ use crate::{Budget, Env};
 
 /// The value of an expression as JSON, or its error.
 fn worth(source: &str) -> String {
-    let program = match Env::builder().build().compile(source) {
+    let program = match Env::builder().library(crate::libraries::bindings()).build().compile(source) {
         Ok(program) => program,
         Err(error) => return error.to_string(),
     };
