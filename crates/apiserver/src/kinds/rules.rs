@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::at::At;
 use super::{
-    admission_policies, autoscaler, cluster, config, events, job, limits, networking, pod, policy, quota, rbac,
-    service, storage, tables, webhooks, workloads,
+    admission_policies, autoscaler, cluster, config, endpoints, events, job, limits, networking, pod, policy, quota,
+    rbac, service, storage, tables, webhooks, workloads,
 };
 use crate::field::FieldError;
 use crate::resource::{Column, CoreMetadata, Cx, NameRule, Part};
@@ -93,7 +93,7 @@ fn of_kind(group: &str, version: &str, kind: &str) -> Rules {
         ("", "PodTemplate") => pod::POD_TEMPLATE,
         ("", "ReplicationController") => workloads::REPLICATION_CONTROLLER,
         ("", "Service") => service::SERVICE,
-        ("", "Endpoints") => service::ENDPOINTS,
+        ("", "Endpoints") => endpoints::ENDPOINTS,
         ("", "Event") => events::CORE,
         ("", "PersistentVolume") => storage::VOLUME,
         ("", "PersistentVolumeClaim") => storage::CLAIM,
@@ -110,7 +110,7 @@ fn of_kind(group: &str, version: &str, kind: &str) -> Rules {
         ("autoscaling", _) if version == "v1" => autoscaler::AUTOSCALER_V1,
         ("autoscaling", _) => autoscaler::AUTOSCALER,
         ("coordination.k8s.io", _) => cluster::LEASE,
-        ("discovery.k8s.io", _) => service::SLICE,
+        ("discovery.k8s.io", _) => endpoints::SLICE,
         ("networking.k8s.io", "Ingress") => networking::INGRESS,
         ("networking.k8s.io", "IngressClass") => networking::INGRESS_CLASS,
         ("networking.k8s.io", "NetworkPolicy") => networking::POLICY,

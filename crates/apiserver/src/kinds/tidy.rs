@@ -2,54 +2,20 @@
 
 use serde_json::Value;
 
+use super::go_types;
 use crate::schema::{AdditionalProperties, Typed, quantity};
 
 /// Deepest nesting that is looked at; decoding allows no more.
 const DEPTH: usize = 100;
 
-/// Fields whose empty string means something: pointers in Go.
-const EMPTY_STRINGS: &[&str] = &[
-    "storageClassName",
-    "service",
-    "type",
-    "name",
-    "volumeAttributesClassName",
-    "holderIdentity",
-    "timeZone",
-    "pathType",
-];
-
-/// Numbers and booleans that are no pointers in Go: 0 and `false` are the same as nothing.
-const ZEROES: &[&str] = &[
-    "hostNetwork",
-    "hostPID",
-    "hostIPC",
-    "stdin",
-    "stdinOnce",
-    "tty",
-    "paused",
-    "minReadySeconds",
-    "unschedulable",
-    "nodePort",
-    "hostPort",
-    "publishNotReadyAddresses",
-    "healthCheckNodePort",
-    "initialDelaySeconds",
-    "unavailableReplicas",
-    "updatedReplicas",
-    "observedGeneration",
-    "fullyLabeledReplicas",
-    "setHostnameAsFQDN",
-    "globalDefault",
-    "count",
-];
-
 /// Drops what is empty in `value`, a node of the given schema.
 pub(super) fn tidy(value: &mut Value, schema: Typed<'_>) {
-    node(value, schema, DEPTH);
+    let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+    node(value, schema, &kind, DEPTH);
 }
 
-fn node(value: &mut Value, schema: Typed<'_>, depth: usize) {
+/// `kind` names the type of the whole object, which no reference does.
+fn node(value: &mut Value, schema: Typed<'_>, kind: &str, depth: usize) {
     if depth == 0 || is_opaque(schema) {
         return;
     }
@@ -62,16 +28,17 @@ fn node(value: &mut Value, schema: Typed<'_>, depth: usize) {
         }
         Value::Array(items) => {
             if let Some(schema) = schema.items() {
-                items.iter_mut().for_each(|item| node(item, schema, depth - 1));
+                items.iter_mut().for_each(|item| node(item, schema, "", depth - 1));
             }
         }
         Value::Object(map) => {
             for (key, child) in map.iter_mut() {
                 if let Some(schema) = schema.field(key) {
-                    node(child, schema, depth - 1);
+                    node(child, schema, "", depth - 1);
                 }
             }
-            map.retain(|key, child| keeps(key, child, schema));
+            let type_ = schema.name.unwrap_or(kind);
+            map.retain(|key, child| keeps(key, child, schema, type_));
             for (key, child) in map.iter_mut() {
                 // A required list that is empty is nil, which prints so.
                 if child.as_array().is_some_and(Vec::is_empty) && schema.property(key).is_some() {
@@ -91,7 +58,7 @@ fn is_opaque(schema: Typed<'_>) -> bool {
         })
 }
 
-fn keeps(key: &str, child: &Value, parent: Typed<'_>) -> bool {
+fn keeps(key: &str, child: &Value, parent: Typed<'_>, type_: &str) -> bool {
     let Some(schema) = parent.property(key) else {
         // A map's value, or a field that the schema does not know.
         return !child.is_null() || parent.values().is_none();
@@ -101,9 +68,9 @@ fn keeps(key: &str, child: &Value, parent: Typed<'_>) -> bool {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),
         Value::Object(map) => map.is_empty() && is_map(schema),
-        Value::String(text) => text.is_empty() && !EMPTY_STRINGS.contains(&key) && !is_opaque(schema),
-        Value::Bool(false) => ZEROES.contains(&key),
-        Value::Number(number) => number.as_i64() == Some(0) && ZEROES.contains(&key),
+        Value::String(text) => text.is_empty() && !go_types::is_text_pointer(type_, key) && !is_opaque(schema),
+        Value::Bool(false) => go_types::is_plain(type_, key),
+        Value::Number(number) => number.as_i64() == Some(0) && go_types::is_plain(type_, key),
         Value::Bool(true) => false,
     };
     required || !empty
@@ -138,6 +105,19 @@ mod tests {
         assert_eq!(
             tidied(("apps", "v1", "Deployment"), deployment),
             json!({"spec": {"replicas": 0, "template": {"spec": {}}}})
+        );
+    }
+
+    #[test]
+    fn what_go_points_to_may_be_empty_or_zero() {
+        let service = json!({"kind": "Service", "spec": {"ports": [{"name": "", "nodePort": 0, "appProtocol": ""}]}});
+        assert_eq!(tidied(("", "v1", "Service"), service)["spec"], json!({"ports": [{"appProtocol": ""}]}));
+        let pod = json!({"kind": "Pod", "spec": {"setHostnameAsFQDN": false, "hostPID": false}});
+        assert_eq!(tidied(("", "v1", "Pod"), pod)["spec"], json!({"setHostnameAsFQDN": false}));
+        let class = json!({"kind": "PriorityClass", "value": 0, "globalDefault": false});
+        assert_eq!(
+            tidied(("scheduling.k8s.io", "v1", "PriorityClass"), class),
+            json!({"kind": "PriorityClass", "value": 0})
         );
     }
 
