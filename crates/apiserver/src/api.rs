@@ -324,6 +324,7 @@ impl Api {
         let encoded = if *resource.storage_version == *resource.api_version() {
             Encoded::with_raw(object, resource.strategy.raw_field().zip(raw))
         } else {
+            resource.strategy.converts()?;
             let mut stored = object.clone();
             resource.strategy.to_storage(&mut stored);
             stored["apiVersion"] = (&*resource.storage_version).into();
@@ -337,6 +338,9 @@ impl Api {
         let mut object = object.decode().map_err(|e| Status::internal(format!("stored object: {e}")))?;
         let version = resource.api_version();
         let other = object["apiVersion"].as_str() != Some(version.as_str());
+        if other {
+            resource.strategy.converts()?;
+        }
         if other || !resource.strategy.stored_verbatim() {
             resource.strategy.served_from_storage(&mut object);
             object["apiVersion"] = version.into();

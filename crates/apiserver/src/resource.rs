@@ -267,6 +267,10 @@ pub trait Strategy: Send + Sync {
     fn raw_field(&self) -> Option<&'static str> {
         None
     }
+    /// Whether objects can be converted between this version and the stored one.
+    fn converts(&self) -> Result<(), crate::status::Status> {
+        Ok(())
+    }
     /// Converts a stored object to this version. The handlers rewrite `apiVersion`.
     fn served_from_storage(&self, _obj: &mut Value) {}
     /// Converts an object of this version to the stored one.

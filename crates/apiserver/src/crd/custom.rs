@@ -33,6 +33,8 @@ pub(super) struct Custom {
     pub(super) paths: Vec<JsonPath>,
     /// `plural.group` of a definition that is being deleted: nothing may be created any more.
     pub(super) terminating: Option<(String, String)>,
+    /// The stored kind of a definition whose versions a webhook converts.
+    pub(super) by_webhook: Option<String>,
 }
 
 impl Strategy for Custom {
@@ -48,6 +50,29 @@ impl Strategy for Custom {
     }
     fn stored_verbatim(&self) -> bool {
         self.verbatim
+    }
+    fn converts(&self) -> Result<(), Status> {
+        match &self.by_webhook {
+            None => Ok(()),
+            Some(kind) => Err(Status::internal(format!(
+                "conversion webhook for {kind} failed: this server calls no conversion webhooks"
+            ))),
+        }
+    }
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        let finalizers = |object: &Value| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+        let known = old.map(finalizers).unwrap_or_default();
+        let mut added: Vec<Value> = finalizers(new).into_iter().filter(|name| !known.contains(name)).collect();
+        added.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+        let plain = |name: &str| !name.contains('/') && !matches!(name, "orphan" | "foregroundDeletion");
+        let odd = added.iter().filter_map(Value::as_str).filter(|name| plain(name));
+        odd.map(|name| {
+            format!(
+                "metadata.finalizers: {name:?}: prefer a domain-qualified finalizer name including a path (/) to avoid \
+                 accidental conflicts with other finalizer writers"
+            )
+        })
+        .collect()
     }
     /// What is stored may be older than the schema: it is pruned and defaulted by the one of today.
     fn served_from_storage(&self, obj: &mut Value) {
@@ -241,7 +266,10 @@ fn restore(new: &mut Map<String, Value>, old: &Map<String, Value>, which: impl F
 fn cell(value: Option<&Value>, type_: &str, now: Timestamp) -> Value {
     let Some(value) = value else { return Value::Null };
     match (type_, value) {
-        ("integer", Value::Number(n)) => n.as_i64().map_or(Value::Null, Value::from),
+        #[expect(clippy::cast_possible_truncation, reason = "as Go converts")]
+        ("integer", Value::Number(n)) => {
+            n.as_i64().or_else(|| n.as_f64().map(|float| float as i64)).map_or(Value::Null, Value::from)
+        }
         ("number", Value::Number(_)) | ("boolean", Value::Bool(_)) | ("string", Value::String(_)) => value.clone(),
         ("string", Value::Null) => Value::Null,
         ("string", other) => Value::from(other.to_string()),

@@ -22,7 +22,7 @@ pub(crate) use conditions::Names;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::resource::{Column, Resource, ScalePaths, Subresource};
 use crate::schema::Schema;
@@ -78,9 +78,8 @@ pub(crate) fn resources(crd: &Value) -> Result<Vec<Resource>, Status> {
     for version in served {
         let raw = &version["schema"]["openAPIV3Schema"];
         let malformed = |e| Status::internal(format!("the schema of {plural}.{group} is malformed: {e}"));
-        let mut nodes = Sharing::default();
-        let own = nodes.read(raw).map_err(malformed)?;
-        let schema = with_metadata(raw, &mut nodes).map_err(malformed)?;
+        let own = Sharing::default().read(raw).map_err(malformed)?;
+        let schema = with_metadata(&own);
         let subresources = &version["subresources"];
         let scale = scale(&subresources["scale"]);
         let has_status = subresources["status"].is_object();
@@ -105,6 +104,8 @@ pub(crate) fn resources(crd: &Value) -> Result<Vec<Resource>, Status> {
             selectable: fields.iter().map(|f| f.trim_start_matches('.').to_owned()).collect(),
             paths: fields.iter().map(|f| JsonPath::parse(f).unwrap_or_else(JsonPath::nowhere)).collect(),
             terminating: terminating.then(|| (group.to_string(), plural.to_string())),
+            by_webhook: (spec["conversion"]["strategy"] == "Webhook")
+                .then(|| format!("{group}/{storage_version}, Kind={}", text(&names["kind"]))),
         };
         out.push(Resource {
             group: group.clone(),
@@ -139,16 +140,16 @@ fn has_defaults(node: &Value, depth: usize) -> bool {
 }
 
 /// The schema of one version, with the metadata that every object has (for merging and documents).
-fn with_metadata(raw: &Value, nodes: &mut Sharing) -> Result<Arc<Schema>, serde_json::Error> {
+fn with_metadata(own: &Schema) -> Arc<Schema> {
     const OBJECT_META: &str = "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
-    let mut whole = raw.as_object().cloned().unwrap_or_default();
-    let properties = whole.entry("properties").or_insert_with(|| json!({}));
-    if let Some(properties) = properties.as_object_mut() {
-        properties.insert("apiVersion".to_owned(), json!({"type": "string"}));
-        properties.insert("kind".to_owned(), json!({"type": "string"}));
-        properties.insert("metadata".to_owned(), json!({"$ref": OBJECT_META}));
-    }
-    nodes.read(&Value::Object(whole))
+    let mut whole = own.clone();
+    let text = Arc::new(Schema { type_: Some("string".to_owned()), ..Schema::default() });
+    let metadata = Arc::new(Schema { reference: Some(OBJECT_META.to_owned()), ..Schema::default() });
+    whole.properties.extend(
+        [("apiVersion", text.clone()), ("kind", text), ("metadata", metadata)]
+            .map(|(name, node)| (name.to_owned(), node)),
+    );
+    Arc::new(whole)
 }
 
 fn scale(raw: &Value) -> Option<ScalePaths> {

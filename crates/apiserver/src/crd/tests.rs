@@ -265,3 +265,28 @@ fn formats_that_mean_nothing_are_told_once_and_when_they_are_new() {
     assert_eq!(definition::warnings(&new, Some(&with(["whatever", "date"]))), [""; 0]);
     assert_eq!(definition::warnings(&with(["date", "uuid"]), None), [""; 0]);
 }
+
+#[test]
+fn objects_whose_versions_a_webhook_converts_are_not_converted() {
+    let mut crd = definition_of(json!({"type": "object"}));
+    let second =
+        json!({"name": "v2", "served": true, "storage": false, "schema": {"openAPIV3Schema": {"type": "object"}}});
+    crd["spec"]["versions"].as_array_mut().unwrap().push(second);
+    assert!(served(crd.clone())[0].strategy.converts().is_ok());
+    crd["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
+        "clientConfig": {"url": "https://example.com"}, "conversionReviewVersions": ["v1"]}});
+    let error = served(crd)[0].strategy.converts().unwrap_err();
+    assert_eq!(
+        error.message,
+        "Internal error occurred: conversion webhook for example.com/v1, Kind=Toy failed: this server calls no conversion webhooks"
+    );
+}
+
+#[test]
+fn a_new_finalizer_without_a_path_is_warned_about() {
+    let toys = served(definition_of(json!({"type": "object"})));
+    let with = |names: &[&str]| json!({"metadata": {"finalizers": names}});
+    let warned = |new: &[&str], old: &[&str]| toys[0].strategy.warnings(&with(new), Some(&with(old))).len();
+    assert_eq!(warned(&["a.b", "a.b/c", "orphan"], &[]), 1);
+    assert_eq!(warned(&["a.b"], &["a.b"]), 0);
+}

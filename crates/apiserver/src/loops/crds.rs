@@ -71,8 +71,11 @@ async fn finish(caller: &Caller, crd: &Value) -> Result<bool, Status> {
         crd["spec"]["group"].as_str().unwrap_or_default(),
         crd["spec"]["names"]["plural"].as_str().unwrap_or_default(),
     );
-    let resource =
-        caller.api.registry.served().resources.iter().find(|r| *r.group == *group && *r.plural == *plural).cloned();
+    // In the version that objects are stored in nothing needs to be converted.
+    let served = caller.api.registry.served();
+    let of_it = served.resources.iter().filter(|r| *r.group == *group && *r.plural == *plural);
+    let resource = of_it.max_by_key(|r| *r.storage_version == *r.api_version()).cloned();
+    drop(served);
     if let Some(resource) = resource {
         let mut left = false;
         for object in Lookup::list(&caller.api, &resource.storage, "") {
