@@ -279,6 +279,7 @@ impl Api {
             user: &request.user,
             format,
             now: self.clock.now(),
+            started: tokio::time::Instant::now(),
             warnings: Vec::new(),
             raw: None,
         };

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::{Call, WriteOptions, meta};
 use crate::admission::{self, Attributes, Operation, Subject};
@@ -15,10 +14,9 @@ pub(crate) struct Admit {
     name: String,
     options: Value,
     dry_run: bool,
-    deadline: Instant,
 }
 
-/// The longest that a request may take; kube-apiserver's default.
+/// The longest that a request may take, unless it asks for less by `timeout`; kube-apiserver's default.
 const LONGEST: Duration = Duration::from_secs(60);
 
 impl Admit {
@@ -34,19 +32,12 @@ impl Admit {
 
     /// A deletion; `name` is empty in the deletion of a collection.
     pub(crate) fn delete(name: &str, options: Value, dry_run: bool) -> Self {
-        Self {
-            operation: Operation::Delete,
-            name: name.to_owned(),
-            options,
-            dry_run,
-            deadline: Instant::now() + LONGEST,
-        }
+        Self { operation: Operation::Delete, name: name.to_owned(), options, dry_run }
     }
 
     /// A connection (`exec`, `proxy`): it has no options besides its object.
     pub(crate) fn connect(name: &str) -> Self {
-        let deadline = Instant::now() + LONGEST;
-        Self { operation: Operation::Connect, name: name.to_owned(), options: Value::Null, dry_run: false, deadline }
+        Self { operation: Operation::Connect, name: name.to_owned(), options: Value::Null, dry_run: false }
     }
 
     fn write(operation: Operation, name: &str, kind: &str, options: &WriteOptions) -> Self {
@@ -59,8 +50,7 @@ impl Admit {
                 sent[field] = text.as_str().into();
             }
         }
-        let deadline = Instant::now() + LONGEST;
-        Self { operation, name: name.to_owned(), options: sent, dry_run: options.dry_run, deadline }
+        Self { operation, name: name.to_owned(), options: sent, dry_run: options.dry_run }
     }
 }
 
@@ -98,6 +88,12 @@ impl Call<'_> {
         self.validate(&write, object, &Value::Null).await
     }
 
+    fn longest(&self) -> Duration {
+        let asked = paddock_cel::value::Duration::parse(self.query.get("timeout"));
+        let asked = asked.and_then(|asked| u64::try_from(asked.nanos).ok()).filter(|nanos| *nanos > 0);
+        asked.map_or(LONGEST, |nanos| Duration::from_nanos(nanos).min(LONGEST))
+    }
+
     fn attributes<'s>(&'s self, write: &'s Admit, name: &'s str, object: Value, old: &'s Value) -> Attributes<'s> {
         let of_namespace = !self.resource.custom && *self.resource.group == *"" && *self.resource.kind == *"Namespace";
         let namespace = if of_namespace { &self.path.name } else { &self.path.namespace };
@@ -108,7 +104,7 @@ impl Call<'_> {
             old,
             options: &write.options,
             dry_run: write.dry_run,
-            deadline: write.deadline,
+            deadline: self.started + self.longest(),
         };
         let place = (namespace.as_str(), self.path.subresource.as_str());
         Attributes::new(self.api, self.resource.clone(), place, self.user, self.now, subject)

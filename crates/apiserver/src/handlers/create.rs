@@ -39,6 +39,8 @@ impl Call<'_> {
         }
         let write = Admit::create(text(&object, "name"), options);
         self.mutate(&write, &mut object, &Value::Null).await?;
+        // A webhook may have written anything.
+        self.settle_namespace(&mut object)?;
         self.check_escalation(text(&object, "name"), &object, None)?;
         self.fill_new(&mut object);
         let cx = self.cx();

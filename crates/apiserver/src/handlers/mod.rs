@@ -46,6 +46,8 @@ pub(crate) struct Call<'a> {
     pub(crate) user: &'a User,
     pub(crate) format: Format,
     pub(crate) now: Timestamp,
+    /// When it came, on the clock that deadlines are kept by.
+    pub(crate) started: tokio::time::Instant,
     pub(crate) warnings: Vec<String>,
     /// The body's text of the field that the kind keeps as it was sent; see [`Strategy::raw_field`].
     ///

@@ -104,6 +104,7 @@ impl Call<'_> {
         // A Scale and a Binding were admitted as what they are, before they became a change of this object.
         if !matches!(part, Part::Other("scale" | "binding")) {
             self.mutate(&write, &mut new, old).await?;
+            self.settle_namespace(&mut new)?;
         }
         self.check_escalation(&name, &new, Some(old))?;
         let asked = text(&new, "resourceVersion").to_owned();

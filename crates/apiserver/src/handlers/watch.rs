@@ -203,6 +203,7 @@ impl Watcher {
             user: &self.user,
             format: self.format,
             now: self.api.clock.now(),
+            started: tokio::time::Instant::now(),
             warnings: Vec::new(),
             raw: None,
         }

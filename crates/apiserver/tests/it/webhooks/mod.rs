@@ -496,3 +496,63 @@ async fn a_custom_resource_is_pruned_after_a_patch() {
     let made = widgets.create(&PostParams::default(), &serde_json::from_value(widget).unwrap()).await.unwrap();
     assert_eq!(made.data["spec"], json!({"kept": 1}));
 }
+
+#[tokio::test]
+async fn a_request_with_less_time_gives_less_to_its_webhooks() {
+    let hook = Listening::start(|_, _| Reply::Silence).await;
+    let server = server().await;
+    validating(&server, &hook, json!({})).await;
+    let request = http::Request::post("/api/v1/namespaces/default/configmaps?timeout=100ms")
+        .header("content-type", "application/json")
+        .body(json!({"metadata": {"name": "a"}}).to_string().into_bytes().into())
+        .unwrap();
+    assert_eq!(server.client().send(request).await.unwrap().status(), 500);
+    assert_eq!(hook.calls()[0]["query"], "timeout=1s");
+}
+
+#[tokio::test]
+async fn a_patch_cannot_move_an_object_to_another_namespace() {
+    let hook =
+        Listening::start(|_, _| patch(json!([{"op": "replace", "path": "/metadata/namespace", "value": "other"}])))
+            .await;
+    let server = server().await;
+    configure(&server, "Mutating", "a", vec![hook.webhook("m", json!({}))]).await;
+    assert_eq!(create(&server, "a").await.unwrap_err().code, 400);
+}
+
+#[tokio::test]
+async fn a_reinvocable_policy_sees_what_a_webhook_changed() {
+    let hook = Listening::start(|_, request| match request["object"]["data"]["late"].as_str() {
+        None => patch(json!([{"op": "add", "path": "/data/late", "value": "1"}])),
+        Some(_) => allow(),
+    })
+    .await;
+    let server = server().await;
+    configure(&server, "Mutating", "a", vec![hook.webhook("m", json!({}))]).await;
+    let rules =
+        json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]);
+    let expression = "Object{metadata: Object.metadata{labels: {'late': string('late' in object.data)}}}";
+    for (kind, plural, spec) in [
+        (
+            "MutatingAdmissionPolicy",
+            "mutatingadmissionpolicies",
+            json!({
+                "matchConstraints": {"resourceRules": rules}, "reinvocationPolicy": "IfNeeded",
+                "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}],
+            }),
+        ),
+        ("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", json!({"policyName": "p"})),
+    ] {
+        let resource = ApiResource {
+            group: "admissionregistration.k8s.io".to_owned(),
+            version: "v1".to_owned(),
+            api_version: "admissionregistration.k8s.io/v1".to_owned(),
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+        };
+        let object = json!({"apiVersion": resource.api_version, "kind": kind, "metadata": {"name": "p"}, "spec": spec});
+        let api: Api<DynamicObject> = Api::all_with(server.client(), &resource);
+        api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+    }
+    assert_eq!(create(&server, "a").await.unwrap().metadata.labels.unwrap()["late"], "true");
+}
