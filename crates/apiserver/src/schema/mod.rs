@@ -54,16 +54,22 @@ pub struct Schema {
     /// Regular expression (RE2) for strings.
     pub pattern: Option<String>,
     /// Fewest characters.
+    #[serde(deserialize_with = "bound")]
     pub min_length: Option<u64>,
     /// Most characters.
+    #[serde(deserialize_with = "bound")]
     pub max_length: Option<u64>,
     /// Fewest elements.
+    #[serde(deserialize_with = "bound")]
     pub min_items: Option<u64>,
     /// Most elements.
+    #[serde(deserialize_with = "bound")]
     pub max_items: Option<u64>,
     /// Fewest properties.
+    #[serde(deserialize_with = "bound")]
     pub min_properties: Option<u64>,
     /// Most properties.
+    #[serde(deserialize_with = "bound")]
     pub max_properties: Option<u64>,
     /// Elements differ.
     pub unique_items: bool,
@@ -112,6 +118,14 @@ pub struct Schema {
     /// CEL rules, as written (their evaluation lives elsewhere).
     #[serde(rename = "x-kubernetes-validations")]
     pub validations: Vec<Value>,
+}
+
+/// A bound on a size. Go's is signed: one below zero is read as zero, so that no definition which is accepted cannot be served.
+fn bound<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    let number = Option::<serde_json::Number>::deserialize(from)?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates at both ends")]
+    let bound = |number: serde_json::Number| number.as_u64().or_else(|| number.as_f64().map(|float| float as u64));
+    Ok(number.and_then(bound))
 }
 
 impl Schema {

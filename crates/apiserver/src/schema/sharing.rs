@@ -100,6 +100,12 @@ mod tests {
     }
 
     #[test]
+    fn a_bound_below_zero_is_zero() {
+        let schema = read(json!({"maxLength": -1, "minItems": 2, "anyOf": [{"maxItems": -5}]}));
+        assert_eq!((schema.max_length, schema.min_items, schema.any_of[0].max_items), (Some(0), Some(2), Some(0)));
+    }
+
+    #[test]
     fn whether_other_fields_are_allowed_is_read() {
         let schema = read(json!({"additionalProperties": true}));
         assert!(matches!(schema.additional_properties, Some(AdditionalProperties::Any(true))));
