@@ -45,6 +45,11 @@ impl Options {
         if let Some(prefixes) = settings.find(&table::GATEWAY_IMAGES_ALLOWED) {
             gateways.rules.images.allowed = prefixes.split(',').map(|prefix| prefix.trim().to_owned()).collect();
         }
+        if let Some(secret) = settings.find(&table::GATEWAY_POSTGRES) {
+            gateways.rules.database = gateways::Database::postgres(&secret)
+                .map_err(|error| Failure::usage(format!("--gateways-postgres-secret: {error}")))?;
+        }
+        gateways.rules.break_glass = settings.get(&table::GATEWAY_BREAK_GLASS);
         Ok(Self { namespace, controllers: settings.get(&table::CONTROLLERS), gateways, shared })
     }
 

@@ -137,6 +137,26 @@ pub(crate) static GATEWAY_IMAGES_ALLOWED: Setting<String> = Setting::new(
     &["up", "operator"],
 );
 
+/// The Secret of an external database.
+pub(crate) static GATEWAY_POSTGRES: Setting<String> = Setting::new(
+    "gateways-postgres-secret",
+    &["PADDOCK_GATEWAYS_POSTGRES_SECRET"],
+    "NAME",
+    Default::Absent("SQLite on a volume of its own for each gateway"),
+    "The Secret in each tenant's namespace whose key `uri` is the connection string of the gateway's Postgres",
+    &["up", "operator"],
+);
+
+/// Break-glass: tenants may let everyone in.
+pub(crate) static GATEWAY_BREAK_GLASS: Setting<bool> = Setting::new(
+    "gateways-break-glass-unauthenticated",
+    &["PADDOCK_GATEWAYS_BREAK_GLASS_UNAUTHENTICATED"],
+    "",
+    Default::Is("false"),
+    "Let tenants set `allow_unauthenticated_users`: whoever holds a client certificate, as every sandbox does, is then an administrator of that gateway",
+    &["up", "operator"],
+);
+
 /// `--health-listen` of a component in a pod.
 pub(crate) static HEALTH_LISTEN: Setting<OptionalAddr> = Setting::new(
     "health-listen",
@@ -258,6 +278,8 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         &NAMESPACE.row,
         &GATEWAY_IMAGE.row,
         &GATEWAY_IMAGES_ALLOWED.row,
+        &GATEWAY_POSTGRES.row,
+        &GATEWAY_BREAK_GLASS.row,
         &HEALTH_LISTEN.row,
         &HEALTH_LISTEN_UP.row,
         &JSON.row,

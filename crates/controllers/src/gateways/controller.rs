@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -12,7 +12,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use paddock_api::{GatewayCondition, annotations, labels};
 use paddock_policy::image::{ImageError, ImagePolicy, ImageReference};
-use paddock_policy::tenant::{ReservedNames, TenantName};
+use paddock_policy::tenant::TenantName;
 use paddock_reconcile::{
     Change, Context, Controller, Dependency, Desired, Error, Event, Kind, ObjectRef, Plan, Source, Verdict,
 };
@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use super::condition::{Conditions, PROGRESSING, Summary};
 use super::intent::{Entry, Intent, Intents, Rules};
+use super::platform::{ClusterVersion, Database};
 use super::render::{self, Peers};
 use super::version::GatewayVersion;
 use super::{names, pki};
@@ -47,14 +48,13 @@ impl Options {
         let release = || format!("ghcr.io/nvidia/openshell/gateway:{}", GatewayVersion::DEFAULT);
         let text = image.map_or_else(release, str::to_owned);
         let default_image: ImageReference = text.parse()?;
-        let images = ImagePolicy::default();
-        images.check(&default_image)?;
+        ImagePolicy::default().check(&default_image)?;
         if default_image.tag().and_then(|tag| tag.parse::<GatewayVersion>().ok()).is_none() {
             return Err(OptionsError::Version(text));
         }
         Ok(Self {
             namespace: namespace.into(),
-            rules: Rules { default_image, images, reserved: ReservedNames::default() },
+            rules: Rules::new(default_image),
             ingress_namespace: None,
             monitoring_namespace: None,
         })
@@ -80,12 +80,12 @@ pub const NAMESPACES_KEY: &str = "namespaces";
 /// The judged `platform-config`, remembered so that a mistake in a later one hides nothing. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Memory {
-    rules: Rules,
     held: Arc<Mutex<Held>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Held {
+    rules: Rules,
     /// `None` until the first document was seen.
     text: Option<Option<String>>,
     intents: Arc<Intents>,
@@ -93,7 +93,16 @@ struct Held {
 
 impl Memory {
     pub(super) fn new(rules: Rules) -> Self {
-        Self { rules, held: Arc::default() }
+        Self { held: Arc::new(Mutex::new(Held { rules, text: None, intents: Arc::default() })) }
+    }
+
+    /// Judges by this version of the cluster from now on.
+    fn learn(&self, cluster: Option<ClusterVersion>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.rules.cluster != cluster {
+            held.rules.cluster = cluster;
+            held.text = None;
+        }
     }
 
     /// Judges the document of `config_map`, once per text.
@@ -101,7 +110,7 @@ impl Memory {
         let text = config_map.and_then(|map| map["data"][NAMESPACES_KEY].as_str());
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.text.as_ref().map(Option::as_deref) != Some(text) {
-            held.intents = Arc::new(held.intents.next(text, &self.rules));
+            held.intents = Arc::new(held.intents.next(text, &held.rules));
             held.text = Some(text.map(str::to_owned));
         }
         Arc::clone(&held.intents)
@@ -123,7 +132,14 @@ impl Memory {
 pub struct Gateways {
     options: Options,
     memory: Memory,
+    cluster: Mutex<Option<Asked>>,
 }
+
+/// When the cluster was asked for its version, and what it said.
+type Asked = (Timestamp, Option<ClusterVersion>);
+
+/// How long that answer holds.
+const CLUSTER_VERSION_HOLDS: SignedDuration = SignedDuration::from_mins(5);
 
 /// Where a tenant's namespace stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +157,8 @@ pub struct Snapshot {
     pub(super) anchor: Option<Arc<Value>>,
     pub(super) workload: Option<Arc<Value>>,
     pub(super) material: Option<pki::Material>,
+    /// Digest of the external database's connection string; `None` while its Secret does not have one.
+    pub(super) database: Option<String>,
     /// Served versions of the Sandbox kind; empty when its definition does not exist.
     pub(super) sandbox_versions: String,
     pub(super) has_node: bool,
@@ -148,7 +166,27 @@ pub struct Snapshot {
 
 impl Gateways {
     pub(super) fn new(options: Options, memory: Memory) -> Self {
-        Self { options, memory }
+        Self { options, memory, cluster: Mutex::default() }
+    }
+
+    /// The cluster's version. `None` where it may not be asked for: that is the same on every pass.
+    async fn cluster(&self, cx: &Context) -> Result<Option<ClusterVersion>, Error> {
+        let now = cx.clock().now();
+        let known = *self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((asked, version)) = known
+            && now.duration_since(asked) < CLUSTER_VERSION_HOLDS
+        {
+            return Ok(version);
+        }
+        let version = match (cx.client().apiserver_version().await, known) {
+            (Ok(info), _) => info.git_version.parse().ok(),
+            (Err(kube::Error::Api(status)), _) if matches!(status.code, 401 | 403 | 404) => None,
+            // Clusters change their version rarely: what was true stays true until the opposite is known.
+            (Err(_), Some((_, version))) => return Ok(version),
+            (Err(error), None) => return Err(Error::transient(format!("the cluster's version: {error}"))),
+        };
+        *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, version));
+        Ok(version)
     }
 
     fn platform_config(&self) -> ObjectRef {
@@ -209,6 +247,15 @@ impl Controller for Gateways {
             Source::of::<CustomResourceDefinition>(everyone(&self.memory))
                 .fields(format!("metadata.name={}", names::SANDBOX_CRD)),
         ];
+        if let Database::Postgres { secret } = &self.options.rules.database {
+            let memory = self.memory.clone();
+            let in_tenant = move |change: &Change<'_>| -> Vec<TenantName> {
+                let namespace = change.object()["metadata"]["namespace"].as_str();
+                let namespace = namespace.filter(|namespace| memory.knows(namespace));
+                namespace.and_then(|name| name.parse().ok()).into_iter().collect()
+            };
+            sources.push(Source::of::<Secret>(in_tenant).fields(format!("metadata.name={secret}")));
+        }
         let children = [
             Kind::of::<ConfigMap>(),
             Kind::of::<Secret>(),
@@ -226,6 +273,7 @@ impl Controller for Gateways {
 
     async fn snapshot(&self, cx: &Context, tenant: &TenantName) -> Result<Snapshot, Error> {
         let config = cx.get(&self.platform_config()).await?;
+        self.memory.learn(self.cluster(cx).await?);
         let entry = self.memory.observe(config.as_deref()).entries.get(tenant.as_str()).cloned();
         let mut snapshot = Snapshot {
             entry,
@@ -233,6 +281,7 @@ impl Controller for Gateways {
             anchor: None,
             workload: None,
             material: None,
+            database: None,
             sandbox_versions: String::new(),
             has_node: true,
         };
@@ -255,9 +304,15 @@ impl Controller for Gateways {
                 client: cx.get_as::<Secret>(here, names::CLIENT_TLS).await?,
                 jwt: cx.get_as::<Secret>(here, names::JWT_KEYS).await?,
                 kek: cx.get_as::<Secret>(here, names::KEK).await?,
+                kek_in_use: snapshot.workload.as_deref().is_some_and(render::uses_kek),
             };
             let material = pki::ensure(&existing, &intent, cx.clock().now());
             snapshot.material = Some(material.map_err(|error| Error::transient(format!("{tenant}: {error}")))?);
+        }
+        if let Database::Postgres { secret } = &intent.database {
+            let secret = cx.get_as::<Secret>(Some(name), secret).await?;
+            let uri = secret.and_then(|secret| secret.data?.remove(names::DATABASE_KEY));
+            snapshot.database = uri.map(|uri| paddock_pki::sha256_hex(&uri.0));
         }
         snapshot.has_node = !cx.list(&Kind::of::<Node>(), None, &[]).await?.is_empty();
         Ok(snapshot)
@@ -373,6 +428,11 @@ impl Report {
                 let message = format!("the CustomResourceDefinition {} does not exist", names::SANDBOX_CRD);
                 conditions.set(Prerequisites, false, "SandboxKindMissing", message);
             }
+            _ if matches!(&intent.database, Database::Postgres { .. }) && snapshot.database.is_none() => {
+                let message =
+                    format!("the Secret of the database has no key {}, or does not exist", names::DATABASE_KEY);
+                conditions.set(Prerequisites, false, "DatabaseSecretMissing", message);
+            }
             versions => conditions.set(Prerequisites, true, "SandboxKindServed", format!("served: {versions}")),
         }
         match snapshot.material.as_ref().map(|material| &material.trouble) {
@@ -453,7 +513,11 @@ fn workload_ref(tenant: &str) -> ObjectRef {
 /// Everything that the gateway reads only at its start. Certificates are not in it: the gateway reloads them.
 fn config_hash(intent: &Intent, snapshot: &Snapshot) -> String {
     let token = snapshot.material.as_ref().map_or("", |material| material.restart_token.as_str());
-    let text = [intent.config.as_str(), token, &snapshot.sandbox_versions].join("\0");
+    let mut text = [intent.config.as_str(), token, &snapshot.sandbox_versions].join("\0");
+    if let Some(database) = &snapshot.database {
+        text.push('\0');
+        text.push_str(database);
+    }
     paddock_pki::sha256_hex(text.as_bytes())
 }
 

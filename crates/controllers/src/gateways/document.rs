@@ -20,6 +20,8 @@ const MAX_DEPTH: usize = 16;
 pub(super) struct Placed<T> {
     pub(super) value: T,
     pub(super) position: Option<Position>,
+    /// Where the text itself stands; for an alias that is its anchor.
+    pub(super) defined: Option<Position>,
 }
 
 /// One entry, of the right shape, its values not yet judged.
@@ -155,9 +157,9 @@ fn distinct(pairs: Vec<Pair>, prefix: &str, problems: &mut Vec<Problem>) -> Vec<
 }
 
 fn text(node: Spanned<Node>, key: &str, problems: &mut Vec<Problem>) -> Option<Placed<String>> {
-    let position = place(node.referenced);
+    let (position, defined) = (place(node.referenced), place(node.defined));
     match node.value {
-        Node::Text(value) => Some(Placed { value, position }),
+        Node::Text(value) => Some(Placed { value, position, defined }),
         other => {
             let hint = if matches!(other, Node::Scalar(_)) { "put it in quotes" } else { "" };
             problems.push(at(key, position, format!("expected a string, found {}", other.describe()), hint));

@@ -10,9 +10,10 @@ use paddock_policy::image::{ImagePolicy, ImageReference};
 use paddock_policy::tenant::{ReservedNames, TenantName};
 
 use super::document::{self, Placed, RawEntry};
-use super::problem::Problem;
+use super::platform::{ClusterVersion, Database};
+use super::problem::{Position, Problem};
 use super::version::GatewayVersion;
-use super::{names, toml};
+use super::{embedded, names, toml};
 
 /// What a tenant shall have. Every field was judged; nothing in it can fail to render.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Intent {
     pub server_names: BTreeSet<SubjectName>,
     /// The effective `gateway.toml`.
     pub config: String,
+    /// Where it keeps its state.
+    pub database: Database,
 }
 
 /// The rules that entries are judged by.
@@ -38,6 +41,27 @@ pub struct Rules {
     pub images: ImagePolicy,
     /// Which namespaces may not be tenants.
     pub reserved: ReservedNames,
+    /// Where gateways keep their state.
+    pub database: Database,
+    /// The cluster's version, which decides how supervisors get into sandboxes; `None` while nobody could tell.
+    pub cluster: Option<ClusterVersion>,
+    /// Whether entries may set `allow_unauthenticated_users`. Then whoever holds a client certificate acts as an
+    /// administrator of that gateway, and every sandbox holds one: for emergencies.
+    pub break_glass: bool,
+}
+
+impl Rules {
+    /// The defaults: every fully qualified image, SQLite, nobody unauthenticated.
+    pub fn new(default_image: ImageReference) -> Self {
+        Self {
+            default_image,
+            images: ImagePolicy::default(),
+            reserved: ReservedNames::default(),
+            database: Database::default(),
+            cluster: None,
+            break_glass: false,
+        }
+    }
 }
 
 /// One tenant's entry.
@@ -70,10 +94,10 @@ impl Intents {
             message: "the ConfigMap platform-config or its key namespaces does not exist".to_owned(),
             hint: "what runs is kept".to_owned(),
         };
-        match text.ok_or_else(missing).and_then(document::read) {
+        match text.ok_or_else(missing).and_then(|text| Ok((text, document::read(text)?))) {
             Err(problem) => Self { entries: self.entries.clone(), document: Some(problem) },
-            Ok(raw) => {
-                let mut entries = judge(raw, rules);
+            Ok((text, raw)) => {
+                let mut entries = judge(text, raw, rules);
                 for (name, entry) in &mut entries {
                     if entry.intent.is_none() {
                         entry.intent = self.entries.get(name).and_then(|last| last.intent.clone());
@@ -90,17 +114,17 @@ impl Intents {
     }
 }
 
-fn judge(raw: Vec<(RawEntry, Vec<Problem>)>, rules: &Rules) -> BTreeMap<String, Entry> {
+fn judge(document: &str, raw: Vec<(RawEntry, Vec<Problem>)>, rules: &Rules) -> BTreeMap<String, Entry> {
     let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
     let mut places = BTreeMap::new();
     for (index, (raw, mut problems)) in raw.into_iter().enumerate() {
         let label = raw.name.as_ref().map_or_else(|| format!("#{}", index + 1), |name| name.value.clone());
         let place = raw.name.as_ref().and_then(|name| name.position).or(raw.position);
-        let intent = judge_entry(&raw, &label, rules, &mut problems);
+        let intent = judge_entry(document, &raw, &label, rules, &mut problems);
         let intent = if problems.is_empty() { intent.map(Arc::new) } else { None };
         if let Some(first) = entries.get_mut(&label) {
             // Which of the two was meant is for their author to say: neither counts.
-            let twice = |other: Option<super::problem::Position>| Problem {
+            let twice = |other: Option<Position>| Problem {
                 entry: label.clone(),
                 key: "name".to_owned(),
                 position: other,
@@ -120,7 +144,13 @@ fn judge(raw: Vec<(RawEntry, Vec<Problem>)>, rules: &Rules) -> BTreeMap<String, 
     entries
 }
 
-fn judge_entry(raw: &RawEntry, label: &str, rules: &Rules, problems: &mut Vec<Problem>) -> Option<Intent> {
+fn judge_entry(
+    document: &str,
+    raw: &RawEntry,
+    label: &str,
+    rules: &Rules,
+    problems: &mut Vec<Problem>,
+) -> Option<Intent> {
     let mut fail = |key: &str, placed: Option<&Placed<String>>, message: String, hint: &str| {
         let position = placed.and_then(|placed| placed.position);
         let (entry, key, hint) = (label.to_owned(), key.to_owned(), hint.to_owned());
@@ -184,22 +214,37 @@ fn judge_entry(raw: &RawEntry, label: &str, rules: &Rules, problems: &mut Vec<Pr
     let (tenant, image, version) = (tenant?, image?, version?);
     server_names.extend(names::mandatory_server_names(tenant.as_str()).iter().filter_map(|name| name.parse().ok()));
     let texts: Vec<String> = server_names.iter().map(ToString::to_string).collect();
-    let inputs = toml::Inputs { namespace: tenant.as_str(), version, server_names: &texts };
+    let inputs = toml::Inputs {
+        namespace: tenant.as_str(),
+        version,
+        server_names: &texts,
+        cluster: rules.cluster,
+        break_glass: rules.break_glass,
+    };
     match toml::render(inputs, raw.config.as_ref().map(|text| text.value.as_str()), &rules.images) {
-        Ok(config) => Some(Intent { tenant, image, version, server_names, config }),
+        Ok(config) => Some(Intent { tenant, image, version, server_names, config, database: rules.database.clone() }),
         Err(found) => {
-            problems.extend(found.into_iter().map(|problem| Problem {
-                entry: label.to_owned(),
-                key: if problem.key.is_empty() {
-                    "gateway.config".to_owned()
-                } else {
-                    format!("gateway.config: {}", problem.key)
-                },
-                ..problem
-            }));
+            problems
+                .extend(found.into_iter().map(|problem| in_document(problem, document, raw.config.as_ref(), label)));
             None
         }
     }
+}
+
+/// A problem of the TOML text as one of the document.
+fn in_document(mut problem: Problem, document: &str, config: Option<&Placed<String>>, label: &str) -> Problem {
+    label.clone_into(&mut problem.entry);
+    problem.key = match problem.key.as_str() {
+        "" => "gateway.config".to_owned(),
+        key => format!("gateway.config: {key}"),
+    };
+    let Some(config) = config else { return problem };
+    let Some(within) = problem.position else { return Problem { position: config.position, ..problem } };
+    let found = config.defined.and_then(|start| embedded::locate(document, start, &config.value, within));
+    if found.is_none() {
+        problem.message = format!("at {within} of its text: {}", problem.message);
+    }
+    Problem { position: found.or(config.position), ..problem }
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | `document`, `intent`, [`Problem`] | `platform-config` to one judged intent per tenant | nothing |
 //! | `toml`, `schema`, [`GatewayVersion`] | the gateway's own file, by gateway version | nothing |
+//! | `embedded` | from a place in the gateway's file to its place in `platform-config` | nothing |
+//! | `platform` | what else rendering depends on: cluster version, database | nothing |
 //! | `render`, [`names`], [`rbac`] | the manifest set as typed objects | nothing |
 //! | `pki` | what exists of certificates and keys is judged, what is missing is made | randomness |
 //! | `condition` | conditions, phase and the one-line summary | nothing |
@@ -13,9 +15,11 @@
 mod condition;
 mod controller;
 mod document;
+mod embedded;
 mod intent;
 pub mod names;
 mod pki;
+mod platform;
 mod problem;
 pub mod rbac;
 mod render;
@@ -26,6 +30,7 @@ mod version;
 
 pub use controller::{Gateways, NAMESPACES_KEY, Options, OptionsError, PLATFORM_CONFIG, Snapshot};
 pub use intent::{Entry, Intent, Intents, Rules};
+pub use platform::{ClusterVersion, ClusterVersionError, Database, DatabaseError};
 pub use problem::{Position, Problem};
 pub use status::{GatewayMetrics, GatewayStatus, OfTenant, Report, STATUS, StatusSnapshot};
 pub use version::GatewayVersion;

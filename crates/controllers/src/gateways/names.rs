@@ -31,6 +31,8 @@ pub const JWT_KEYS: &str = "openshell-gateway-jwt-keys";
 pub const KEK: &str = "openshell-gateway-credential-storage-key-encryption-key";
 /// Key within [`KEK`].
 pub const KEK_KEY: &str = "key-encryption-key";
+/// Key with the connection string within the Secret of an external database.
+pub const DATABASE_KEY: &str = "uri";
 /// NetworkPolicy that lets nothing but the gateway reach sandboxes.
 pub const SANDBOX_POLICY: &str = "openshell-gateway-sandbox";
 /// NetworkPolicy of the gateway's own ports.

@@ -33,6 +33,8 @@ pub(super) struct Existing {
     pub(super) client: Option<Secret>,
     pub(super) jwt: Option<Secret>,
     pub(super) kek: Option<Secret>,
+    /// Whether a gateway was already given the key, so that credentials may be encrypted with it.
+    pub(super) kek_in_use: bool,
 }
 
 /// The Secrets as they shall be. `None`: not ours to write, or not needed.
@@ -66,6 +68,16 @@ pub(super) fn ensure(existing: &Existing, intent: &Intent, now: Timestamp) -> Re
     if render::needs_kek(intent.version) {
         material.kek = match &existing.kek {
             Some(secret) => ours(secret).then(|| data(secret)),
+            // A new key could not read what the lost one encrypted. Its Secret has to come back from a backup.
+            None if existing.kek_in_use => {
+                let message = format!(
+                    "Secret {} with the key of the stored credentials is gone; restore it, or delete the gateway's data and \
+                     StatefulSet to begin anew",
+                    names::KEK
+                );
+                material.trouble("EncryptionKeyMissing", message);
+                None
+            }
             None => {
                 material.made.push("key that encrypts stored credentials: there was none".to_owned());
                 let key = paddock_pki::random_key()?;

@@ -38,7 +38,8 @@ pub struct Problem {
     /// The key within the entry, such as `gateway.serverDnsNames[1]`; for a TOML key the path within `gateway.config`
     /// follows after a colon.
     pub key: String,
-    /// Where: in the YAML document, or for a problem inside `gateway.config` in that TOML text.
+    /// Where in the YAML document. Inside `gateway.config` too, unless its text is folded or escaped beyond following: then
+    /// this is where the text starts, and the message says where in it.
     pub position: Option<Position>,
     /// What is wrong.
     pub message: String,

@@ -21,10 +21,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use paddock_api::{annotations, labels};
 use paddock_reconcile::{Desired, Error, OnImmutable};
+use serde_json::Value;
 
 use super::intent::Intent;
+use super::platform::Database;
 use super::version::GatewayVersion;
 use super::{names, toml};
+
+/// The volume with the SQLite file.
+const DATA_VOLUME: &str = "openshell-data";
 
 /// Who may reach a gateway besides its own sandboxes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -238,18 +243,20 @@ fn stateful_set(intent: &Intent, hash: &str) -> StatefulSet {
             service_name: Some(names::GATEWAY.to_owned()),
             selector: matching(names::pod_selector()),
             template,
-            volume_claim_templates: Some(vec![PersistentVolumeClaim {
-                metadata: ObjectMeta { name: Some("openshell-data".to_owned()), ..ObjectMeta::default() },
-                spec: Some(PersistentVolumeClaimSpec {
-                    access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
-                    resources: Some(VolumeResourceRequirements {
-                        requests: Some([("storage".to_owned(), Quantity("1Gi".to_owned()))].into()),
-                        ..VolumeResourceRequirements::default()
+            volume_claim_templates: (intent.database == Database::Sqlite).then(|| {
+                vec![PersistentVolumeClaim {
+                    metadata: ObjectMeta { name: Some(DATA_VOLUME.to_owned()), ..ObjectMeta::default() },
+                    spec: Some(PersistentVolumeClaimSpec {
+                        access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+                        resources: Some(VolumeResourceRequirements {
+                            requests: Some([("storage".to_owned(), Quantity("1Gi".to_owned()))].into()),
+                            ..VolumeResourceRequirements::default()
+                        }),
+                        ..PersistentVolumeClaimSpec::default()
                     }),
-                    ..PersistentVolumeClaimSpec::default()
-                }),
-                ..PersistentVolumeClaim::default()
-            }]),
+                    ..PersistentVolumeClaim::default()
+                }]
+            }),
             ..StatefulSetSpec::default()
         }),
         ..StatefulSet::default()
@@ -333,29 +340,29 @@ fn container(intent: &Intent) -> Container {
         let amounts = [("cpu", cpu), ("memory", memory)];
         Some(amounts.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned()))).into())
     };
+    let mut args = vec!["--config".to_owned(), format!("{}/{}", names::CONFIG_DIR, names::CONFIG_KEY)];
+    let mut mounts = vec![
+        mount("gateway-config", names::CONFIG_DIR, true),
+        mount("sandbox-jwt", names::JWT_DIR, true),
+        mount("tls-cert", names::SERVER_TLS_DIR, true),
+        mount("tls-client-ca", names::CLIENT_CA_DIR, true),
+    ];
+    if intent.database == Database::Sqlite {
+        args.extend(["--db-url".to_owned(), format!("sqlite:{}/openshell.db", names::DATA_DIR)]);
+        mounts.insert(0, mount(DATA_VOLUME, names::DATA_DIR, false));
+    }
     Container {
         name: names::GATEWAY.to_owned(),
         image: Some(intent.image.to_string()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
-        args: Some(vec![
-            "--config".to_owned(),
-            format!("{}/{}", names::CONFIG_DIR, names::CONFIG_KEY),
-            "--db-url".to_owned(),
-            format!("sqlite:{}/openshell.db", names::DATA_DIR),
-        ]),
-        env: Some(environment(intent.version)),
+        args: Some(args),
+        env: Some(environment(intent)),
         ports: Some(vec![
             port("grpc", names::GRPC_PORT),
             port("health", names::HEALTH_PORT),
             port("metrics", names::METRICS_PORT),
         ]),
-        volume_mounts: Some(vec![
-            mount("openshell-data", names::DATA_DIR, false),
-            mount("gateway-config", names::CONFIG_DIR, true),
-            mount("sandbox-jwt", names::JWT_DIR, true),
-            mount("tls-cert", names::SERVER_TLS_DIR, true),
-            mount("tls-client-ca", names::CLIENT_CA_DIR, true),
-        ]),
+        volume_mounts: Some(mounts),
         startup_probe: probe("/healthz", None, 2, 30),
         liveness_probe: probe("/healthz", Some(2), 5, 3),
         readiness_probe: probe("/readyz", Some(1), 2, 3),
@@ -378,27 +385,33 @@ fn container(intent: &Intent) -> Container {
 }
 
 /// The whole environment. Variables beat the file, so nobody else may choose them.
-fn environment(version: GatewayVersion) -> Vec<EnvVar> {
+fn environment(intent: &Intent) -> Vec<EnvVar> {
     let mut environment = vec![EnvVar {
         name: "OPENSHELL_TELEMETRY_ENABLED".to_owned(),
         value: Some("false".to_owned()),
         ..EnvVar::default()
     }];
-    if needs_kek(version) {
-        environment.push(EnvVar {
-            name: toml::KEK_ENV.to_owned(),
-            value_from: Some(EnvVarSource {
-                secret_key_ref: Some(SecretKeySelector {
-                    name: names::KEK.to_owned(),
-                    key: names::KEK_KEY.to_owned(),
-                    optional: None,
-                }),
-                ..EnvVarSource::default()
-            }),
-            ..EnvVar::default()
-        });
+    let from_secret = |name: &str, secret: &str, key: &str| EnvVar {
+        name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector { name: secret.to_owned(), key: key.to_owned(), optional: None }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    };
+    if let Database::Postgres { secret } = &intent.database {
+        environment.push(from_secret("OPENSHELL_DB_URL", secret, names::DATABASE_KEY));
+    }
+    if needs_kek(intent.version) {
+        environment.push(from_secret(toml::KEK_ENV, names::KEK, names::KEK_KEY));
     }
     environment
+}
+
+/// Whether a StatefulSet as found gives its gateway the key that encrypts stored credentials.
+pub(super) fn uses_kek(workload: &Value) -> bool {
+    let environment = workload.pointer("/spec/template/spec/containers/0/env").and_then(Value::as_array);
+    environment.is_some_and(|all| all.iter().any(|variable| variable["name"] == toml::KEK_ENV))
 }
 
 /// From 0.0.100 on the gateway encrypts stored credentials and wants the key from outside.

@@ -26,7 +26,13 @@ pub(super) enum Shape {
     Tables(&'static [Key]),
     /// A table of texts by free names, such as a selector.
     Map,
-    /// A table by free names whose content is the gateway's affair, such as a credential driver's settings.
+    /// What Kubernetes calls an AppArmor profile, in one text.
+    AppArmor,
+    /// A list of tables whose content is the gateway's affair.
+    FreeTables,
+    /// A table whose content is the gateway's affair.
+    FreeTable,
+    /// Anything whose content is the gateway's affair, such as a credential driver's settings.
     Free,
 }
 
@@ -58,6 +64,9 @@ const fn ours(name: &'static str, since: u16, shape: Shape) -> Key {
     Key { name, alias: None, since: GatewayVersion::patch(since), shape, owner: Owner::ControlPlane }
 }
 
+/// The key that lets everyone in. With it on, whoever holds a client certificate acts as an administrator.
+pub(super) const UNAUTHENTICATED: &str = "allow_unauthenticated_users";
+
 const COUNT: Shape = Shape::Number(0, i64::MAX);
 const ID: Shape = Shape::Number(0, 4_294_967_295);
 const PULL_POLICY: Shape = Shape::Word(&["Always", "IfNotPresent", "Never"]);
@@ -70,7 +79,7 @@ const OPENSHELL: &[Key] = &[
     tenant("gateway", 0, Shape::Table(GATEWAY)),
     tenant("drivers", 0, Shape::Table(&[tenant("kubernetes", 0, Shape::Table(KUBERNETES))])),
     tenant("supervisor", 86, Shape::Table(&[tenant("middleware", 86, Shape::Tables(MIDDLEWARE))])),
-    tenant("credential_drivers", 100, Shape::Free),
+    tenant("credential_drivers", 100, Shape::FreeTable),
 ];
 
 const GATEWAY: &[Key] = &[
@@ -97,13 +106,13 @@ const GATEWAY: &[Key] = &[
     ours("database_url", 0, Shape::Text),
     ours("tls", 0, Shape::Table(TLS)),
     tenant("oidc", 0, Shape::Table(OIDC)),
-    ours("auth", 0, Shape::Table(&[ours("allow_unauthenticated_users", 0, Shape::Flag)])),
+    ours("auth", 0, Shape::Table(&[ours(UNAUTHENTICATED, 0, Shape::Flag)])),
     ours("mtls_auth", 0, Shape::Free),
     ours("gateway_jwt", 0, Shape::Table(GATEWAY_JWT)),
     tenant("grpc_rate_limit_requests", 61, COUNT),
     tenant("grpc_rate_limit_window_seconds", 61, COUNT),
-    tenant("interceptors", 84, Shape::Free),
-    tenant("provider_profile_sources", 84, Shape::Free),
+    tenant("interceptors", 84, Shape::FreeTables),
+    tenant("provider_profile_sources", 84, Shape::FreeTables),
     tenant("otlp", 96, Shape::Table(&[tenant("endpoint", 96, Shape::Text), tenant("service_name", 96, Shape::Text)])),
     tenant("policy_validation_failure_mode", 97, Shape::Word(&["fail_closed", "retain_last_valid"])),
     tenant("credential_drivers", 100, Shape::Texts),
@@ -146,7 +155,7 @@ const KUBERNETES: &[Key] = &[
     tenant("image_pull_policy", 0, PULL_POLICY),
     tenant("image_pull_secrets", 0, Shape::Texts),
     tenant("supervisor_image_pull_policy", 0, PULL_POLICY),
-    tenant("app_armor_profile", 0, Shape::Text),
+    tenant("app_armor_profile", 0, Shape::AppArmor),
     tenant("workspace_default_storage_size", 0, Shape::Text),
     tenant("default_runtime_class_name", 0, Shape::Text),
     // Inherited from the gateway table and accepted here too.

@@ -209,11 +209,7 @@ mod tests {
     use crate::gateways::intent::Rules;
 
     fn snapshot(yaml: &str) -> StatusSnapshot {
-        let rules = Rules {
-            default_image: "ghcr.io/nvidia/openshell/gateway:0.0.71".parse().unwrap(),
-            images: Default::default(),
-            reserved: Default::default(),
-        };
+        let rules = Rules::new("ghcr.io/nvidia/openshell/gateway:0.0.71".parse().unwrap());
         StatusSnapshot { intents: Arc::new(Intents::default().next(Some(yaml), &rules)), tenants: BTreeMap::new() }
     }
 

@@ -6,16 +6,21 @@
 use std::ops::Range;
 
 use paddock_policy::image::{ImagePolicy, ImageReference};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use toml_edit::{Document, Item, TableLike};
 
-use super::names;
+use super::platform::ClusterVersion;
 use super::problem::{Position, Problem};
 use super::schema::{self, Key, Lookup, Owner, Shape};
 use super::version::GatewayVersion;
 
+mod contradictions;
+mod defaults;
+
 /// The most bytes of TOML a tenant may give.
 const MAX_BYTES: usize = 64 * 1024;
+/// The most problems that are told of one text; whoever mends these sees the rest.
+const MAX_PROBLEMS: usize = 32;
 
 /// Where the gateway's KEK (from 0.0.100 on) is found in its environment.
 pub(super) const KEK_ENV: &str = "OPENSHELL_GATEWAY_CREDENTIAL_KEY_ENCRYPTION_KEY";
@@ -27,80 +32,32 @@ pub(super) struct Inputs<'a> {
     pub(super) version: GatewayVersion,
     /// Every name of the server certificate, sorted.
     pub(super) server_names: &'a [String],
-}
-
-/// The file without a tenant's patch.
-pub(super) fn defaults(inputs: Inputs<'_>) -> Value {
-    let Inputs { namespace, version, server_names } = inputs;
-    let since = |patch| version >= GatewayVersion::patch(patch);
-    let mut gateway = json!({
-        "bind_address": format!("0.0.0.0:{}", names::GRPC_PORT),
-        "health_bind_address": format!("0.0.0.0:{}", names::HEALTH_PORT),
-        "metrics_bind_address": format!("0.0.0.0:{}", names::METRICS_PORT),
-        "log_level": "info",
-        "compute_drivers": ["kubernetes"],
-        "sandbox_namespace": namespace,
-        "default_image": "ghcr.io/nvidia/openshell-community/sandboxes/base:latest",
-        "client_tls_secret_name": names::CLIENT_TLS,
-        "enable_loopback_service_http": true,
-        "server_sans": server_names,
-        "tls": {
-            "cert_path": format!("{}/tls.crt", names::SERVER_TLS_DIR),
-            "key_path": format!("{}/tls.key", names::SERVER_TLS_DIR),
-            "client_ca_path": format!("{}/ca.crt", names::CLIENT_CA_DIR),
-        },
-        // Anyone with a client certificate would otherwise act as an administrator, and every sandbox holds one.
-        "auth": { "allow_unauthenticated_users": false },
-        // Without it there is no authenticator at all, and the gateway takes everyone for the local developer.
-        "gateway_jwt": {
-            "signing_key_path": format!("{}/signing.pem", names::JWT_DIR),
-            "public_key_path": format!("{}/public.pem", names::JWT_DIR),
-            "kid_path": format!("{}/kid", names::JWT_DIR),
-            "gateway_id": names::GATEWAY_ID,
-            "ttl_secs": 3600,
-        },
-    });
-    // `supervisor_image` is left out: the gateway then takes the supervisor that it was built with.
-    let mut kubernetes = json!({
-        "grpc_endpoint": format!("https://{}.{namespace}.svc.cluster.local:{}", names::GATEWAY, names::GRPC_PORT),
-        "service_account_name": names::SANDBOX_ACCOUNT,
-        "supervisor_sideload_method": "init-container",
-        "sa_token_ttl_secs": 3600,
-        "app_armor_profile": "Unconfined",
-    });
-    if since(82) {
-        kubernetes["topology"] = "combined".into();
-    }
-    if since(97) {
-        gateway["policy_validation_failure_mode"] = "fail_closed".into();
-    }
-    if since(100) {
-        gateway["credential_storage"] = json!({ "key_encryption_key_env": KEK_ENV });
-    }
-    if since(107) {
-        kubernetes["workspace_mode"] = "shared".into();
-        kubernetes["gateway_id"] = names::GATEWAY_ID.into();
-        kubernetes["managed_ssh_ingress"] = json!({ "enabled": false });
-    }
-    json!({ "openshell": { "version": 1, "gateway": gateway, "drivers": { "kubernetes": kubernetes } } })
+    /// `None` while nobody could tell.
+    pub(super) cluster: Option<ClusterVersion>,
+    /// Whether the operator lets tenants open their gateway to everyone.
+    pub(super) break_glass: bool,
 }
 
 /// The file for a tenant: our defaults with the tenant's patch, as TOML.
 ///
 /// # Errors
-/// Everything that is wrong with the patch, each with line and column within `patch`; entry and the key's first part are
-/// left for the caller.
+/// What is wrong with the patch, at most [`MAX_PROBLEMS`], each with line and column within `patch`; entry and the key's
+/// first part are left for the caller.
 pub(super) fn render(inputs: Inputs<'_>, patch: Option<&str>, images: &ImagePolicy) -> Result<String, Vec<Problem>> {
-    let defaults = defaults(inputs);
+    let defaults = defaults::defaults(inputs);
     let mut file = defaults.clone();
+    let mut document = None;
     if let Some(text) = patch {
-        merge(&mut file, parse(inputs, &defaults, text, images)?);
+        let read = read(text).map_err(|problem| vec![problem])?;
+        merge(&mut file, check(inputs, &defaults, text, &read, images)?);
+        document = Some((text, read));
     }
-    let problems = contradictions(&file);
+    let document = document.as_ref().map(|(text, document)| (*text, document));
+    let problems = contradictions::contradictions(&file, document, inputs.cluster);
     if !problems.is_empty() {
         return Err(problems);
     }
-    toml_edit::ser::to_string_pretty(&file).map_err(|error| vec![problem("", None, error.to_string(), "")])
+    toml_edit::ser::to_string_pretty(&file).map_err(|error| vec![problem_at("", None, error.to_string(), "")])
 }
 
 /// Objects are merged key by key; everything else replaces what was there.
@@ -115,48 +72,29 @@ fn merge(base: &mut Value, patch: Value) {
     }
 }
 
-/// Rules between keys, on the merged file.
-fn contradictions(file: &Value) -> Vec<Problem> {
-    let gateway = &file["openshell"]["gateway"];
-    let has = |table: &Value, key: &str| !table[key].is_null();
-    let mut problems = Vec::new();
-    let (requests, window) = ("grpc_rate_limit_requests", "grpc_rate_limit_window_seconds");
-    if has(gateway, requests) != has(gateway, window) {
-        let message = format!("{requests} and {window} belong together");
-        problems.push(problem("openshell.gateway", None, message, "set both or neither"));
-    }
-    if gateway["credential_drivers"].as_array().is_some_and(Vec::is_empty) {
-        let hint = "leave the key out for the built-in storage";
-        problems.push(problem("openshell.gateway.credential_drivers", None, "the list must not be empty".into(), hint));
-    }
-    if has(gateway, "oidc") {
-        for key in ["issuer", "audience"] {
-            if !has(&gateway["oidc"], key) {
-                let message = format!("OIDC needs {key}; the gateway would refuse to start");
-                problems.push(problem("openshell.gateway.oidc", None, message, ""));
-            }
-        }
-        let role = |key: &str| gateway["oidc"][key].as_str().map(str::is_empty);
-        if let (Some(admin), Some(user)) = (role("admin_role"), role("user_role"))
-            && admin != user
-        {
-            let message = "admin_role and user_role are empty together (authentication only) or not at all".into();
-            problems.push(problem("openshell.gateway.oidc", None, message, ""));
-        }
-    }
-    problems
-}
-
-fn parse(inputs: Inputs<'_>, defaults: &Value, text: &str, images: &ImagePolicy) -> Result<Value, Vec<Problem>> {
+fn read(text: &str) -> Result<Document<String>, Problem> {
     if text.len() > MAX_BYTES {
         let message = format!("{} bytes of TOML; at most {MAX_BYTES} are allowed", text.len());
-        return Err(vec![problem("", None, message, "")]);
+        return Err(problem_at("", None, message, ""));
     }
-    let document = Document::parse(text).map_err(|error| {
+    if text.contains('\0') {
+        let position = text.find('\0').map(|at| Position::of(text, at));
+        return Err(problem_at("", position, "the text contains a NUL character".to_owned(), ""));
+    }
+    Document::parse(text.to_owned()).map_err(|error| {
         let position = error.span().map(|span| Position::of(text, span.start));
         let message = error.message().trim().replace('\n', ", ");
-        vec![problem("", position, format!("TOML syntax error: {message}"), "")]
-    })?;
+        problem_at("", position, format!("TOML syntax error: {message}"), "")
+    })
+}
+
+fn check(
+    inputs: Inputs<'_>,
+    defaults: &Value,
+    text: &str,
+    document: &Document<String>,
+    images: &ImagePolicy,
+) -> Result<Value, Vec<Problem>> {
     let mut check = Check { text, inputs, images, problems: Vec::new() };
     let value = check.table(document.as_table(), schema::FILE, "", Some(defaults));
     if check.problems.is_empty() { Ok(Value::Object(value)) } else { Err(check.problems) }
@@ -203,8 +141,8 @@ impl Check<'_> {
             };
             let ours = ours.and_then(|ours| ours.get(key.name));
             let Some(value) = self.value(item, key.shape, &path, span.clone(), ours) else { continue };
-            if key.owner == Owner::ControlPlane && !matches!(key.shape, Shape::Table(_)) && !repeats(key, &value, ours)
-            {
+            let given = self.may_set(key);
+            if !given && !matches!(key.shape, Shape::Table(_)) && !repeats(key, &value, ours) {
                 let message = match ours {
                     Some(ours) => format!("the control plane owns this key, its value is {ours}"),
                     None => "the control plane owns this key".to_owned(),
@@ -214,12 +152,20 @@ impl Check<'_> {
                 self.problem(&path, span, message, hint);
                 continue;
             }
-            map.insert(
-                key.name.to_owned(),
-                if key.owner == Owner::Tenant { value } else { ours.cloned().unwrap_or(value) },
-            );
+            // Tables of ours may hold keys of the tenant's.
+            let kept = given || matches!(key.shape, Shape::Table(_));
+            let value = if kept { value } else { ours.cloned().unwrap_or(value) };
+            if map.insert(key.name.to_owned(), value).is_some() {
+                let message = format!("{} is given twice, in two spellings", key.name);
+                self.problem(&path, span, message, "keep one of them");
+            }
         }
         map
+    }
+
+    /// Whether a tenant decides about the key.
+    fn may_set(&self, key: &Key) -> bool {
+        key.owner == Owner::Tenant || (self.inputs.break_glass && key.name == schema::UNAUTHENTICATED)
     }
 
     fn value(
@@ -281,6 +227,20 @@ impl Check<'_> {
                     None => "a table of strings".to_owned(),
                 }
             }
+            Shape::FreeTables => match free(item, MAX_FREE_DEPTH)
+                .filter(|list| list.as_array().is_some_and(|list| list.iter().all(Value::is_object)))
+            {
+                Some(list) => return Some(list),
+                None => "a list of tables".to_owned(),
+            },
+            Shape::AppArmor => match item.as_str().filter(|profile| is_app_armor(profile)) {
+                Some(profile) => return Some(profile.into()),
+                None => "RuntimeDefault, Unconfined or Localhost/PROFILE".to_owned(),
+            },
+            Shape::FreeTable => match free(item, MAX_FREE_DEPTH).filter(Value::is_object) {
+                Some(table) => return Some(table),
+                None => format!("a table of plain values, at most {MAX_FREE_DEPTH} levels deep"),
+            },
             Shape::Free => match free(item, MAX_FREE_DEPTH) {
                 Some(value) => return Some(value),
                 None => format!("plain values, at most {MAX_FREE_DEPTH} levels deep"),
@@ -304,9 +264,17 @@ impl Check<'_> {
     }
 
     fn problem(&mut self, path: &str, span: Option<Range<usize>>, message: String, hint: &str) {
+        if self.problems.len() >= MAX_PROBLEMS {
+            return;
+        }
         let position = span.map(|span| Position::of(self.text, span.start));
-        self.problems.push(problem(path, position, message, hint));
+        self.problems.push(problem_at(path, position, message, hint));
     }
+}
+
+fn is_app_armor(profile: &str) -> bool {
+    let local = profile.strip_prefix("Localhost/").is_some_and(|name| !name.is_empty());
+    local || matches!(profile, "RuntimeDefault" | "Unconfined")
 }
 
 /// Whether a tenant merely says what we render anyway. Names may be a part of ours, in any order.
@@ -360,7 +328,7 @@ fn free_value(value: &toml_edit::Value, depth: Option<usize>) -> Option<Value> {
     }
 }
 
-fn problem(path: &str, position: Option<Position>, message: String, hint: &str) -> Problem {
+fn problem_at(path: &str, position: Option<Position>, message: String, hint: &str) -> Problem {
     Problem { entry: String::new(), key: path.to_owned(), position, message, hint: hint.to_owned() }
 }
 

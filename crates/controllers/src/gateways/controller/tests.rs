@@ -43,6 +43,7 @@ fn snapshot(yaml: &str, tenant: &str) -> Snapshot {
         anchor: Some(Arc::new(json!({ "metadata": { "name": names::ANCHOR, "uid": "anchor-uid" } }))),
         workload: None,
         material,
+        database: None,
         sandbox_versions: "v1alpha1".to_owned(),
         has_node: false,
     }

@@ -1,11 +1,7 @@
 use super::*;
 
 fn rules() -> Rules {
-    Rules {
-        default_image: "ghcr.io/nvidia/openshell/gateway:0.0.71".parse().unwrap(),
-        images: ImagePolicy::default(),
-        reserved: ReservedNames::default(),
-    }
+    Rules::new("ghcr.io/nvidia/openshell/gateway:0.0.71".parse().unwrap())
 }
 
 fn intents(text: &str) -> Intents {

@@ -6,11 +6,7 @@ fn now() -> Timestamp {
 }
 
 fn intent(yaml: &str) -> Intent {
-    let rules = Rules {
-        default_image: "ghcr.io/nvidia/openshell/gateway:0.0.71".parse().unwrap(),
-        images: Default::default(),
-        reserved: Default::default(),
-    };
+    let rules = Rules::new("ghcr.io/nvidia/openshell/gateway:0.0.71".parse().unwrap());
     let intents = Intents::default().next(Some(yaml), &rules);
     let intent = intents.entries["t"].intent.clone();
     (*intent.unwrap_or_else(|| panic!("{:?}", intents.problems().collect::<Vec<_>>()))).clone()
@@ -32,6 +28,7 @@ fn applied(material: &Material) -> Existing {
         client: secret(&material.client),
         jwt: secret(&material.jwt),
         kek: secret(&material.kek),
+        kek_in_use: false,
     }
 }
 

@@ -3,7 +3,13 @@ use proptest::prelude::*;
 use super::*;
 
 fn inputs(patch: u16, names: &[String]) -> Inputs<'_> {
-    Inputs { namespace: "tenant-a", version: GatewayVersion::patch(patch), server_names: names }
+    Inputs {
+        namespace: "tenant-a",
+        version: GatewayVersion::patch(patch),
+        server_names: names,
+        cluster: None,
+        break_glass: false,
+    }
 }
 
 fn file(patch: u16, text: Option<&str>) -> Result<Value, Vec<String>> {
@@ -75,7 +81,7 @@ fn gw_w07_wrong_keys_are_told_with_line_and_column() {
         ),
         (
             "[openshell.gateway]\ngrpc_rate_limit_requests = 5\n",
-            "openshell.gateway: grpc_rate_limit_requests and grpc_rate_limit_window_seconds belong together",
+            "openshell.gateway.grpc_rate_limit_requests (line 2, column 1): grpc_rate_limit_requests and grpc_rate_limit_window_seconds belong together",
         ),
         (
             "[openshell.gateway]\nsa_token_ttl_secs = 5\n",
@@ -127,6 +133,126 @@ fn gw_l02_rendered_file_is_known_to_its_gateway() {
 }
 
 #[test]
+fn gw_f26_break_glass_lets_a_tenant_say_so_itself() {
+    let names = ["a.example".to_owned()];
+    let open = Inputs { break_glass: true, ..inputs(111, &names) };
+    let patch = "openshell.gateway.auth.allow_unauthenticated_users = true";
+    let allowed = |inputs: Inputs<'_>, patch: Option<&str>| {
+        let file: Value = toml_edit::de::from_str(&render(inputs, patch, &ImagePolicy::default()).unwrap()).unwrap();
+        file["openshell"]["gateway"]["auth"]["allow_unauthenticated_users"] == true
+    };
+    assert!(allowed(open, Some(patch)));
+    assert!(!allowed(open, None));
+}
+
+#[test]
+fn gw_f25_token_keys_are_always_configured() {
+    for patch in 60..=111 {
+        for text in [None, Some(""), Some("[openshell.gateway]\nlog_level = 'x'\n")] {
+            let file = file(patch, text).unwrap();
+            let token = &file["openshell"]["gateway"]["gateway_jwt"];
+            assert!(
+                ["signing_key_path", "public_key_path", "kid_path", "gateway_id"]
+                    .iter()
+                    .all(|key| token[key].is_string())
+            );
+        }
+    }
+}
+
+#[test]
+fn gw_d23_supervisor_image_is_left_to_the_gateway() {
+    for patch in [60, 71, 111] {
+        assert!(!render(inputs(patch, &[]), None, &ImagePolicy::default()).unwrap().contains("supervisor_image"));
+    }
+}
+
+#[test]
+fn gw_a01_images_in_the_file_are_held_to_the_allow_list() {
+    let policy = ImagePolicy { allowed: vec!["ghcr.io/nvidia".to_owned()], ..ImagePolicy::default() };
+    for (table, key) in
+        [("gateway", "default_image"), ("gateway", "supervisor_image"), ("drivers.kubernetes", "default_image")]
+    {
+        let text = |image: &str| format!("[openshell.{table}]\n{key} = \"{image}\"\n");
+        let judged = |image: &str| render(inputs(71, &[]), Some(&text(image)), &policy);
+        assert!(judged("ghcr.io/nvidia/x:1").is_ok());
+        let problems = judged("ghcr.io/nvidia-evil/x:1").unwrap_err();
+        assert!(problems[0].to_string().contains("is not allowed"), "{problems:?}");
+    }
+}
+
+#[test]
+fn gw_l25_words_are_checked_and_never_spliced() {
+    for (text, expected) in [
+        (
+            "[openshell.drivers.kubernetes]\napp_armor_profile = \"Localhost/\"",
+            "RuntimeDefault, Unconfined or Localhost/PROFILE",
+        ),
+        ("[openshell.drivers.kubernetes]\ntopology = \"side\\\"car\"", "one of combined, sidecar"),
+        ("[openshell.gateway]\npolicy_validation_failure_mode = \"open\"", "one of fail_closed, retain_last_valid"),
+        ("[openshell.gateway]\ninterceptors = 3", "a list of tables"),
+        ("[openshell]\ncredential_drivers = []", "a table of plain values"),
+    ] {
+        let errors = file(111, Some(text)).unwrap_err();
+        assert!(errors[0].contains(expected), "{errors:?}");
+    }
+}
+
+#[test]
+fn rules_between_keys_point_at_the_key() {
+    for (text, expected) in [
+        (
+            "[openshell.gateway]\ncredential_drivers = []\n",
+            "openshell.gateway.credential_drivers (line 2, column 1): the list must not be empty",
+        ),
+        (
+            "[openshell.gateway]\ncredential_drivers = [\"vault\"]\ndefault_credential_driver = \"other\"\n",
+            "openshell.gateway.default_credential_driver (line 3, column 1): \"other\" is not one of",
+        ),
+        (
+            "[openshell.gateway.otlp]\nservice_name = \"x\"\n",
+            "openshell.gateway.otlp (line 1, column 20): the key endpoint",
+        ),
+        (
+            "[[openshell.supervisor.middleware]]\nname = \"a\"\ngrpc_endpoint = \"x\"\nmax_body_bytes = 1\nmax_payload_bytes = 1\n",
+            "openshell.supervisor.middleware[0].max_payload_bytes (line 5, column 1): max_body_bytes is given twice",
+        ),
+        (
+            "[openshell.supervisor]\nmiddleware = [{ name = \"a\", grpc_endpoint = \"x\" }]\n",
+            "openshell.supervisor.middleware[0] (line 2, column 15): the key max_body_bytes is missing",
+        ),
+        (
+            "[openshell.gateway.oidc]\nissuer = \"i\"\naudience = \"a\"\nadmin_role = \"\"\n",
+            "openshell.gateway.oidc.admin_role (line 4, column 1): admin_role and user_role are empty together",
+        ),
+        (
+            "[openshell.drivers.kubernetes]\nsupervisor_sideload_method = \"image-volume\"\n",
+            "openshell.drivers.kubernetes.supervisor_sideload_method (line 2, column 1): the cluster's version is unknown",
+        ),
+    ] {
+        let errors = file(111, Some(text)).unwrap_err();
+        assert!(errors.len() == 1 && errors[0].starts_with(expected), "{text}\n{errors:?}");
+    }
+}
+
+#[test]
+fn hostile_texts_are_refused_in_little_time() {
+    let deep = |open: &str| format!("a = {}", open.repeat(20_000));
+    for text in [
+        deep("["),
+        deep("{a="),
+        format!("{}a = 1", "a.".repeat(30_000)),
+        format!("[{}a]", "a.".repeat(30_000)),
+        "x = 1\n".repeat(10_000),
+        (0..9_000).map(|n| format!("k{n}=1\n")).collect(),
+        "a\0".to_owned(),
+    ] {
+        let errors = file(111, Some(&text)).unwrap_err();
+        assert!(errors.len() <= MAX_PROBLEMS, "{}", errors.len());
+    }
+}
+
+#[test]
 fn gw_d19_values_are_values_whatever_they_contain() {
     let evil =
         "\\\" ]\\n[openshell.gateway.auth]\\nallow_unauthenticated_users = true\\n$(id) {{x}} NAMESPACE_PLACEHOLDER";
@@ -144,7 +270,10 @@ fn oversized_text_is_refused() {
 #[test]
 fn gw_l02_oidc_needs_issuer_and_audience() {
     let errors = file(71, Some("[openshell.gateway.oidc]\nissuer = \"https://idp\"\n")).unwrap_err();
-    assert_eq!(errors, ["openshell.gateway.oidc: OIDC needs audience; the gateway would refuse to start"]);
+    assert_eq!(
+        errors,
+        ["openshell.gateway.oidc (line 1, column 20): OIDC needs audience; the gateway would refuse to start"]
+    );
 }
 
 proptest! {

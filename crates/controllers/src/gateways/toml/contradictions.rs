@@ -1,0 +1,129 @@
+//! Rules between keys of the merged file. The gateway would refuse to start where they are broken.
+
+use serde_json::Value;
+use toml_edit::{Document, Item, TableLike};
+
+use super::problem_at;
+use crate::gateways::platform::{ClusterVersion, Sideload};
+use crate::gateways::problem::{Position, Problem};
+
+/// Judges `file`, the merged file. Problems point into `patch`, the tenant's text, as near as it goes.
+pub(super) fn contradictions(
+    file: &Value,
+    patch: Option<(&str, &Document<String>)>,
+    cluster: Option<ClusterVersion>,
+) -> Vec<Problem> {
+    let mut rules = Rules { patch, problems: Vec::new() };
+    let openshell = &file["openshell"];
+    let gateway = &openshell["gateway"];
+    rules.gateway(gateway);
+    if has(gateway, "oidc") {
+        rules.oidc(&gateway["oidc"]);
+    }
+    if has(gateway, "otlp") {
+        rules.required(&gateway["otlp"], "openshell.gateway.otlp", &["endpoint"]);
+    }
+    for (n, service) in openshell["supervisor"]["middleware"].as_array().into_iter().flatten().enumerate() {
+        let path = format!("openshell.supervisor.middleware[{n}]");
+        rules.required(service, &path, &["name", "grpc_endpoint", "max_body_bytes"]);
+    }
+    if openshell["drivers"]["kubernetes"]["supervisor_sideload_method"] == Sideload::ImageVolume.word()
+        && !Sideload::images_possible(cluster)
+    {
+        let message = match cluster {
+            Some(cluster) => format!("the cluster is {cluster}; image volumes exist from 1.33 on"),
+            None => "the cluster's version is unknown, so it may have no image volumes".to_owned(),
+        };
+        rules.broken("openshell.drivers.kubernetes.supervisor_sideload_method", message, "use init-container");
+    }
+    rules.problems
+}
+
+fn has(table: &Value, key: &str) -> bool {
+    !table[key].is_null()
+}
+
+struct Rules<'a> {
+    patch: Option<(&'a str, &'a Document<String>)>,
+    problems: Vec<Problem>,
+}
+
+impl Rules<'_> {
+    fn gateway(&mut self, gateway: &Value) {
+        let (requests, window) = ("grpc_rate_limit_requests", "grpc_rate_limit_window_seconds");
+        if has(gateway, requests) != has(gateway, window) {
+            let there = if has(gateway, requests) { requests } else { window };
+            let message = format!("{requests} and {window} belong together");
+            self.broken(&format!("openshell.gateway.{there}"), message, "set both or neither");
+        }
+        if gateway["credential_drivers"].as_array().is_some_and(Vec::is_empty) {
+            let hint = "leave the key out for the built-in storage";
+            self.broken("openshell.gateway.credential_drivers", "the list must not be empty".to_owned(), hint);
+        }
+        if let Some(default) = gateway["default_credential_driver"].as_str()
+            && let Some(drivers) = gateway["credential_drivers"].as_array()
+            && !drivers.iter().any(|driver| driver == default)
+        {
+            let message = format!("{default:?} is not one of credential_drivers");
+            self.broken("openshell.gateway.default_credential_driver", message, "");
+        }
+    }
+
+    fn oidc(&mut self, oidc: &Value) {
+        let path = "openshell.gateway.oidc";
+        for key in ["issuer", "audience"] {
+            if oidc[key].as_str().is_none_or(str::is_empty) {
+                self.broken(path, format!("OIDC needs {key}; the gateway would refuse to start"), "");
+            }
+        }
+        let role = |key: &str| oidc[key].as_str().map(str::is_empty);
+        let (admin, user) = (role("admin_role"), role("user_role"));
+        // A role that is left out has the gateway's default, which is not empty.
+        if admin.unwrap_or(false) != user.unwrap_or(false) {
+            let key = if admin == Some(true) { "admin_role" } else { "user_role" };
+            let message = "admin_role and user_role are empty together (authentication only) or not at all".to_owned();
+            self.broken(&format!("{path}.{key}"), message, "");
+        }
+    }
+
+    fn required(&mut self, table: &Value, path: &str, keys: &[&str]) {
+        for key in keys.iter().filter(|key| !has(table, key)) {
+            self.broken(path, format!("the key {key} is missing; the gateway would refuse to start"), "");
+        }
+    }
+
+    fn broken(&mut self, path: &str, message: String, hint: &str) {
+        let position = self.patch.and_then(|(text, document)| place(text, document, path));
+        self.problems.push(problem_at(path, position, message, hint));
+    }
+}
+
+/// The place of the key at `path`, or of the nearest table around it that the text has.
+fn place(text: &str, document: &Document<String>, path: &str) -> Option<Position> {
+    let mut found = None;
+    let mut table: &dyn TableLike = document.as_table();
+    for part in path.split('.') {
+        let (name, index) = match part.split_once('[') {
+            Some((name, index)) => (name, index.trim_end_matches(']').parse::<usize>().ok()),
+            None => (part, None),
+        };
+        let Some((key, item)) = table.get_key_value(name) else { break };
+        found = key.span().or_else(|| item.span()).or(found);
+        let inner: Option<&dyn TableLike> = match (item, index) {
+            (Item::ArrayOfTables(tables), Some(index)) => tables.get(index).map(|table| {
+                found = table.span().or_else(|| found.clone());
+                table as &dyn TableLike
+            }),
+            (_, Some(index)) => item.as_array().and_then(|array| array.get(index)).and_then(|value| {
+                found = value.span().or_else(|| found.clone());
+                value.as_inline_table().map(|table| table as &dyn TableLike)
+            }),
+            (item, None) => item.as_table_like(),
+        };
+        match inner {
+            Some(inner) => table = inner,
+            None => break,
+        }
+    }
+    found.map(|span| Position::of(text, span.start))
+}
