@@ -21,8 +21,11 @@ use crate::server::Server;
 use crate::store::ContinueToken;
 use crate::{crd, kinds, protobuf};
 
+/// Panics when a rule is broken.
+pub type Target = fn(&[u8]);
+
 /// Every target by its name, as in `fuzz/fuzz_targets/NAME.rs`.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("label_selector", label_selector),
     ("field_selector", field_selector),
     ("path", path),

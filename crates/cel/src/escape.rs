@@ -1,32 +1,11 @@
 //! Names of JSON properties in expressions: Kubernetes' escaping. Pure.
 
-/// CEL's words that cannot be names of fields; Kubernetes writes them `__word__`.
-const RESERVED: [&str; 19] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-];
+use crate::words::is_keyword;
 
 /// The name by which an expression reaches the JSON property `property`: `a-b` is `a__dash__b`, `namespace` is
 /// `__namespace__`. None when the property has no such name and cannot be reached.
 pub fn escape_property(property: &str) -> Option<String> {
-    if RESERVED.contains(&property) || property == "void" || property == "while" {
+    if is_keyword(property) {
         return Some(format!("__{property}__"));
     }
     let mut escaped = String::with_capacity(property.len() + 8);
@@ -51,7 +30,7 @@ pub fn escape_property(property: &str) -> Option<String> {
 /// The JSON property behind an escaped name: the reverse of [`escape_property`]. A name that escapes nothing is itself.
 pub fn unescape_property(name: &str) -> String {
     if let Some(word) = name.strip_prefix("__").and_then(|rest| rest.strip_suffix("__"))
-        && (RESERVED.contains(&word) || word == "void" || word == "while")
+        && is_keyword(word)
     {
         return word.to_owned();
     }

@@ -23,6 +23,7 @@
 //! | [`types`] | types; object types that Kubernetes schemas declare |
 //! | `checker` | tree → types and overloads; cel-go's messages |
 //! | [`value`] | values, borrowed from JSON |
+//! | [`go_regex`] | regular expressions as Go reads them |
 //! | [`function`], `standard`, `pattern` | functions: how they are declared; those of the language |
 //! | [`libraries`] | Kubernetes' and cel-go's extension libraries |
 //! | `plan`, `evaluate` | checked tree → a form with all names resolved; running it |
@@ -38,6 +39,7 @@ mod error;
 mod escape;
 mod evaluate;
 pub mod function;
+pub mod go_regex;
 pub mod libraries;
 pub mod macros;
 mod operators;
@@ -48,6 +50,7 @@ pub mod program;
 mod standard;
 pub mod types;
 pub mod value;
+mod words;
 
 pub use budget::Budget;
 pub use env::Env;
@@ -56,3 +59,4 @@ pub use escape::{escape_property, unescape_property};
 pub use program::{Program, Variables};
 pub use types::Type;
 pub use value::Value;
+pub use words::is_identifier;

@@ -13,6 +13,12 @@ use crate::types::Type;
 use crate::value::Value;
 use crate::{checker, evaluate, parser};
 
+/// Stack of the thread that compiles a long expression: the deepest one that is accepted takes 1.4 MiB in a debug build, and
+/// the caller may be deep in a thread of 2 MiB. Only what is used is ever backed by memory.
+const STACK: usize = 16 << 20;
+/// Expressions of so many bytes cannot be nested deep enough to need it.
+const SHORT: usize = 128;
+
 /// A compiled expression. Cloning is cheap; any number of threads may run it.
 #[derive(Clone, Debug)]
 pub struct Program(Arc<Compiled>);
@@ -44,6 +50,20 @@ impl<'a> Variables<'a> for HashMap<String, Value<'a>> {
 
 impl Program {
     pub(crate) fn compile(declarations: &Declarations, source: &str) -> Result<Self, CompileError> {
+        if source.len() <= SHORT {
+            return Self::compile_here(declarations, source);
+        }
+        std::thread::scope(|scope| {
+            let compiler = std::thread::Builder::new().name("cel".to_owned()).stack_size(STACK);
+            match compiler.spawn_scoped(scope, || Self::compile_here(declarations, source)) {
+                Ok(running) => running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                // No thread can be had: most expressions do not need one.
+                Err(_) => Self::compile_here(declarations, source),
+            }
+        })
+    }
+
+    fn compile_here(declarations: &Declarations, source: &str) -> Result<Self, CompileError> {
         let failed = |issues| CompileError { issues, source: source.to_owned() };
         let parsed = parser::parse(source, &declarations.language.macros).map_err(|issue| failed(vec![issue]))?;
         let checked = checker::check(declarations, parsed).map_err(failed)?;

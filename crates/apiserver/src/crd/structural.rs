@@ -5,11 +5,11 @@
 
 use std::collections::HashMap;
 
+use paddock_cel::go_regex;
 use serde_json::Value;
 
 use crate::field::FieldError;
 use crate::schema::body::MAX_DEPTH;
-use crate::schema::pattern;
 use crate::schema::report::{Path, Report};
 
 /// Most different patterns of one schema: compiling them is the dearest thing in a definition.
@@ -209,7 +209,7 @@ impl<'a> Walk<'a> {
             if self.patterns.len() >= MAX_PATTERNS {
                 return self.forbidden(path.field("pattern"), "too many different patterns in one schema");
             }
-            self.patterns.insert(text, pattern::compile(text).err().map(|error| error.to_string()));
+            self.patterns.insert(text, go_regex::compile(text).err().map(|error| error.to_string()));
         }
         if let Some(Some(error)) = self.patterns.get(text) {
             let why = format!("must be a valid regular expression, but isn't: {error}");

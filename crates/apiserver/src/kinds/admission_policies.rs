@@ -2,6 +2,7 @@
 //!
 //! The rules are those of `pkg/apis/admissionregistration/validation`.
 
+use paddock_cel::is_identifier;
 use serde_json::{Value, json};
 
 use super::admission_rules::{compiles, match_conditions, match_resources};
@@ -19,31 +20,6 @@ const MAX_ANNOTATION: usize = 5 * 1024;
 
 /// Most variables of a policy. kube-apiserver has no such bound: the size of a request is its only one.
 const MAX_VARIABLES: usize = 1000;
-
-/// Words that CEL keeps for itself.
-const RESERVED: &[&str] = &[
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 pub(super) const VALIDATING: Rules = Rules {
     generation: true,
@@ -147,11 +123,6 @@ fn mutable(resources: &Value, field: &str) -> Errors {
     let rules = resources.list_at("/resourceRules").iter();
     let operations = rules.flat_map(|rule| rule.list_at("/operations")).filter_map(Value::as_str);
     operations.filter_map(|operation| one_of(&field, operation, &["*", "CONNECT", "CREATE", "UPDATE"])).collect()
-}
-
-fn is_identifier(name: &str) -> bool {
-    let letter = |c: char| c == '_' || c.is_ascii_alphabetic();
-    name.starts_with(letter) && name.chars().all(|c| letter(c) || c.is_ascii_digit()) && !RESERVED.contains(&name)
 }
 
 /// `validateValidatingAdmissionPolicySpec`.

@@ -16,10 +16,11 @@ async fn server() -> Server {
 
 /// Code and reason of the answer.
 async fn answer(server: &Server, method: &str, path: &str, media: &str, body: Body) -> (u16, String) {
-    let request = Request::builder().method(method).uri(path).header("content-type", media).body(body).unwrap();
-    let response = server.client().send(request).await.unwrap();
+    let request =
+        Request::builder().method(method).uri(path).header("content-type", media).body(body).expect("a request");
+    let response = server.client().send(request).await.expect("an answer");
     let code = response.status().as_u16();
-    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let bytes = response.into_body().collect().await.expect("a body").to_bytes();
     let status: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     (code, status["reason"].as_str().unwrap_or_default().to_owned())
 }

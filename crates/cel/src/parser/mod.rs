@@ -16,32 +16,12 @@ use crate::ast::{Call, Expr, ExprKind, List, Literal, MapEntry, Select, Struct, 
 use crate::error::Issue;
 use crate::macros::{Expander, Macro};
 use crate::operators;
+use crate::words::is_reserved;
 
 /// How many code points a source may have; cel-go's limit.
 const MAX_SOURCE: usize = 100_000;
 /// How deep expressions may be nested; cel-go's limit.
 pub(crate) const MAX_DEPTH: u16 = 250;
-
-/// What cannot be a name of a variable or function.
-const RESERVED: [&str; 17] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 /// A parsed source: the tree and where each node is (code points), by node number.
 #[derive(Debug)]
@@ -364,7 +344,7 @@ impl<'s> Parser<'s, '_> {
         if let Some(length) = self.message_name() {
             return self.message(name, rooted, length);
         }
-        if RESERVED.contains(&name.text) {
+        if is_reserved(name.text) {
             let message = format!("reserved identifier: {}", name.text);
             return Err(Issue { message, offset: Some(name.offset) });
         }
