@@ -4,6 +4,11 @@ use std::fmt::Write;
 
 /// Go's `strconv.Quote`, which is also `%q` of a string.
 pub(super) fn quote(text: &str) -> String {
+    quoted(text, quote_rare)
+}
+
+/// In quotation marks, with Go's short escapes; `rest` writes what is neither one of them nor printable ASCII.
+pub(super) fn quoted(text: &str, rest: impl Fn(char, &mut String)) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for letter in text.chars() {
@@ -18,7 +23,7 @@ pub(super) fn quote(text: &str) -> String {
             '\t' => quoted.push_str("\\t"),
             '\x0b' => quoted.push_str("\\v"),
             ' '..='~' => quoted.push(letter),
-            _ => quote_rare(letter, &mut quoted),
+            _ => rest(letter, &mut quoted),
         }
     }
     quoted.push('"');

@@ -1,6 +1,6 @@
 //! cel-go's functions of strings (version 2, as Kubernetes switches it on): positions count letters, not octets.
 
-use super::string_format;
+use super::{go, string_format};
 use crate::budget::Budget;
 use crate::error::EvalError;
 use crate::function::{Function, Library, Overload};
@@ -241,23 +241,7 @@ fn join<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalEr
 fn quote<'a>(budget: &mut Budget, args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
     let text = args.text(0)?;
     budget.allocate(text.len().saturating_mul(2))?;
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for letter in text.chars() {
-        match letter {
-            '\x07' => quoted.push_str("\\a"),
-            '\x08' => quoted.push_str("\\b"),
-            '\x0c' => quoted.push_str("\\f"),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            '\x0b' => quoted.push_str("\\v"),
-            '\\' => quoted.push_str("\\\\"),
-            '"' => quoted.push_str("\\\""),
-            other => quoted.push(other),
-        }
-    }
-    quoted.push('"');
+    let quoted = go::quoted(text, |letter, quoted| quoted.push(letter));
     Ok(Value::from(quoted))
 }
 

@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
+use super::each_below;
 use crate::field::FieldError;
 use crate::kinds::{meta, names};
 use crate::resource::NameRule;
+use crate::schema::Schema;
 use crate::schema::body::MAX_DEPTH;
 use crate::schema::report::{Path, Report};
-use crate::schema::{AdditionalProperties, Schema};
 
 /// Errors in the objects embedded in `value`, which lies at `path`.
 pub(crate) fn embedded(value: &Value, schema: &Schema, path: &Path<'_>) -> Vec<FieldError> {
@@ -20,27 +21,12 @@ fn walk(value: &Value, schema: &Schema, path: &Path<'_>, depth: usize, report: &
     if depth >= MAX_DEPTH {
         return;
     }
-    match value {
-        Value::Object(map) => {
-            if schema.embedded_resource {
-                resource(map, path, report);
-            }
-            for (name, field) in map {
-                if let Some(node) = schema.properties.get(name) {
-                    walk(field, node, &path.field(name), depth + 1, report);
-                } else if let Some(AdditionalProperties::Schema(node)) = &schema.additional_properties {
-                    walk(field, node, &path.key(name), depth + 1, report);
-                }
-            }
-        }
-        Value::Array(list) => {
-            let Some(items) = &schema.items else { return };
-            for (i, item) in list.iter().enumerate() {
-                walk(item, items, &path.index(i), depth + 1, report);
-            }
-        }
-        _ => {}
+    if let Value::Object(map) = value
+        && schema.embedded_resource
+    {
+        resource(map, path, report);
     }
+    each_below(value, schema, path, |value, schema, path| walk(value, schema, path, depth + 1, report));
 }
 
 fn resource(map: &Map<String, Value>, path: &Path<'_>, report: &mut Report) {

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+use super::each_below;
 use crate::field::FieldError;
+use crate::schema::Schema;
 use crate::schema::body::MAX_DEPTH;
 use crate::schema::report::{Path, Report};
-use crate::schema::{AdditionalProperties, Schema};
 
 /// Repeated elements of the sets and maps in an object.
 pub(crate) fn keyed_lists(value: &Value, schema: &Schema) -> Vec<FieldError> {
@@ -20,31 +21,16 @@ fn walk(value: &Value, schema: &Schema, path: &Path<'_>, depth: usize, report: &
     if depth >= MAX_DEPTH {
         return;
     }
-    match value {
-        Value::Object(map) => {
-            for (name, field) in map {
-                if let Some(node) = schema.properties.get(name) {
-                    walk(field, node, &path.field(name), depth + 1, report);
-                } else if let Some(AdditionalProperties::Schema(node)) = &schema.additional_properties {
-                    walk(field, node, &path.key(name), depth + 1, report);
-                }
+    if let Value::Array(list) = value {
+        match schema.list_type.as_deref() {
+            Some("set") => {
+                repeated(list.iter().map(Value::to_string), path, report, |i| list.get(i).cloned().unwrap_or_default());
             }
+            Some("map") => map_list(list, schema, path, report),
+            _ => {}
         }
-        Value::Array(list) => {
-            match schema.list_type.as_deref() {
-                Some("set") => repeated(list.iter().map(Value::to_string), path, report, |i| {
-                    list.get(i).cloned().unwrap_or_default()
-                }),
-                Some("map") => map_list(list, schema, path, report),
-                _ => {}
-            }
-            let Some(items) = &schema.items else { return };
-            for (i, item) in list.iter().enumerate() {
-                walk(item, items, &path.index(i), depth + 1, report);
-            }
-        }
-        _ => {}
     }
+    each_below(value, schema, path, |value, schema, path| walk(value, schema, path, depth + 1, report));
 }
 
 fn map_list(list: &[Value], schema: &Schema, path: &Path<'_>, report: &mut Report) {

@@ -425,5 +425,27 @@ fn effective_format(schema: &Schema) -> Option<&str> {
     formats::is_supported(type_.unwrap_or_default(), format).then_some(format)
 }
 
+/// Calls `visit` for every value right below one that its schema describes.
+fn each_below(value: &Value, schema: &Schema, path: &Path<'_>, mut visit: impl FnMut(&Value, &Schema, &Path<'_>)) {
+    match value {
+        Value::Object(map) => {
+            for (name, field) in map {
+                if let Some(node) = schema.properties.get(name) {
+                    visit(field, node, &path.field(name));
+                } else if let Some(AdditionalProperties::Schema(node)) = &schema.additional_properties {
+                    visit(field, node, &path.key(name));
+                }
+            }
+        }
+        Value::Array(list) => {
+            let Some(items) = &schema.items else { return };
+            for (i, item) in list.iter().enumerate() {
+                visit(item, items, &path.index(i));
+            }
+        }
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests;
