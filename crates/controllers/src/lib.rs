@@ -4,4 +4,6 @@
 //! |---|---|
 //! | [`gateways`] | an OpenShell agent gateway in each tenant namespace that `platform-config` names |
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod gateways;

@@ -544,4 +544,6 @@ fn served_versions(definition: &Value) -> String {
 }
 
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod tests;

@@ -5,21 +5,20 @@
 
 use super::problem::Position;
 
-/// Where `at`, a place in `value`, lies in `document`; `value` is the scalar that starts at `start`. `None` for folded
-/// scalars and for whatever else cannot be followed.
+/// Where `at`, a place in `value`, lies in `document`; `value` is the scalar that starts at `start`: the first character of
+/// its text or its quote. `None` for folded scalars and for whatever else cannot be followed.
 pub(super) fn locate(document: &str, start: Position, value: &str, at: Position) -> Option<Position> {
-    let mut lines = document.lines().skip(start.line.checked_sub(1)?);
-    let line = lines.next()?;
-    let mut rest = after(line, start.column.checked_sub(1)?)?;
-    // An anchor or a tag comes before the scalar itself.
-    while rest.starts_with(['&', '!']) {
-        rest = rest.trim_start_matches(|c: char| !c.is_whitespace()).trim_start();
-    }
-    let column = line.get(..line.len().checked_sub(rest.len())?)?.chars().count() + 1;
-    let start = Position { line: start.line, column };
+    // Readers differ in whether blank lines at the start of a block belong to it.
+    let blank = value.chars().take_while(|c| *c == '\n').count();
+    let mut firsts = [start.line, start.line.saturating_sub(blank)].into_iter();
+    firsts.find_map(|first| literal(document, first, value, at)).or_else(|| on_its_line(document, start, value, at))
+}
+
+/// A scalar in quotes or without, on one line.
+fn on_its_line(document: &str, start: Position, value: &str, at: Position) -> Option<Position> {
+    let line = document.lines().nth(start.line.checked_sub(1)?)?;
+    let rest = after(line, start.column.checked_sub(1)?)?;
     match rest.chars().next()? {
-        '|' => literal(lines, start, value, at),
-        '>' => None,
         '"' => quoted(rest.get(1..)?, start, value, at, escaped),
         '\'' => quoted(rest.get(1..)?, start, value, at, doubled),
         _ if rest.starts_with(value) && !value.contains('\n') => {
@@ -35,23 +34,21 @@ fn after(line: &str, column: usize) -> Option<&str> {
     line.get(byte..)
 }
 
-/// Each line of a literal block is the value's line behind the same indentation.
-fn literal<'a>(lines: impl Iterator<Item = &'a str>, start: Position, value: &str, at: Position) -> Option<Position> {
+/// Each line of a literal block is the value's line behind the same indentation. The block starts on line `first`.
+fn literal(document: &str, first: usize, value: &str, at: Position) -> Option<Position> {
+    let mut theirs = document.lines().skip(first.checked_sub(1)?);
     let mut indent = None;
-    let mut ours = value.split('\n').take(at.line).peekable();
-    let mut theirs = lines;
-    while let Some(ours) = ours.next() {
-        if ours.is_empty() {
-            theirs.next();
+    for ours in value.split('\n').take(at.line) {
+        let line = theirs.next().unwrap_or_default();
+        if ours.is_empty() && line.bytes().all(|b| b == b' ') {
             continue;
         }
-        let before = theirs.next()?.strip_suffix(ours)?;
+        let before = line.strip_suffix(ours)?;
         if !before.bytes().all(|b| b == b' ') || *indent.get_or_insert(before.len()) != before.len() {
             return None;
         }
     }
-    // Only blank lines so far: where their text would start does not matter to anyone.
-    Some(Position { line: start.line + at.line, column: indent.unwrap_or(0) + at.column })
+    Some(Position { line: (first + at.line).checked_sub(1)?, column: indent? + at.column })
 }
 
 /// Follows a scalar in quotes as long as it stays on one line. `next` reads one character of the value and says how many
@@ -131,12 +128,14 @@ mod tests {
     #[test]
     fn literal_blocks_are_followed_by_their_indentation() {
         let document = "- config: |\n    a = 1\n\n      b = 2\n";
-        assert_eq!(place(document, (1, 11), "a = 1\n\n  b = 2\n", (3, 3)), Some((4, 7)));
+        assert_eq!(place(document, (2, 5), "a = 1\n\n  b = 2\n", (3, 3)), Some((4, 7)));
     }
 
     #[test]
-    fn anchors_and_tags_are_skipped() {
-        assert_eq!(place("- &a !!str |2-\n    x\n", (1, 3), "  x", (1, 3)), Some((2, 5)));
+    fn blank_lines_before_a_block_count() {
+        for start in [2, 4] {
+            assert_eq!(place("- |\n\n\n  x = 1\n", (start, 3), "\n\nx = 1\n", (3, 5)), Some((4, 7)), "{start}");
+        }
     }
 
     #[test]
@@ -152,9 +151,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_followed_has_no_place() {
-        for (document, value) in
-            [("- >\n  a\n  b\n", "a b\n"), ("- \"a\n  b\"", "a b"), ("- |\n  x\n", "y\n"), ("", "a")]
-        {
+        for (document, value) in [
+            ("- >\n  a\n  b\n", "a b\n"),
+            ("- \n  a\n   b\n", "a b\n"),
+            ("- \"a\n  b\"", "a b"),
+            ("- |\n  x\n", "y\n"),
+            ("", "a"),
+        ] {
             assert_eq!(place(document, (1, 3), value, (1, 3)), None, "{document:?}");
         }
     }

@@ -16,6 +16,8 @@ mod condition;
 mod controller;
 mod document;
 mod embedded;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod intent;
 pub mod names;
 mod pki;

@@ -20,7 +20,7 @@ mod defaults;
 /// The most bytes of TOML a tenant may give.
 const MAX_BYTES: usize = 64 * 1024;
 /// The most problems that are told of one text; whoever mends these sees the rest.
-const MAX_PROBLEMS: usize = 32;
+pub(super) const MAX_PROBLEMS: usize = 32;
 
 /// Where the gateway's KEK (from 0.0.100 on) is found in its environment.
 pub(super) const KEK_ENV: &str = "OPENSHELL_GATEWAY_CREDENTIAL_KEY_ENCRYPTION_KEY";
@@ -332,5 +332,9 @@ fn problem_at(path: &str, position: Option<Position>, message: String, hint: &st
     Problem { entry: String::new(), key: path.to_owned(), position, message, hint: hint.to_owned() }
 }
 
+#[cfg(test)]
+mod accepted;
+#[cfg(test)]
+mod strict;
 #[cfg(test)]
 mod tests;

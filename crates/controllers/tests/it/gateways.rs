@@ -99,6 +99,13 @@ async fn gw_f14_second_pass_writes_nothing() {
     paddock_trials::second_pass_writes_nothing(&Cluster::with(TWO).await, &subject()).await;
 }
 
+/// The sample that earlier provisioners shipped, whose partial file once deleted and remade all certificates for ever.
+#[tokio::test]
+async fn gw_d02_partial_toml_second_pass_writes_nothing() {
+    let sample = "- name: tenant-a\n  gateway:\n    image: ghcr.io/nvidia/openshell/gateway:0.0.71\n    serverDnsNames: [openshell-gateway.tenant-a.svc.cluster.local]\n    config: |\n      [openshell.gateway]\n      bind_address = \"0.0.0.0:8080\"\n      log_level = \"info\"\n      sandbox_namespace = \"tenant-a\"\n";
+    paddock_trials::second_pass_writes_nothing(&Cluster::with(sample).await, &subject()).await;
+}
+
 #[tokio::test]
 async fn gw_w17_crash_after_every_write_converges() {
     paddock_trials::crash_after_every_write_converges(|| Cluster::with("- name: tenant-a\n"), &subject()).await;

@@ -6,11 +6,11 @@ use serde_json::json;
 use super::*;
 use crate::gateways::{GatewayMetrics, controllers};
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     "2026-11-21T05:00:00Z".parse().unwrap()
 }
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     Options::new("paddock-system", None).unwrap()
 }
 
@@ -49,11 +49,11 @@ fn snapshot(yaml: &str, tenant: &str) -> Snapshot {
     }
 }
 
-fn plan(snapshot: &Snapshot, tenant: &str) -> Plan {
+pub(super) fn plan(snapshot: &Snapshot, tenant: &str) -> Plan {
     gateways().plan(&tenant.parse().unwrap(), snapshot, now()).unwrap()
 }
 
-fn body<'a>(plan: &'a Plan, kind: &str, name: &str) -> &'a Value {
+pub(super) fn body<'a>(plan: &'a Plan, kind: &str, name: &str) -> &'a Value {
     let found = plan.apply.iter().find(|o| o.target().kind.kind == kind && o.target().name == name);
     found.unwrap_or_else(|| panic!("no {kind} {name}")).body()
 }
@@ -70,7 +70,7 @@ fn after(mut snapshot: Snapshot, plan: &Plan) -> Snapshot {
     snapshot
 }
 
-fn bodies(plan: &Plan) -> Vec<&Value> {
+pub(super) fn bodies(plan: &Plan) -> Vec<&Value> {
     plan.apply.iter().map(Desired::body).collect()
 }
 

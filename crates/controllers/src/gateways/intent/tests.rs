@@ -122,3 +122,122 @@ fn version_may_be_given_for_an_image_by_digest() {
     assert_eq!(with.entries["t"].intent.as_ref().unwrap().version, GatewayVersion::NEWEST);
     assert!(intents(&format!("- name: t\n  gateway: {{image: '{digest}'}}\n")).entries["t"].intent.is_none());
 }
+
+/// The shipped sample of the earlier provisioner: a partial file that repeats what the control plane renders.
+#[test]
+fn gw_d03_shipped_sample_is_accepted() {
+    let sample = "- name: tenant-a\n  gateway:\n    image: ghcr.io/nvidia/openshell/gateway:0.0.71\n    serverDnsNames:\n      - openshell-gateway.tenant-a.svc.cluster.local\n    config: |\n      [openshell.gateway]\n      bind_address = \"0.0.0.0:8080\"\n      log_level = \"info\"\n      sandbox_namespace = \"tenant-a\"\n";
+    assert_eq!(problems(&intents(sample)), Vec::<String>::new());
+}
+
+#[test]
+fn gw_w07_places_in_the_file_count_in_the_document() {
+    for (config, place) in [
+        ("|\n      [openshell.gateway]\n\n      x = 1\n", "(line 6, column 7): the gateway"),
+        ("|2-\n        [openshell.gateway]\n        x = 1\n", "(line 5, column 9): the gateway"),
+        ("&c |\n      [openshell.gateway]\n      x = 1\n", "(line 5, column 7): the gateway"),
+        ("\"[openshell.gateway]\\nx = 1\"\n", "(line 3, column 35): the gateway"),
+        ("'openshell.gateway.x = 1'\n", "(line 3, column 32): the gateway"),
+        ("openshell.gateway.x = 1\n", "(line 3, column 31): the gateway"),
+        (
+            ">\n      [openshell.gateway]\n\n      x = 1\n",
+            "(line 4, column 7): at line 2, column 1 of its text: the gateway",
+        ),
+    ] {
+        let found = problems(&intents(&format!("- name: t\n  gateway:\n    config: {config}")));
+        let expected = format!("entry t: gateway.config: openshell.gateway.x {place}");
+        assert!(found.len() == 1 && found[0].starts_with(&expected), "{config}\n{found:?}");
+    }
+}
+
+#[test]
+fn gw_a05_tenants_are_labels_and_never_the_clusters_own_namespaces() {
+    for name in
+        ["kube-system", "kube-x", "default", "openshift", "openshift-x", "a.b", "A", "-a", "a b", "a;b", "\"\"", "x\\n"]
+    {
+        let intents = intents(&format!("- name: \"{}\"\n", name.trim_matches('"')));
+        assert!(intents.entries.values().all(|entry| entry.intent.is_none() && !entry.problems.is_empty()), "{name}");
+    }
+    assert!(intents(&format!("- name: {}\n", "x".repeat(64))).entries.values().all(|entry| entry.intent.is_none()));
+}
+
+#[test]
+fn gw_f04_names_cannot_carry_anything_else() {
+    for name in [
+        "a.b --exec=x",
+        "a\\\"b",
+        "a\\nb",
+        "$(id)",
+        "{{x}}",
+        "a_b",
+        "*",
+        "a.*.b",
+        "**.a",
+        "*a.b",
+        "a..b",
+        "-a.b",
+        "NAMESPACE_PLACEHOLDER",
+    ] {
+        let intents = intents(&format!("- name: t\n  gateway: {{serverDnsNames: [\"{name}\"]}}\n"));
+        let found = problems(&intents);
+        assert!(
+            found.len() == 1 && found[0].starts_with("entry t: gateway.serverDnsNames[0] (line 2, column 30): "),
+            "{name} {found:?}"
+        );
+    }
+}
+
+#[test]
+fn gw_f04_wildcards_and_addresses_are_names() {
+    let intents = intents(
+        "- name: t\n  gateway: {serverDnsNames: ['*.a.example', 10.0.0.7, '2001:db8::1', A.example., localhost]}\n",
+    );
+    assert_eq!(problems(&intents), Vec::<String>::new());
+}
+
+#[test]
+fn gw_f05_images_are_judged_where_they_stand() {
+    let digest = "0".repeat(64);
+    let strict = Rules {
+        images: ImagePolicy {
+            allowed: vec!["ghcr.io/nvidia".to_owned(), "r.example:5000/x".to_owned()],
+            digest_required: false,
+        },
+        ..rules()
+    };
+    for (image, good) in [
+        ("ghcr.io/nvidia/openshell/gateway:0.0.71", true),
+        (&format!("ghcr.io/nvidia/x:0.0.71@sha256:{digest}"), true),
+        ("r.example:5000/x/y:0.0.71", true),
+        ("r.example:5001/x/y:0.0.71", false),
+        ("r.example:0/x:0.0.71", false),
+        ("ghcr.io/nvidia-evil/x:0.0.71", false),
+        ("ghcr.io.evil.example/nvidia/x:0.0.71", false),
+        ("ghcr.io/nvidia/$(id):0.0.71", false),
+        ("ghcr.io/nvidia/{{x}}:0.0.71", false),
+        ("ghcr.io/nvidia/x:0.0.71@sha256:00", false),
+    ] {
+        let intents = Intents::default().next(Some(&format!("- name: t\n  gateway: {{image: '{image}'}}\n")), &strict);
+        assert_eq!(intents.entries["t"].intent.is_some(), good, "{image}");
+        assert!(
+            problems(&intents)
+                .iter()
+                .all(|problem| problem.starts_with("entry t: gateway.image (line 2, column 20): "))
+        );
+    }
+}
+
+#[test]
+fn yaml_bombs_and_floods_spoil_nothing_that_runs() {
+    let good = intents("- name: t\n");
+    let bomb = (0..12).fold("- &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned(), |text, n| {
+        let alias = format!("*a{n}, ").repeat(9);
+        format!("{text}- &a{} [{}]\n", n + 1, alias.trim_end_matches(", "))
+    });
+    for text in [bomb, format!("- {}", "[".repeat(10_000)), format!("- {}", "{a: ".repeat(10_000)), "x".repeat(2 << 20)]
+    {
+        let next = good.next(Some(&text), &rules());
+        assert!(next.document.is_some());
+        assert_eq!(next.entries, good.entries);
+    }
+}

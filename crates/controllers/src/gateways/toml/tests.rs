@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn inputs(patch: u16, names: &[String]) -> Inputs<'_> {
+pub(super) fn inputs(patch: u16, names: &[String]) -> Inputs<'_> {
     Inputs {
         namespace: "tenant-a",
         version: GatewayVersion::patch(patch),
@@ -157,6 +157,29 @@ fn gw_f25_token_keys_are_always_configured() {
                     .all(|key| token[key].is_string())
             );
         }
+    }
+}
+
+#[test]
+fn gw_a02_unauthenticated_users_are_off_in_every_version() {
+    for patch in 60..=111 {
+        assert_eq!(file(patch, None).unwrap()["openshell"]["gateway"]["auth"]["allow_unauthenticated_users"], false);
+    }
+}
+
+#[test]
+fn gw_l03_client_authority_stays_whatever_the_patch() {
+    let oidc = "[openshell.gateway.oidc]\nissuer = 'i'\naudience = 'a'\n";
+    let path = file(111, Some(oidc)).unwrap()["openshell"]["gateway"]["tls"]["client_ca_path"].clone();
+    assert_eq!(path, "/etc/openshell-tls/client-ca/ca.crt");
+    assert!(file(111, Some("[openshell.gateway.tls]\nclient_ca_path = ''\n")).is_err());
+}
+
+#[test]
+fn gw_l13_clients_secret_is_named_whatever_the_patch() {
+    let oidc = "[openshell.gateway.oidc]\nissuer = 'i'\naudience = 'a'\n";
+    for text in [None, Some(oidc)] {
+        assert_eq!(file(111, text).unwrap()["openshell"]["gateway"]["client_tls_secret_name"], "openshell-client-tls");
     }
 }
 

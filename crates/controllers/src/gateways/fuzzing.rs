@@ -1,0 +1,73 @@
+//! The rules that hold for every `platform-config` and every gateway file, for fuzzers. See `crate::fuzzing`.
+
+use paddock_policy::dns::SubjectName;
+use paddock_policy::image::{ImagePolicy, ImageReference};
+
+use super::intent::{Intents, Rules};
+use super::platform::ClusterVersion;
+use super::toml::{self, Inputs};
+use super::version::GatewayVersion;
+
+/// Whatever the document, each entry has an intent or a problem, every problem lies in the document, and a document that
+/// was judged before keeps what was good.
+///
+/// # Panics
+/// When that does not hold.
+pub fn platform_config(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let image: ImageReference = "ghcr.io/nvidia/openshell/gateway:0.0.111".parse().expect("a reference");
+    let rules = Rules { cluster: Some(ClusterVersion::minor(36)), ..Rules::new(image) };
+    let judged = Intents::default().next(Some(text), &rules);
+    for (name, entry) in &judged.entries {
+        assert!(entry.intent.is_some() == entry.problems.is_empty(), "{name}: {:?}", entry.problems);
+    }
+    let lines = text.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).count();
+    for problem in judged.problems() {
+        assert!(problem.position.is_none_or(|place| (1..=lines + 1).contains(&place.line)), "{problem}");
+        assert!(!problem.message.is_empty());
+    }
+    assert_eq!(judged.next(Some("- ["), &rules).entries, judged.entries);
+}
+
+/// A patch that is accepted is merged into a file that is accepted in turn and changes nothing, whatever the version.
+///
+/// # Panics
+/// When that does not hold.
+pub fn gateway_toml(data: &[u8]) {
+    let Some((first, text)) = data.split_first() else { return };
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    let names = ["a.example".to_owned(), "b.example".to_owned()];
+    let inputs = Inputs {
+        namespace: "tenant-a",
+        version: GatewayVersion::patch(60 + u16::from(first % 52)),
+        server_names: &names,
+        cluster: Some(ClusterVersion::minor(36)),
+        break_glass: false,
+    };
+    match toml::render(inputs, Some(text), &ImagePolicy::default()) {
+        Ok(file) => {
+            let again = toml::render(inputs, Some(&file), &ImagePolicy::default());
+            // Escapes may make the file longer than a patch may be.
+            assert!(again.as_ref() == Ok(&file) || file.len() > text.len() + 4096, "{again:?}\n{file}");
+            assert!(file.contains("allow_unauthenticated_users = false") && file.contains("signing_key_path"));
+        }
+        Err(problems) => assert!(!problems.is_empty() && problems.len() <= toml::MAX_PROBLEMS),
+    }
+}
+
+/// What is read as a name or an image prints as what is read again to the same.
+///
+/// # Panics
+/// When that does not hold.
+pub fn server_names_and_image(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(name) = text.parse::<SubjectName>() {
+        assert_eq!(name.to_string().parse::<SubjectName>().as_ref(), Ok(&name));
+    }
+    if let Ok(image) = text.parse::<ImageReference>() {
+        assert_eq!(image.to_string(), text);
+    }
+    if let Ok(version) = text.parse::<GatewayVersion>() {
+        assert_eq!(version.to_string().parse(), Ok(version));
+    }
+}
