@@ -189,7 +189,7 @@ pub fn definition(data: &[u8]) {
     });
     let Ok(decoded) = decode::of_resource(resource("customresourcedefinitions"), definition) else { return };
     definition = decoded.value;
-    let cx = Cx::new(jiff::Timestamp::UNIX_EPOCH, &Nothing, "fuzz");
+    let cx = Cx::new(jiff::Timestamp::UNIX_EPOCH, &Nothing);
     let strategy = &resource("customresourcedefinitions").strategy;
     strategy.default(&mut definition);
     if strategy.prepare_create(&mut definition, &cx).is_err() || !strategy.validate_create(&definition, &cx).is_empty()

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::crd::Names;
 use crate::field::FieldError;
 use crate::schema::{Definitions, Schema};
+use crate::user::User;
 
 /// One served resource.
 #[derive(Clone)]
@@ -111,15 +112,22 @@ pub struct Cx<'a> {
     pub now: Timestamp,
     /// Other objects.
     pub lookup: &'a dyn Lookup,
-    /// Name of the user who asks.
-    pub user: &'a str,
+    /// Who asks; nobody where the server itself does.
+    pub user: Option<&'a User>,
     warnings: Mutex<Vec<String>>,
 }
 
 impl<'a> Cx<'a> {
     /// What a rule may know.
-    pub fn new(now: Timestamp, lookup: &'a dyn Lookup, user: &'a str) -> Self {
-        Self { now, lookup, user, warnings: Mutex::default() }
+    pub fn new(now: Timestamp, lookup: &'a dyn Lookup) -> Self {
+        Self { now, lookup, user: None, warnings: Mutex::default() }
+    }
+
+    /// The same, for a request of this user.
+    #[must_use]
+    pub fn asked_by(mut self, user: &'a User) -> Self {
+        self.user = Some(user);
+        self
     }
 
     /// Adds a `Warning` header to the answer, whatever becomes of the request.

@@ -41,7 +41,7 @@ fn spec_schema(spec: Value) -> Value {
 /// The definition as it is stored, and what is wrong with it.
 fn created(mut crd: Value, others: Vec<Value>) -> (Value, Vec<String>) {
     let others = Others(others);
-    let cx = Cx::new(Timestamp::UNIX_EPOCH, &others, "admin");
+    let cx = Cx::new(Timestamp::UNIX_EPOCH, &others);
     definition::default(&mut crd);
     definition::prepare_create(&mut crd, &cx).unwrap();
     let errors = definition::validate_create(&crd, &cx);
@@ -145,7 +145,7 @@ fn a_group_cannot_change() {
     let mut new = old.clone();
     new["spec"]["group"] = "example.org".into();
     let others = Others(vec![]);
-    let cx = Cx::new(Timestamp::UNIX_EPOCH, &others, "admin");
+    let cx = Cx::new(Timestamp::UNIX_EPOCH, &others);
     let errors = definition::validate_update(&new, &old, Part::Main, &cx);
     assert!(errors.iter().any(|e| e.field == "spec.group" && e.message.ends_with("field is immutable")));
 }
@@ -188,7 +188,7 @@ fn status_is_apart_where_it_is_a_subresource() {
     crd["spec"]["versions"][0]["subresources"] = json!({"status": {}});
     let toys = served(crd);
     let others = Others(vec![]);
-    let cx = Cx::new(Timestamp::UNIX_EPOCH, &others, "admin");
+    let cx = Cx::new(Timestamp::UNIX_EPOCH, &others);
     let old = json!({"metadata": {"name": "a", "managedFields": 1}, "spec": 1, "status": 1});
     let changed = |part| {
         let mut new =
@@ -210,7 +210,7 @@ fn what_was_wrong_and_did_not_change_may_stay() {
         "type": "object", "properties": {"a": {"type": "string", "maxLength": 2}, "b": {"type": "string", "maxLength": 2}}
     }))));
     let others = Others(vec![]);
-    let cx = Cx::new(Timestamp::UNIX_EPOCH, &others, "admin");
+    let cx = Cx::new(Timestamp::UNIX_EPOCH, &others);
     let old = json!({"spec": {"a": "long", "b": "x"}});
     let errors = |new: Value| toys[0].strategy.validate_update(&new, &old, Part::Main, &cx).len();
     assert_eq!(errors(json!({"spec": {"a": "long", "b": "y"}})), 0);
@@ -235,7 +235,7 @@ fn a_missing_field_in_an_unchanged_object_may_stay_missing() {
         "type": "object", "required": ["a"], "properties": {"a": {"type": "string"}, "b": {"type": "string"}}
     }))));
     let others = Others(vec![]);
-    let cx = Cx::new(Timestamp::UNIX_EPOCH, &others, "admin");
+    let cx = Cx::new(Timestamp::UNIX_EPOCH, &others);
     let old = json!({"metadata": {}, "spec": {"b": "x"}});
     let errors = |new: Value| toys[0].strategy.validate_update(&new, &old, Part::Main, &cx).len();
     assert_eq!(errors(json!({"metadata": {"labels": {"x": "y"}}, "spec": {"b": "x"}})), 0);

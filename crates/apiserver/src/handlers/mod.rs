@@ -94,7 +94,7 @@ impl<'a> Call<'a> {
     }
 
     pub(crate) fn cx(&self) -> Cx<'a> {
-        Cx::new(self.now, self.api as &dyn Lookup, &self.user.name)
+        Cx::new(self.now, self.api as &dyn Lookup).asked_by(self.user)
     }
 
     pub(crate) fn key(&self, name: &str) -> Key {

@@ -10,6 +10,7 @@ use super::at::At;
 use super::checks::{Errors, label_selector, named, one_of, required, required_name, required_one_of};
 use super::names;
 use super::rules::Rules;
+use super::tables::cluster as tables;
 use crate::admission::expressions::{Compiler, Purpose, Scope};
 use crate::field::FieldError;
 
@@ -22,6 +23,8 @@ const MAX_ANNOTATION: usize = 5 * 1024;
 const MAX_VARIABLES: usize = 1000;
 
 pub(super) const VALIDATING: Rules = Rules {
+    columns: || tables::columns(tables::VALIDATING_POLICY),
+    cells: tables::validating_policy,
     generation: true,
     default: |obj| policy_defaults(obj, "/spec/matchConstraints"),
     validate_create: |obj, _| validating(obj, None),
@@ -33,6 +36,8 @@ pub(super) const VALIDATING: Rules = Rules {
 };
 
 pub(super) const MUTATING: Rules = Rules {
+    columns: || tables::columns(tables::MUTATING_POLICY),
+    cells: tables::mutating_policy,
     default: |obj| policy_defaults(obj, "/spec/matchConstraints"),
     validate_create: |obj, _| mutating(obj, None),
     validate_update: |new, old, _, _| mutating(new, Some(old)),
@@ -40,6 +45,8 @@ pub(super) const MUTATING: Rules = Rules {
 };
 
 pub(super) const VALIDATING_BINDING: Rules = Rules {
+    columns: || tables::columns(tables::POLICY_BINDING),
+    cells: tables::policy_binding,
     default: |obj| resources_defaults(obj, "/spec/matchResources"),
     validate_create: |obj, _| validating_binding(obj),
     validate_update: |new, _, _, _| validating_binding(new),
@@ -47,6 +54,8 @@ pub(super) const VALIDATING_BINDING: Rules = Rules {
 };
 
 pub(super) const MUTATING_BINDING: Rules = Rules {
+    columns: || tables::columns(tables::POLICY_BINDING),
+    cells: tables::policy_binding,
     validate_create: |obj, _| mutating_binding(obj),
     validate_update: |new, _, _, _| mutating_binding(new),
     ..VALIDATING_BINDING

@@ -8,6 +8,7 @@ mod admission_policies;
 mod admission_rules;
 pub(crate) mod at;
 mod autoscaler;
+mod certificates;
 pub(crate) mod checks;
 mod cluster;
 mod config;

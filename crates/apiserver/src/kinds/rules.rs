@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::at::At;
 use super::{
-    admission_policies, autoscaler, cluster, config, endpoints, events, job, limits, networking, pod, policy, quota,
-    rbac, service, storage, tables, webhooks, workloads,
+    admission_policies, autoscaler, certificates, cluster, config, endpoints, events, job, limits, networking, pod,
+    policy, quota, rbac, service, storage, tables, webhooks, workloads,
 };
 use crate::field::FieldError;
 use crate::resource::{Column, CoreMetadata, Cx, NameRule, Part};
@@ -131,7 +131,7 @@ fn of_kind(group: &str, version: &str, kind: &str) -> Rules {
         ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => admission_policies::MUTATING_BINDING,
         ("apiregistration.k8s.io", _) => webhooks::API_SERVICE,
         ("apiextensions.k8s.io", _) => webhooks::DEFINITION,
-        ("certificates.k8s.io", _) => webhooks::SIGNING_REQUEST,
+        ("certificates.k8s.io", _) => certificates::SIGNING_REQUEST,
         _ => Rules::PLAIN,
     }
 }

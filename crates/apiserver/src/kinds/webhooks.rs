@@ -268,13 +268,6 @@ pub(super) const DEFINITION: Rules = Rules {
     ..Rules::PLAIN
 };
 
-pub(super) const SIGNING_REQUEST: Rules = Rules {
-    fields: &["spec.signerName"],
-    unselectable: |field| format!("field label not supported: {field}"),
-    default: |obj| obj.default_at("/status", json!({})),
-    ..Rules::PLAIN
-};
-
 #[cfg(test)]
 mod tests {
     use super::*;

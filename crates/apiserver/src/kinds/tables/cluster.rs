@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::at::At;
-use super::ages::age;
+use super::ages::{age, duration};
 pub(in super::super) use super::columns;
 use super::{created, joined, name, or_none};
 
@@ -16,6 +16,10 @@ pub(in super::super) const EVENT: &str =
     "Last Seen|Type|Reason|Object|Subobject+|Source+|Message|First Seen+|Count+|Name+";
 pub(in super::super) const WEBHOOKS: &str = "Name|Webhooks:integer|Age";
 pub(in super::super) const DEFINITION: &str = "Name|Created At:date";
+pub(in super::super) const VALIDATING_POLICY: &str = "Name|Validations:integer|ParamKind|Age";
+pub(in super::super) const MUTATING_POLICY: &str = "Name|Mutations:integer|ParamKind|Age";
+pub(in super::super) const POLICY_BINDING: &str = "Name|PolicyName|ParamRef|Age";
+pub(in super::super) const SIGNING_REQUEST: &str = "Name|Age|SignerName|Requestor|RequestedDuration|Condition";
 pub(in super::super) const API_SERVICE: &str = "Name|Service|Available|Age";
 
 pub(in super::super) fn namespace(obj: &Value, now: Timestamp) -> Vec<Value> {
@@ -89,6 +93,53 @@ pub(in super::super) fn api_service(obj: &Value, now: Timestamp) -> Vec<Value> {
     vec![name(obj), json!(service), json!(text), created(obj, now)]
 }
 
+pub(in super::super) fn validating_policy(obj: &Value, now: Timestamp) -> Vec<Value> {
+    policy(obj, "/spec/validations", now)
+}
+
+pub(in super::super) fn mutating_policy(obj: &Value, now: Timestamp) -> Vec<Value> {
+    policy(obj, "/spec/mutations", now)
+}
+
+fn policy(obj: &Value, rules: &str, now: Timestamp) -> Vec<Value> {
+    let params = match obj.at("/spec/paramKind") {
+        Value::Null => "<unset>".to_owned(),
+        kind => format!("{}/{}", kind.str_at("/apiVersion"), kind.str_at("/kind")),
+    };
+    vec![name(obj), json!(obj.list_at(rules).len()), json!(params), created(obj, now)]
+}
+
+pub(in super::super) fn policy_binding(obj: &Value, now: Timestamp) -> Vec<Value> {
+    let params = match obj.at("/spec/paramRef") {
+        Value::Null => "<unset>".to_owned(),
+        params if params.str_at("/namespace").is_empty() => params.str_at("/name").to_owned(),
+        params => format!("{}/{}", params.str_at("/namespace"), params.str_at("/name")),
+    };
+    vec![name(obj), obj.at("/spec/policyName").clone(), json!(params), created(obj, now)]
+}
+
+pub(in super::super) fn signing_request(obj: &Value, now: Timestamp) -> Vec<Value> {
+    let has = |kind: &str| obj.list_at("/status/conditions").iter().any(|c| c.str_at("/type") == kind);
+    let mut condition = match (has("Denied"), has("Approved")) {
+        (true, _) => "Denied",
+        (_, true) => "Approved",
+        _ => "Pending",
+    }
+    .to_owned();
+    for (there, text) in [(has("Failed"), ",Failed"), (!obj.str_at("/status/certificate").is_empty(), ",Issued")] {
+        condition.push_str(if there { text } else { "" });
+    }
+    let wanted = obj.int_at("/spec/expirationSeconds").map_or_else(|| "<none>".to_owned(), duration);
+    vec![
+        name(obj),
+        created(obj, now),
+        json!(or_none(obj.str_at("/spec/signerName"))),
+        obj.at("/spec/username").clone(),
+        json!(wanted),
+        json!(condition),
+    ]
+}
+
 /// Cells of an Event of the core group.
 pub(in super::super) fn event(obj: &Value, now: Timestamp) -> Vec<Value> {
     let time = |pointer: &str| Some(obj.str_at(pointer)).filter(|text| !text.is_empty());
@@ -115,4 +166,32 @@ pub(in super::super) fn event(obj: &Value, now: Timestamp) -> Vec<Value> {
         json!(times),
         name(obj),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells(cells: fn(&Value, Timestamp) -> Vec<Value>, obj: &Value) -> Vec<Value> {
+        let all = cells(obj, Timestamp::UNIX_EPOCH);
+        all.into_iter().skip(1).filter(|cell| cell != "<unknown>").collect()
+    }
+
+    #[test]
+    fn policies_show_how_many_rules_they_have_and_of_what_params() {
+        let obj = json!({"spec": {"validations": [{}], "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}}});
+        assert_eq!(cells(validating_policy, &obj), [json!(1), json!("v1/ConfigMap")]);
+    }
+
+    #[test]
+    fn bindings_without_params_say_so() {
+        assert_eq!(cells(policy_binding, &json!({"spec": {"policyName": "p"}})), ["p", "<unset>"]);
+    }
+
+    #[test]
+    fn a_signed_request_is_approved_and_issued() {
+        let obj = json!({"spec": {"username": "joe", "signerName": "a.b/c", "expirationSeconds": 3600},
+            "status": {"certificate": "eA==", "conditions": [{"type": "Approved"}]}});
+        assert_eq!(cells(signing_request, &obj), ["a.b/c", "joe", "60m", "Approved,Issued"]);
+    }
 }
