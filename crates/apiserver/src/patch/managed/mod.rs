@@ -1,7 +1,7 @@
 //! Server-side apply and the bookkeeping of `metadata.managedFields`. Pure.
 //!
 //! The rules are those of `sigs.k8s.io/structured-merge-diff` and `k8s.io/apimachinery/pkg/util/managedfields`. An entry
-//! is compared in the version that it was written in ([`versions`]); one of a version that is gone goes, too.
+//! is compared in the version that it was written in (`versions`); one of a version that is gone goes, too.
 
 mod configuration;
 mod conflict;
