@@ -28,7 +28,7 @@
 //! | [`libraries`] | Kubernetes' and cel-go's extension libraries |
 //! | `plan`, `evaluate` | checked tree → a form with all names resolved; running it |
 //! | [`cost`] | what an expression can cost, and what a call did cost |
-//! | [`env`], [`program`] | what consumers hold |
+//! | [`mod@env`], [`program`] | what consumers hold |
 
 pub mod ast;
 mod budget;
