@@ -49,7 +49,7 @@ impl Call<'_> {
         if resource.strategy.core_metadata().is_some() {
             errors.extend(meta::standard_finalizers(&object));
         }
-        errors.extend(resource.strategy.validate_create(&object, &cx));
+        errors.extend(self.check(|| resource.strategy.validate_create(&object, &cx)));
         self.warnings.extend(cx.take_warnings());
         if !errors.is_empty() {
             return Err(self.invalid(text(&object, "name"), &errors));

@@ -79,6 +79,17 @@ impl<'a> Call<'a> {
         answer
     }
 
+    /// Runs the checks of the kind. Schemas and rules that strangers wrote may take a second over one object: other requests
+    /// are answered by another thread meanwhile, where the runtime has more than one.
+    pub(crate) fn check<T>(&self, run: impl FnOnce() -> T) -> T {
+        let by_strangers = self.resource.custom || *self.resource.storage == *crate::api::CRDS;
+        let flavor = tokio::runtime::Handle::try_current().map(|runtime| runtime.runtime_flavor());
+        match flavor {
+            Ok(tokio::runtime::RuntimeFlavor::MultiThread) if by_strangers => tokio::task::block_in_place(run),
+            _ => run(),
+        }
+    }
+
     async fn on(&mut self, part: Part, verb: Verb, body: &Bytes) -> Result<Answer, Status> {
         match verb {
             Verb::Get => self.get().await,

@@ -138,7 +138,7 @@ impl Call<'_> {
         if metadata_rule.is_some() {
             errors.extend(meta::standard_finalizers(&new));
         }
-        errors.extend(resource.strategy.validate_update(&new, old, part, &cx));
+        errors.extend(self.check(|| resource.strategy.validate_update(&new, old, part, &cx)));
         self.warnings.extend(cx.take_warnings());
         if part == Part::Main && metadata_rule == Some(CoreMetadata::Twice) {
             errors.extend(meta::validate(&new, resource.strategy.name_rule(), resource.namespaced));

@@ -162,3 +162,32 @@ async fn the_answer_to_a_head_request_has_no_body() {
     let response = server().await.client().send(request).await.unwrap();
     assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty());
 }
+
+/// A rule that is within the limits of what a rule may cost, and still takes a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn other_requests_are_answered_while_a_rule_runs() {
+    let server = std::sync::Arc::new(server().await);
+    let definition = serde_json::json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "widgets.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget"}, "versions": [{
+            "name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+                "l": {"type": "array", "maxItems": 80, "items": {"type": "integer"},
+                    "x-kubernetes-validations": [{"rule": "self.all(x, self.all(y, self.all(z, x + y + z >= 0)))"}]},
+            }}},
+        }]},
+    });
+    let crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let got = answer(&server, "POST", crds, "application/json", Body::from(definition.to_string().into_bytes())).await;
+    assert_eq!(got.0, 201);
+    let widget = serde_json::json!({
+        "apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "l": vec![1; 80],
+    });
+    let (slow, quick) = (server.clone(), server.clone());
+    let slow = tokio::spawn(async move {
+        let path = "/apis/example.com/v1/namespaces/default/widgets";
+        answer(&slow, "POST", path, "application/json", Body::from(widget.to_string().into_bytes())).await
+    });
+    tokio::spawn(async move { answer(&quick, "GET", MAPS, "", Body::empty()).await }).await.expect("an answer");
+    assert!(!slow.is_finished());
+    assert_eq!(slow.await.expect("an answer").0, 422, "the rule is cut off by its budget");
+}
