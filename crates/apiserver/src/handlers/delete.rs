@@ -9,7 +9,7 @@ use super::{ATTEMPTS, Call};
 use crate::api::Answer;
 use crate::clock::rfc3339_seconds;
 use crate::field::FieldError;
-use crate::status::{Details, Status};
+use crate::status::Status;
 use crate::store::{Expect, Object, Write};
 
 /// Kinds whose deletion answers the object instead of a Status, as their registries in kube-apiserver do.
@@ -192,14 +192,9 @@ impl Call<'_> {
 
     fn check_preconditions(&self, object: &Value, live: &Object, options: &DeleteOptions) -> Result<(), Status> {
         let conflict = |why: String| {
-            // The kind, not the resource, and no group in the message: so kube-apiserver words this one.
-            let name = text(object, "name");
-            Status::new(
-                409,
-                "Conflict",
-                format!("Operation cannot be fulfilled on {} {name:?}: {why}", self.resource.kind),
-            )
-            .with(Details::of("", &self.resource.kind, name))
+            // The kind in place of the resource: so kube-apiserver words this one (`rest.BeforeDelete`).
+            let group = self.resource.storage.split('/').next().unwrap_or_default();
+            Status::conflict(group, &self.resource.kind, text(object, "name"), &why)
         };
         let uid = text(object, "uid");
         if let Some(wanted) = options.uid.as_deref().filter(|w| *w != uid) {

@@ -1,8 +1,11 @@
 //! Objects through a client: create, read, change, delete, watch.
 
 use futures::TryStreamExt;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{
+    Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, WatchEvent, WatchParams,
+};
 use paddock_apiserver::Server;
 use serde_json::{Value, json};
 
@@ -198,4 +201,16 @@ async fn a_body_in_protobuf_is_stored_and_answered_in_json() {
             && status.message.ends_with("application/json, application/yaml, application/vnd.kubernetes.protobuf")),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_deletion_of_another_object_of_that_name_names_kind_and_group() {
+    let server = server().await;
+    let api: Api<Lease> = Api::namespaced(server.client(), "default");
+    let lease = serde_json::from_value(json!({"metadata": {"name": "a"}, "spec": {}})).unwrap();
+    api.create(&PostParams::default(), &lease).await.unwrap();
+    let other = Preconditions { uid: Some("other".to_owned()), ..Preconditions::default() };
+    let error = api.delete("a", &DeleteParams { preconditions: Some(other), ..DeleteParams::default() }).await;
+    let kube::Error::Api(status) = error.unwrap_err() else { panic!("a Status") };
+    assert!(status.message.starts_with("Operation cannot be fulfilled on Lease.coordination.k8s.io \"a\": the UID"));
 }
