@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::{FuturesUnordered, StreamExt};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -19,6 +20,9 @@ const SERVICE_ACCOUNT: &str = "default";
 
 /// How soon a namespace that is not empty yet is looked at again.
 const RETRY: Duration = Duration::from_millis(200);
+
+/// How many namespaces are looked after at once: one whose webhooks are slow does not keep the others waiting.
+const PARALLEL: usize = 16;
 
 /// As whom each part is done: those that kube-controller-manager has for it.
 pub(super) struct Callers {
@@ -38,21 +42,35 @@ pub(super) async fn run(callers: Callers, root_ca: String) {
     };
     while caller.api.store.is_open() {
         let [Ok(mut namespaces), Ok(mut accounts), Ok(mut maps)] = start() else { continue };
-        let mut dirty: BTreeSet<String> = all(caller);
+        let (mut dirty, mut later): (BTreeSet<String>, BTreeSet<String>) = (all(caller), BTreeSet::new());
+        let (mut busy, mut running) = (BTreeSet::new(), FuturesUnordered::new());
+        let mut retry = tokio::time::interval(RETRY);
+        retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // Until a watch falls out of the history: then everything is looked at again.
         loop {
-            let mut left = BTreeSet::new();
-            for namespace in std::mem::take(&mut dirty) {
-                if !settle(&callers, &namespace, &root_ca).await {
-                    left.insert(namespace);
-                }
+            let room = PARALLEL.saturating_sub(busy.len());
+            let next: Vec<String> = dirty.difference(&busy).take(room).cloned().collect();
+            for name in next {
+                dirty.remove(&name);
+                busy.insert(name.clone());
+                let (callers, root_ca) = (&callers, &root_ca);
+                running.push(async move {
+                    let done = settle(callers, &name, root_ca).await;
+                    (name, done)
+                });
             }
-            dirty = left;
             let seen = tokio::select! {
                 seen = touched(&mut namespaces, |key| Some(key.name.to_string())) => seen,
                 seen = touched(&mut accounts, |key| (*key.name == *SERVICE_ACCOUNT).then(|| key.namespace.to_string())) => seen,
                 seen = touched(&mut maps, |key| (*key.name == *ROOT_CA).then(|| key.namespace.to_string())) => seen,
-                () = tokio::time::sleep(RETRY), if !dirty.is_empty() => Some(BTreeSet::new()),
+                Some((name, done)) = running.next(), if !running.is_empty() => {
+                    busy.remove(&name);
+                    if !done {
+                        later.insert(name);
+                    }
+                    continue;
+                }
+                _ = retry.tick(), if !later.is_empty() => Some(std::mem::take(&mut later)),
             };
             match seen {
                 Some(seen) => dirty.extend(seen),

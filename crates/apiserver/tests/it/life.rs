@@ -1,6 +1,7 @@
 //! The loops: what happens to namespaces, dependents and definitions without anyone asking.
 
 use futures::TryStreamExt;
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use kube::api::{Api, DeleteParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -94,4 +95,30 @@ async fn orphaned_dependents_stay_without_their_reference() {
     maps(&server).delete("owner", &orphan).await.unwrap();
     until(maps(&server), "owner", false).await;
     assert_eq!(children.get("child").await.unwrap().metadata.owner_references, None);
+}
+
+#[tokio::test]
+async fn a_namespace_whose_webhook_hangs_does_not_keep_others_waiting() {
+    let server = living().await;
+    // Connections are accepted by the kernel and never answered.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let configuration = serde_json::from_value(json!({
+        "metadata": {"name": "silent"},
+        "webhooks": [{
+            "name": "silent.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"], "timeoutSeconds": 30,
+            "clientConfig": {"url": format!("https://{}/", silent.local_addr().unwrap())},
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "slow"}},
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["serviceaccounts", "configmaps"]}],
+        }],
+    }))
+    .unwrap();
+    let webhooks: Api<ValidatingWebhookConfiguration> = Api::all(server.client());
+    webhooks.create(&PostParams::default(), &configuration).await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(server.client());
+    for name in ["slow", "quick"] {
+        let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+    }
+    until::<ServiceAccount>(Api::namespaced(server.client(), "quick"), "default", true).await;
+    assert!(Api::<ServiceAccount>::namespaced(server.client(), "slow").get_opt("default").await.unwrap().is_none());
 }
