@@ -218,9 +218,9 @@ fn write(nanos: i128, format: Format) -> String {
     if nanos == 0 {
         return "0".to_owned();
     }
-    if format == Format::Binary && nanos.abs() >= 1024 * ONE {
-        let whole = nanos.abs();
-        let mut value = whole / ONE + i128::from(whole % ONE != 0);
+    // A part of a unit would be lost in the binary form: `1.1Gi` is `1181116006400m`.
+    if format == Format::Binary && nanos.abs() >= 1024 * ONE && nanos % ONE == 0 {
+        let mut value = nanos.abs() / ONE;
         let mut power = 0;
         while value % 1024 == 0 && power < 6 {
             value /= 1024;
@@ -256,6 +256,12 @@ mod tests {
     fn a_difference_is_never_negative() {
         let minus = |a: &str, b: &str| Amount::parse(a).unwrap().minus(Amount::parse(b).unwrap()).to_string();
         assert_eq!([minus("2Gi", "1Gi"), minus("1", "2")], ["1Gi", "0"]);
+    }
+
+    #[test]
+    fn a_binary_quantity_with_a_part_of_a_unit_is_written_in_decimals() {
+        assert_eq!(canonical("1.1Gi").unwrap(), "1181116006400m");
+        assert_eq!(canonical("1.5Gi").unwrap(), "1536Mi");
     }
 
     #[test]
