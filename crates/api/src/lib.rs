@@ -12,6 +12,8 @@ pub mod labels {
     pub const MANAGED_BY_PADDOCK: &str = "paddock";
     /// The application: `openshell` on gateways.
     pub const NAME: &str = "app.kubernetes.io/name";
+    /// The value of [`NAME`] on the pods of the control plane's operator, by which gateways let them in.
+    pub const OPERATOR: &str = "paddock-operator";
     /// The instance of the application; selects a gateway's pods.
     pub const INSTANCE: &str = "app.kubernetes.io/instance";
     /// The role within the application.

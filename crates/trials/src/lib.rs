@@ -6,12 +6,14 @@
 //! | [`process`] | a controller process without tasks and time: deterministic passes, crashes included | the API server |
 //! | [`invariants`] | the six rules that hold for every controller, one function each | the API server |
 //! | [`role`] | whether a shipped role is just what its controller needs | the API server |
+//! | [`network`] | who reaches whom under a set of network policies | nothing |
 //! | [`kubelet`] | a scripted kubelet: pods become ready, crash or stay unschedulable as told | the API server |
 //!
 //! Everything works against any kube client: the embedded server's in-process one, or a real cluster's.
 
 pub mod invariants;
 pub mod kubelet;
+pub mod network;
 pub mod process;
 pub mod role;
 pub mod tap;

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Client;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
+use paddock_api::labels;
 use paddock_controllers::gateways::{self, GatewayMetrics};
 use paddock_reconcile::health::State;
 use paddock_reconcile::{Context, Error, Identity, LeaseConfig, Readiness, Runtime};
@@ -17,13 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exit::{Failure, Outcome, chain};
 use crate::settings::value::{Controller, Controllers};
-use crate::settings::{Effective, OptionalAddr, table};
+use crate::settings::{Effective, OptionalAddr, Setting, table};
 
 /// The control plane's own namespace where no other is named.
 pub(crate) const CONTROL_NAMESPACE: &str = "paddock-system";
 
 /// The Lease that decides which process writes; in an installation everything of the operator is called so.
-pub(crate) const LEASE: &str = "paddock-operator";
+pub(crate) const LEASE: &str = labels::OPERATOR;
 
 /// What the controllers need to know besides the cluster.
 #[derive(Debug)]
@@ -49,6 +50,9 @@ impl Options {
             gateways.rules.database = gateways::Database::postgres(&secret)
                 .map_err(|error| Failure::usage(format!("--gateways-postgres-secret: {error}")))?;
         }
+        gateways.ingress = parsed(settings, &table::GATEWAY_INGRESS)?;
+        gateways.monitoring = parsed(settings, &table::GATEWAY_MONITORING)?;
+        gateways.egress = parsed(settings, &table::GATEWAY_EGRESS)?;
         gateways.rules.break_glass = settings.get(&table::GATEWAY_BREAK_GLASS);
         Ok(Self { namespace, controllers: settings.get(&table::CONTROLLERS), gateways, shared })
     }
@@ -60,6 +64,16 @@ impl Options {
         let controllers = Controllers(vec![Controller::Gateways]);
         Ok(Self { namespace: CONTROL_NAMESPACE.to_owned(), controllers, gateways, shared: false })
     }
+}
+
+/// A setting whose text a library reads; its error names the flag.
+fn parsed<T>(settings: &Effective, setting: &'static Setting<String>) -> Result<Option<T>, Failure>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    let read = |text: String| text.parse().map_err(|error| Failure::usage(format!("{}: {error}", setting.row.title())));
+    settings.find(setting).map(read).transpose()
 }
 
 /// Controllers that run until their token is cancelled.

@@ -181,6 +181,15 @@ mod tests {
     }
 
     #[test]
+    fn gw_w09_the_operators_pods_carry_the_label_by_which_gateways_let_them_in() {
+        let text = install("platform", "example.com/paddock:1").unwrap();
+        let shipped = text.split("---\n").find(|document| document.contains("kind: Deployment")).unwrap();
+        let shipped: Deployment = serde_saphyr::from_str(shipped).unwrap();
+        let pods = shipped.spec.unwrap().template.metadata.unwrap().labels.unwrap();
+        assert_eq!(pods[paddock_api::labels::NAME], paddock_api::labels::OPERATOR);
+    }
+
+    #[test]
     fn install_starts_with_the_namespace() {
         assert!(
             install("platform", "example.com/paddock:1").unwrap().starts_with("---\napiVersion: v1\nkind: Namespace\n")

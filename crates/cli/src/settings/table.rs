@@ -147,6 +147,36 @@ pub(crate) static GATEWAY_POSTGRES: Setting<String> = Setting::new(
     &["up", "operator"],
 );
 
+/// Who may come in from outside.
+pub(crate) static GATEWAY_INGRESS: Setting<String> = Setting::new(
+    "gateways-ingress-from",
+    &["PADDOCK_GATEWAYS_INGRESS_FROM"],
+    "PODS",
+    Default::Absent("nobody"),
+    "The ingress controller's pods, which may reach gateways on 8080, as `NAMESPACE` or `NAMESPACE/LABEL=VALUE,…`",
+    &["up", "operator"],
+);
+
+/// Who may read the metrics.
+pub(crate) static GATEWAY_MONITORING: Setting<String> = Setting::new(
+    "gateways-monitoring-from",
+    &["PADDOCK_GATEWAYS_MONITORING_FROM"],
+    "PODS",
+    Default::Absent("nobody"),
+    "The monitoring system's pods, which may read gateways' metrics on 9090, as `NAMESPACE` or `NAMESPACE/LABEL=VALUE,…`",
+    &["up", "operator"],
+);
+
+/// Where gateways may connect to.
+pub(crate) static GATEWAY_EGRESS: Setting<String> = Setting::new(
+    "gateways-egress-to",
+    &["PADDOCK_GATEWAYS_EGRESS_TO"],
+    "NETWORKS",
+    Default::Absent("anywhere"),
+    "The only networks, besides DNS, that gateways may connect to, such as `10.96.0.1/32:443,2001:db8::/32:5432`: the API server, the identity provider, the database",
+    &["up", "operator"],
+);
+
 /// Break-glass: tenants may let everyone in.
 pub(crate) static GATEWAY_BREAK_GLASS: Setting<bool> = Setting::new(
     "gateways-break-glass-unauthenticated",
@@ -279,6 +309,9 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         &GATEWAY_IMAGE.row,
         &GATEWAY_IMAGES_ALLOWED.row,
         &GATEWAY_POSTGRES.row,
+        &GATEWAY_INGRESS.row,
+        &GATEWAY_MONITORING.row,
+        &GATEWAY_EGRESS.row,
         &GATEWAY_BREAK_GLASS.row,
         &HEALTH_LISTEN.row,
         &HEALTH_LISTEN_UP.row,

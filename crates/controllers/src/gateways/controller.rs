@@ -20,8 +20,9 @@ use serde_json::Value;
 
 use super::condition::{Conditions, PROGRESSING, Summary};
 use super::intent::{Entry, Intent, Intents, Rules};
+use super::network::{Egress, Peers, PodsOf};
 use super::platform::{ClusterVersion, Database};
-use super::render::{self, Peers};
+use super::render;
 use super::version::GatewayVersion;
 use super::{names, pki};
 
@@ -32,10 +33,12 @@ pub struct Options {
     pub namespace: String,
     /// The rules that entries are judged by.
     pub rules: Rules,
-    /// Namespace of the ingress controller that may reach gateways.
-    pub ingress_namespace: Option<String>,
-    /// Namespace of the monitoring system that may read their metrics.
-    pub monitoring_namespace: Option<String>,
+    /// The ingress controller's pods, which may reach gateways.
+    pub ingress: Option<PodsOf>,
+    /// The monitoring system's pods, which may read gateways' metrics.
+    pub monitoring: Option<PodsOf>,
+    /// Where gateways may connect to; `None` for anywhere.
+    pub egress: Option<Egress>,
 }
 
 impl Options {
@@ -55,8 +58,9 @@ impl Options {
         Ok(Self {
             namespace: namespace.into(),
             rules: Rules::new(default_image),
-            ingress_namespace: None,
-            monitoring_namespace: None,
+            ingress: None,
+            monitoring: None,
+            egress: None,
         })
     }
 }
@@ -341,9 +345,10 @@ impl Controller for Gateways {
             }
         }
         let peers = Peers {
-            control_plane: self.options.namespace.clone(),
-            ingress: self.options.ingress_namespace.clone(),
-            monitoring: self.options.monitoring_namespace.clone(),
+            control_plane: &self.options.namespace,
+            ingress: self.options.ingress.as_ref(),
+            monitoring: self.options.monitoring.as_ref(),
+            egress: self.options.egress.as_ref(),
         };
         let hash = config_hash(intent, snapshot);
         let (authority, secrets) = match &snapshot.material {

@@ -7,6 +7,7 @@
 //! | `embedded` | from a place in the gateway's file to its place in `platform-config` | nothing |
 //! | `platform` | what else rendering depends on: cluster version, database | nothing |
 //! | `render`, [`names`], [`rbac`] | the manifest set as typed objects | nothing |
+//! | `network` | who may connect to whom, as network policies | nothing |
 //! | `pki` | what exists of certificates and keys is judged, what is missing is made | randomness |
 //! | `condition` | conditions, phase and the one-line summary | nothing |
 //! | [`Gateways`] | one tenant: snapshot and plan | API server, by the engine |
@@ -20,6 +21,7 @@ mod embedded;
 pub(crate) mod fuzzing;
 mod intent;
 pub mod names;
+mod network;
 mod pki;
 mod platform;
 mod problem;
@@ -32,6 +34,7 @@ mod version;
 
 pub use controller::{Gateways, NAMESPACES_KEY, Options, OptionsError, PLATFORM_CONFIG, Snapshot};
 pub use intent::{Entry, Intent, Intents, Rules};
+pub use network::{Egress, EgressError, PodsError, PodsOf};
 pub use platform::{ClusterVersion, ClusterVersionError, Database, DatabaseError};
 pub use problem::{Position, Problem};
 pub use status::{GatewayMetrics, GatewayStatus, OfTenant, Report, STATUS, StatusSnapshot};

@@ -12,18 +12,16 @@ use k8s_openapi::api::core::v1::{
     ResourceRequirements, SeccompProfile, SecretKeySelector, SecretVolumeSource, SecurityContext, Service,
     ServiceAccount, ServicePort, ServiceSpec, Volume, VolumeMount, VolumeResourceRequirements,
 };
-use k8s_openapi::api::networking::v1::{
-    NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
-};
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use paddock_api::{annotations, labels};
+use paddock_api::annotations;
 use paddock_reconcile::{Desired, Error, OnImmutable};
 use serde_json::Value;
 
 use super::intent::Intent;
+use super::network::{self, Peers};
 use super::platform::Database;
 use super::version::GatewayVersion;
 use super::{names, toml};
@@ -31,23 +29,12 @@ use super::{names, toml};
 /// The volume with the SQLite file.
 const DATA_VOLUME: &str = "openshell-data";
 
-/// Who may reach a gateway besides its own sandboxes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Peers {
-    /// Namespace of the control plane; its pods labelled `app.kubernetes.io/name=paddock` reach the gateway's API.
-    pub(super) control_plane: String,
-    /// Namespace of the ingress controller, when gateways are exposed.
-    pub(super) ingress: Option<String>,
-    /// Namespace of the monitoring system, which may read the metrics.
-    pub(super) monitoring: Option<String>,
-}
-
 /// Policies, accounts and rights.
-pub(super) fn foundation(intent: &Intent, peers: &Peers) -> Result<Vec<Desired>, Error> {
+pub(super) fn foundation(intent: &Intent, peers: &Peers<'_>) -> Result<Vec<Desired>, Error> {
     let tenant = intent.tenant.as_str();
     Ok(vec![
-        Desired::of(&sandbox_policy(tenant))?,
-        Desired::of(&gateway_policy(tenant, peers))?,
+        Desired::of(&network::sandbox_policy(tenant))?,
+        Desired::of(&network::gateway_policy(tenant, peers))?,
         Desired::of(&ServiceAccount { metadata: meta(tenant, names::GATEWAY), ..ServiceAccount::default() })?,
         Desired::of(&ServiceAccount {
             metadata: meta(tenant, names::SANDBOX_ACCOUNT),
@@ -140,67 +127,8 @@ fn sandbox_role(tenant: &str) -> Role {
     Role { metadata: meta(tenant, names::SANDBOX_ROLE), rules: Some(sandbox_rules()) }
 }
 
-fn sandbox_pods() -> LabelSelector {
-    LabelSelector {
-        match_expressions: Some(vec![LabelSelectorRequirement {
-            key: names::SANDBOX_POD_LABEL.to_owned(),
-            operator: "Exists".to_owned(),
-            values: None,
-        }]),
-        ..LabelSelector::default()
-    }
-}
-
-fn matching(labels: BTreeMap<String, String>) -> LabelSelector {
+pub(super) fn matching(labels: BTreeMap<String, String>) -> LabelSelector {
     LabelSelector { match_labels: Some(labels), ..LabelSelector::default() }
-}
-
-/// Nothing may connect to a sandbox: the gateway reaches it over the connection that the sandbox opened.
-fn sandbox_policy(tenant: &str) -> NetworkPolicy {
-    NetworkPolicy {
-        metadata: meta(tenant, names::SANDBOX_POLICY),
-        spec: Some(NetworkPolicySpec {
-            pod_selector: Some(sandbox_pods()),
-            policy_types: Some(vec!["Ingress".to_owned()]),
-            ..NetworkPolicySpec::default()
-        }),
-    }
-}
-
-fn gateway_policy(tenant: &str, peers: &Peers) -> NetworkPolicy {
-    let namespace = |name: &str| Some(matching([("kubernetes.io/metadata.name".to_owned(), name.to_owned())].into()));
-    let mut callers = vec![
-        NetworkPolicyPeer { pod_selector: Some(sandbox_pods()), ..NetworkPolicyPeer::default() },
-        NetworkPolicyPeer {
-            namespace_selector: namespace(&peers.control_plane),
-            pod_selector: Some(matching([(labels::NAME.to_owned(), "paddock".to_owned())].into())),
-            ..NetworkPolicyPeer::default()
-        },
-    ];
-    if let Some(ingress) = &peers.ingress {
-        callers.push(NetworkPolicyPeer { namespace_selector: namespace(ingress), ..NetworkPolicyPeer::default() });
-    }
-    let on = |port: u16| {
-        Some(vec![NetworkPolicyPort {
-            port: Some(IntOrString::Int(port.into())),
-            protocol: Some("TCP".to_owned()),
-            ..NetworkPolicyPort::default()
-        }])
-    };
-    let mut ingress = vec![NetworkPolicyIngressRule { from: Some(callers), ports: on(names::GRPC_PORT) }];
-    if let Some(monitoring) = &peers.monitoring {
-        let scraper = NetworkPolicyPeer { namespace_selector: namespace(monitoring), ..NetworkPolicyPeer::default() };
-        ingress.push(NetworkPolicyIngressRule { from: Some(vec![scraper]), ports: on(names::METRICS_PORT) });
-    }
-    NetworkPolicy {
-        metadata: meta(tenant, names::GATEWAY_POLICY),
-        spec: Some(NetworkPolicySpec {
-            pod_selector: Some(matching(names::pod_selector())),
-            policy_types: Some(vec!["Ingress".to_owned()]),
-            ingress: Some(ingress),
-            ..NetworkPolicySpec::default()
-        }),
-    }
 }
 
 fn service(tenant: &str) -> Service {
