@@ -15,7 +15,7 @@ mod update;
 mod versions;
 mod watch;
 
-pub(crate) use meta::{is_terminating, text};
+pub(crate) use meta::{finalizers, is_terminating, text};
 pub(crate) use update::ATTEMPTS;
 
 use std::sync::Arc;

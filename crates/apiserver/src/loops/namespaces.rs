@@ -1,18 +1,18 @@
 //! The life of a namespace: at its start it gets the ServiceAccount `default` and the ConfigMap `kube-root-ca.crt`, at its end
 //! everything in it is deleted, then its finalizer is taken off.
 
+mod deletion;
+
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Caller, path};
+use super::Caller;
 use crate::handlers::is_terminating;
-use crate::resource::{Lookup, Resource};
-use crate::status::Status;
+use crate::resource::Lookup;
 use crate::store::Watch;
 
 const ROOT_CA: &str = "kube-root-ca.crt";
@@ -96,7 +96,7 @@ async fn settle(callers: &Callers, name: &str, root_ca: &str) -> bool {
     let caller = &callers.life;
     let Some(namespace) = caller.api.lookup("/namespaces", "", name) else { return true };
     if is_terminating(&namespace) {
-        return empty(caller, name, &namespace).await.unwrap_or(false);
+        return deletion::empty(caller, name, namespace).await.unwrap_or(false);
     }
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": SERVICE_ACCOUNT}});
     let map = json!({
@@ -133,54 +133,5 @@ async fn ensure(
         Ok(_) => true,
         // The namespace went, or someone was faster: the events of that bring us back.
         Err(status) => matches!(status.code, 403 | 404 | 409),
-    }
-}
-
-/// Deletes everything in a terminating namespace; when nothing is left, takes the finalizer off.
-async fn empty(caller: &Caller, name: &str, namespace: &Value) -> Result<bool, Status> {
-    let has_ours = namespace["spec"]["finalizers"].as_array().is_some_and(|f| f.iter().any(|f| f == "kubernetes"));
-    if !has_ours {
-        return Ok(true);
-    }
-    let resources: Vec<Arc<Resource>> = {
-        let served = caller.api.registry.served();
-        let deletable = |r: &&Arc<Resource>| r.namespaced && r.verbs.contains(&"delete") && r.verbs.contains(&"list");
-        let mut seen = BTreeSet::new();
-        served.resources.iter().filter(deletable).filter(|r| seen.insert(r.storage.clone())).cloned().collect()
-    };
-    let mut left = 0;
-    for resource in resources {
-        for object in Lookup::list(&caller.api, &resource.storage, name) {
-            let object_name = object["metadata"]["name"].as_str().unwrap_or_default();
-            if !is_terminating(&object) {
-                let options =
-                    json!({"propagationPolicy": "Background", "preconditions": {"uid": object["metadata"]["uid"]}});
-                let deleted =
-                    caller.call(Method::DELETE, &path(&resource, name, object_name), "", Some(&options)).await;
-                if let Err(status) = deleted
-                    && status.code != 404
-                    && status.code != 409
-                {
-                    return Err(status);
-                }
-            }
-            left += usize::from(caller.api.lookup(&resource.storage, name, object_name).is_some());
-        }
-    }
-    if left > 0 {
-        return Ok(false);
-    }
-    let mut done = namespace.clone();
-    let others = namespace["spec"]["finalizers"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|f| *f != "kubernetes")
-        .cloned()
-        .collect();
-    done["spec"]["finalizers"] = Value::Array(others);
-    match caller.call(Method::PUT, &format!("/api/v1/namespaces/{name}/finalize"), "", Some(&done)).await {
-        Err(status) if status.code != 404 => Ok(false),
-        _ => Ok(true),
     }
 }

@@ -122,3 +122,27 @@ async fn a_namespace_whose_webhook_hangs_does_not_keep_others_waiting() {
     until::<ServiceAccount>(Api::namespaced(server.client(), "quick"), "default", true).await;
     assert!(Api::<ServiceAccount>::namespaced(server.client(), "slow").get_opt("default").await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn a_namespace_says_what_keeps_it() {
+    let server = living().await;
+    let namespaces: Api<Namespace> = Api::all(server.client());
+    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": "held"}})).unwrap();
+    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+    let inside: Api<ConfigMap> = Api::namespaced(server.client(), "held");
+    let mut holds = map("a", "1");
+    holds.metadata.finalizers = Some(vec!["example.com/hold".into()]);
+    inside.create(&PostParams::default(), &holds).await.unwrap();
+    namespaces.delete("held", &DeleteParams::default()).await.unwrap();
+    let says = |namespace: Option<&Namespace>| {
+        let conditions = namespace.and_then(|n| n.status.as_ref()?.conditions.as_ref());
+        conditions.into_iter().flatten().any(|c| {
+            c.message.as_deref()
+                == Some(
+                    "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances",
+                )
+        })
+    };
+    let waited = kube::runtime::wait::await_condition(namespaces, "held", says);
+    tokio::time::timeout(std::time::Duration::from_secs(20), waited).await.expect("in time").unwrap();
+}
