@@ -20,6 +20,9 @@ pub mod labels {
     pub const COMPONENT: &str = "app.kubernetes.io/component";
     /// The tenant to which the object belongs, also outside its namespace.
     pub const TENANT: &str = "paddock.dev/tenant";
+    /// The gateway within the tenant's namespace to which the object belongs; absent on those of `openshell-gateway`, the
+    /// gateway that a tenant of `platform-config` has.
+    pub const GATEWAY: &str = "paddock.dev/gateway";
 }
 
 /// Annotations on objects that we write or obey.
@@ -79,6 +82,38 @@ impl fmt::Display for GatewayCondition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// What happens to a gateway whose intent is gone while sandboxes live in it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum DeletionPolicy {
+    /// It stays until the last sandbox is gone.
+    #[default]
+    Block,
+    /// No new sandboxes; it goes when the last one is gone.
+    Drain,
+    /// It goes at once, and the sandboxes lose it.
+    Force,
+}
+
+/// What happens to a gateway's data (its volume and the key of its stored credentials) when the gateway goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum DataPolicy {
+    /// Both stay.
+    #[default]
+    Retain,
+    /// Both go.
+    Delete,
+}
+
+/// What happens when somebody else changes an object of a gateway.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum DriftPolicy {
+    /// It is put right and reported.
+    #[default]
+    Revert,
+    /// It is reported.
+    Report,
 }
 
 /// Where a gateway stands, in one word.

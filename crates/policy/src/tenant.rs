@@ -1,4 +1,4 @@
-//! What a tenant may be called, and which namespaces no tenant may have.
+//! What a tenant and its gateways may be called, and which namespaces no tenant may have.
 
 use std::fmt;
 use std::str::FromStr;
@@ -38,6 +38,68 @@ impl FromStr for TenantName {
             Err(_) => Err(TenantError::Characters(text.to_owned())),
         }
     }
+}
+
+/// A gateway's name: its Service, its workload and the label that selects its pods are called so. 1 to 52 characters, of
+/// which the first is a letter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GatewayName(String);
+
+impl GatewayName {
+    /// The most characters: Kubernetes appends a hyphen and a digest of 10 characters to a workload's name and makes a
+    /// label of the whole, which holds 63.
+    pub const MAX: usize = 52;
+
+    /// Names of objects of the gateway `openshell-gateway`, which no other gateway may have.
+    pub const RESERVED: [&str; 6] = [
+        "openshell-gateway-sandbox",
+        "openshell-gateway-config",
+        "openshell-gateway-anchor",
+        "openshell-gateway-jwt-keys",
+        "openshell-server-tls",
+        "openshell-client-tls",
+    ];
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for GatewayName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for GatewayName {
+    type Err = GatewayNameError;
+
+    fn from_str(text: &str) -> Result<Self, GatewayNameError> {
+        match check_label(text) {
+            Ok(()) if text.len() > Self::MAX => Err(GatewayNameError::Length(text.len())),
+            Ok(()) if Self::RESERVED.contains(&text) => Err(GatewayNameError::Reserved(text.to_owned())),
+            Ok(()) if text.starts_with(|first: char| first.is_ascii_lowercase()) => Ok(Self(text.to_owned())),
+            Err(NameError::LabelLength(_)) => Err(GatewayNameError::Length(text.len())),
+            _ => Err(GatewayNameError::Characters(text.to_owned())),
+        }
+    }
+}
+
+/// Why a name cannot be a gateway's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GatewayNameError {
+    /// Empty or longer than [`GatewayName::MAX`].
+    #[error("a gateway's name has 1 to {max} characters, this one has {0}", max = GatewayName::MAX)]
+    Length(usize),
+    /// An object of the default gateway is called so.
+    #[error("{0:?} names an object of the gateway openshell-gateway")]
+    Reserved(String),
+    /// Not a label of RFC 1035, as Services need it.
+    #[error(
+        "{0:?} must consist of lower-case letters, digits and inner hyphens and start with a letter, because it names a Service"
+    )]
+    Characters(String),
 }
 
 /// Why a name cannot be a tenant's.
@@ -130,6 +192,26 @@ mod tests {
             ("paddock-system", true),
         ] {
             assert_eq!(reserved.check(&name.parse().unwrap()).is_ok(), free, "{name}");
+        }
+    }
+
+    #[test]
+    fn gateway_names_are_those_of_services_that_leave_room_for_a_digest() {
+        for (name, accepted) in [
+            ("openshell-gateway", true),
+            ("g", true),
+            (&"a".repeat(52)[..], true),
+            (&"a".repeat(53)[..], false),
+            (&"a".repeat(64)[..], false),
+            ("", false),
+            ("1a", false),
+            ("a.b", false),
+            ("a-", false),
+            ("A", false),
+            ("openshell", true),
+            ("openshell-gateway-sandbox", false),
+        ] {
+            assert_eq!(name.parse::<GatewayName>().is_ok(), accepted, "{name}");
         }
     }
 

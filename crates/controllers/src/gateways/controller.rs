@@ -1,4 +1,4 @@
-//! The controller of single gateways: one key per tenant, snapshot and plan.
+//! The controller of single gateways: one key per gateway, snapshot and plan.
 //!
 //! The snapshot may read the API server; the plan touches nothing.
 
@@ -12,14 +12,14 @@ use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use paddock_api::{GatewayCondition, annotations, labels};
 use paddock_policy::image::{ImageError, ImagePolicy, ImageReference};
-use paddock_policy::tenant::TenantName;
 use paddock_reconcile::{
     Change, Context, Controller, Dependency, Desired, Error, Event, Kind, ObjectRef, Plan, Source, Verdict,
 };
 use serde_json::Value;
 
 use super::condition::{Conditions, PROGRESSING, Summary};
-use super::intent::{Entry, Intent, Intents, Rules};
+use super::intent::{Entry, Intent, Intents, Origin, Rules};
+use super::key::GatewayKey;
 use super::network::{Egress, Peers, PodsOf};
 use super::platform::{ClusterVersion, Database};
 use super::render;
@@ -120,14 +120,16 @@ impl Memory {
         Arc::clone(&held.intents)
     }
 
-    /// The tenants known now.
-    pub(super) fn tenants(&self) -> Vec<TenantName> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.intents.entries.keys().filter_map(|name| name.parse().ok()).collect()
+    /// The gateways known now.
+    pub(super) fn keys(&self) -> Vec<GatewayKey> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).intents.keys().collect()
     }
 
-    pub(super) fn knows(&self, name: &str) -> bool {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).intents.entries.contains_key(name)
+    /// The gateways known now in the namespace of that name.
+    pub(super) fn keys_in(&self, namespace: &str) -> Vec<GatewayKey> {
+        let mut keys = self.keys();
+        keys.retain(|key| key.namespace() == namespace);
+        keys
     }
 }
 
@@ -145,7 +147,7 @@ type Asked = (Timestamp, Option<ClusterVersion>);
 /// How long that answer holds.
 const CLUSTER_VERSION_HOLDS: SignedDuration = SignedDuration::from_mins(5);
 
-/// Where a tenant's namespace stands.
+/// Where a gateway's namespace stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Home {
     Missing,
@@ -153,7 +155,7 @@ pub(super) enum Home {
     There,
 }
 
-/// What the plan for one tenant depends on.
+/// What the plan for one gateway depends on.
 #[derive(Debug)]
 pub struct Snapshot {
     pub(super) entry: Option<Entry>,
@@ -193,45 +195,47 @@ impl Gateways {
         Ok(version)
     }
 
+    /// Whom problems and events of an intent are told.
+    fn told(&self, origin: Origin) -> ObjectRef {
+        match origin {
+            Origin::PlatformConfig => self.platform_config(),
+        }
+    }
+
     fn platform_config(&self) -> ObjectRef {
         ObjectRef::of::<ConfigMap>(Some(&self.options.namespace), PLATFORM_CONFIG)
     }
 }
 
 impl Controller for Gateways {
-    type Key = TenantName;
+    type Key = GatewayKey;
     type Snapshot = Snapshot;
 
     fn name(&self) -> &'static str {
         "gateways"
     }
 
-    fn sources(&self) -> Vec<Source<TenantName>> {
+    fn sources(&self) -> Vec<Source<GatewayKey>> {
         let everyone = |memory: &Memory| {
             let memory = memory.clone();
-            move |_: &Change<'_>| memory.tenants()
+            move |_: &Change<'_>| memory.keys()
         };
         let intent = {
             let memory = self.memory.clone();
             move |change: &Change<'_>| {
-                let mut tenants = memory.tenants();
+                let mut keys = memory.keys();
                 memory.observe(change.after);
-                tenants.extend(memory.tenants());
-                tenants.sort_unstable();
-                tenants.dedup();
-                tenants
+                keys.extend(memory.keys());
+                keys.sort_unstable();
+                keys.dedup();
+                keys
             }
-        };
-        let named = |change: &Change<'_>| -> Vec<TenantName> {
-            let name = change.object()["metadata"]["name"].as_str();
-            name.and_then(|name| name.parse().ok()).into_iter().collect()
         };
         let namespaces = {
             let memory = self.memory.clone();
             move |change: &Change<'_>| {
-                let mut tenants = named(change);
-                tenants.retain(|tenant| memory.knows(tenant.as_str()));
-                tenants
+                let name = change.object()["metadata"]["name"].as_str();
+                name.map(|name| memory.keys_in(name)).unwrap_or_default()
             }
         };
         let nodes = {
@@ -239,7 +243,7 @@ impl Controller for Gateways {
             // Nodes report all the time; only their coming and going matters here.
             move |change: &Change<'_>| match (change.before, change.after) {
                 (Some(_), Some(_)) => Vec::new(),
-                _ => memory.tenants(),
+                _ => memory.keys(),
             }
         };
         let mut sources = vec![
@@ -253,10 +257,9 @@ impl Controller for Gateways {
         ];
         if let Database::Postgres { secret } = &self.options.rules.database {
             let memory = self.memory.clone();
-            let in_tenant = move |change: &Change<'_>| -> Vec<TenantName> {
+            let in_tenant = move |change: &Change<'_>| {
                 let namespace = change.object()["metadata"]["namespace"].as_str();
-                let namespace = namespace.filter(|namespace| memory.knows(namespace));
-                namespace.and_then(|name| name.parse().ok()).into_iter().collect()
+                namespace.map(|name| memory.keys_in(name)).unwrap_or_default()
             };
             sources.push(Source::of::<Secret>(in_tenant).fields(format!("metadata.name={secret}")));
         }
@@ -271,14 +274,20 @@ impl Controller for Gateways {
             Kind::of::<ClusterRoleBinding>(),
             Kind::of::<NetworkPolicy>(),
         ];
-        sources.extend(children.map(|kind| Source::labelled(kind, labels::TENANT)));
+        // A label that changed leads to the gateway that lost the object and to the one that got it.
+        let owners = |change: &Change<'_>| -> Vec<GatewayKey> {
+            let of = |object: Option<&Value>| object.and_then(GatewayKey::of_object);
+            let (before, after) = (of(change.before), of(change.after));
+            if before == after { after.into_iter().collect() } else { before.into_iter().chain(after).collect() }
+        };
+        sources.extend(children.map(|kind| Source::kind(kind, owners).labels(labels::TENANT)));
         sources
     }
 
-    async fn snapshot(&self, cx: &Context, tenant: &TenantName) -> Result<Snapshot, Error> {
+    async fn snapshot(&self, cx: &Context, key: &GatewayKey) -> Result<Snapshot, Error> {
         let config = cx.get(&self.platform_config()).await?;
         self.memory.learn(self.cluster(cx).await?);
-        let entry = self.memory.observe(config.as_deref()).entries.get(tenant.as_str()).cloned();
+        let entry = self.memory.observe(config.as_deref()).entry(key).cloned();
         let mut snapshot = Snapshot {
             entry,
             home: Home::Missing,
@@ -290,31 +299,29 @@ impl Controller for Gateways {
             has_node: true,
         };
         let Some(intent) = snapshot.entry.as_ref().and_then(|entry| entry.intent.clone()) else { return Ok(snapshot) };
-        let name = tenant.as_str();
-        snapshot.home = home(cx.get(&ObjectRef::of::<Namespace>(None, name)).await?.as_deref());
+        snapshot.home = home(cx.get(&ObjectRef::of::<Namespace>(None, key.namespace())).await?.as_deref());
         if snapshot.home != Home::There {
             return Ok(snapshot);
         }
-        snapshot.anchor = cx.get(&anchor_ref(name)).await?;
-        snapshot.workload = cx.get(&workload_ref(name)).await?;
+        snapshot.anchor = cx.get(&anchor_ref(key)).await?;
+        snapshot.workload = cx.get(&workload_ref(key)).await?;
         let definition = ObjectRef::of::<CustomResourceDefinition>(None, names::SANDBOX_CRD);
         snapshot.sandbox_versions = cx.get(&definition).await?.as_deref().map(served_versions).unwrap_or_default();
         if snapshot.anchor.is_some() {
-            let here = Some(name);
-            let authority = names::ca_secret(name);
+            let here = Some(key.namespace());
             let existing = pki::Existing {
-                authority: cx.get_as::<Secret>(Some(&self.options.namespace), &authority).await?,
-                server: cx.get_as::<Secret>(here, names::SERVER_TLS).await?,
-                client: cx.get_as::<Secret>(here, names::CLIENT_TLS).await?,
-                jwt: cx.get_as::<Secret>(here, names::JWT_KEYS).await?,
-                kek: cx.get_as::<Secret>(here, names::KEK).await?,
+                authority: cx.get_as::<Secret>(Some(&self.options.namespace), &key.ca_secret()).await?,
+                server: cx.get_as::<Secret>(here, &key.name_of(names::SERVER_TLS)).await?,
+                client: cx.get_as::<Secret>(here, &key.name_of(names::CLIENT_TLS)).await?,
+                jwt: cx.get_as::<Secret>(here, &key.name_of(names::JWT_KEYS)).await?,
+                kek: cx.get_as::<Secret>(here, &key.name_of(names::KEK)).await?,
                 kek_in_use: snapshot.workload.as_deref().is_some_and(render::uses_kek),
             };
             let material = pki::ensure(&existing, &intent, cx.clock().now());
-            snapshot.material = Some(material.map_err(|error| Error::transient(format!("{tenant}: {error}")))?);
+            snapshot.material = Some(material.map_err(|error| Error::transient(format!("{key}: {error}")))?);
         }
         if let Database::Postgres { secret } = &intent.database {
-            let secret = cx.get_as::<Secret>(Some(name), secret).await?;
+            let secret = cx.get_as::<Secret>(Some(key.namespace()), secret).await?;
             let uri = secret.and_then(|secret| secret.data?.remove(names::DATABASE_KEY));
             snapshot.database = uri.map(|uri| paddock_pki::sha256_hex(&uri.0));
         }
@@ -322,24 +329,25 @@ impl Controller for Gateways {
         Ok(snapshot)
     }
 
-    fn plan(&self, tenant: &TenantName, snapshot: &Snapshot, now: Timestamp) -> Result<Plan, Error> {
+    fn plan(&self, key: &GatewayKey, snapshot: &Snapshot, now: Timestamp) -> Result<Plan, Error> {
         let mut plan = Plan::new();
         // Taking a removed tenant down needs the guard against live sandboxes; until then nothing is deleted.
         let Some(entry) = &snapshot.entry else { return Ok(plan) };
         let invalid = entry.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         if !invalid.is_empty() {
-            plan.event(Event::warning(self.platform_config(), "InvalidEntry", invalid.clone()));
+            let origin = entry.intent.as_ref().map_or(Origin::PlatformConfig, |intent| intent.origin);
+            plan.event(Event::warning(self.told(origin), "InvalidEntry", invalid.clone()));
             plan.verdict = Verdict::Invalid { reason: "InvalidEntry", message: invalid.clone() };
         }
         let Some(intent) = &entry.intent else { return Ok(plan) };
-        let namespace = ObjectRef::of::<Namespace>(None, tenant.as_str());
+        let namespace = ObjectRef::of::<Namespace>(None, key.namespace());
         match snapshot.home {
             Home::There => {}
             Home::Missing | Home::Terminating => {
                 let state = if snapshot.home == Home::Missing { "does not exist" } else { "is terminating" };
                 plan.verdict = Verdict::Waiting {
                     on: Dependency::Object(namespace),
-                    message: format!("namespace {tenant} {state}"),
+                    message: format!("namespace {} {state}", key.namespace),
                 };
                 return Ok(plan);
             }
@@ -352,7 +360,7 @@ impl Controller for Gateways {
         };
         let hash = config_hash(intent, snapshot);
         let (authority, secrets) = match &snapshot.material {
-            Some(material) => material.secrets(tenant.as_str(), &self.options.namespace)?,
+            Some(material) => material.secrets(key, &self.options.namespace)?,
             None => (None, Vec::new()),
         };
         let mut objects = render::foundation(intent, &peers)?;
@@ -363,25 +371,25 @@ impl Controller for Gateways {
         let anchor_uid = snapshot.anchor.as_deref().map(paddock_reconcile::object::uid).filter(|uid| !uid.is_empty());
         let (Some(uid), Some(material)) = (anchor_uid, &snapshot.material) else {
             // The owner comes first: without its uid nothing can be owned.
-            plan.apply(report.anchor(tenant, &[])?);
+            plan.apply(report.anchor(key, &[])?);
             let message = "the anchor, which owns everything else, is made first".to_owned();
-            plan.verdict = Verdict::Waiting { on: Dependency::Object(anchor_ref(tenant.as_str())), message };
+            plan.verdict = Verdict::Waiting { on: Dependency::Object(anchor_ref(key)), message };
             return Ok(plan);
         };
         let inventory: Vec<String> = objects.iter().map(|object| object.target().to_string()).collect();
-        plan.apply(report.anchor(tenant, &inventory)?);
+        plan.apply(report.anchor(key, &inventory)?);
+        let kek = key.name_of(names::KEK);
         for object in objects {
             // The key that encrypts stored credentials outlives everything but the data that it encrypts.
-            let owned =
-                object.target().namespace.as_deref() == Some(tenant.as_str()) && object.target().name != names::KEK;
-            plan.apply(if owned { object.owned_by(&anchor_ref(tenant.as_str()), uid)? } else { object });
+            let owned = object.target().namespace.as_deref() == Some(key.namespace()) && object.target().name != kek;
+            plan.apply(if owned { object.owned_by(&anchor_ref(key), uid)? } else { object });
         }
         for made in &material.made {
-            plan.event(Event::normal(anchor_ref(tenant.as_str()), "Issued", format!("made the {made}")));
+            plan.event(Event::normal(anchor_ref(key), "Issued", format!("made the {made}")));
         }
         if let Some(running) = running_hash(snapshot).filter(|running| *running != hash) {
             let note = format!("the configuration changed (hash {running:.8} to {hash:.8}): the gateway restarts once");
-            plan.event(Event::normal(anchor_ref(tenant.as_str()), "Restarting", note));
+            plan.event(Event::normal(anchor_ref(key), "Restarting", note));
         }
         if let Some(due) = material.renew_at {
             plan.look_again_at(due);
@@ -389,17 +397,17 @@ impl Controller for Gateways {
         if plan.verdict == Verdict::Settled
             && let Some(message) = report.waits.clone()
         {
-            plan.verdict = Verdict::Waiting { on: Dependency::Object(workload_ref(tenant.as_str())), message };
+            plan.verdict = Verdict::Waiting { on: Dependency::Object(workload_ref(key)), message };
         }
-        let tenant = tenant.clone();
+        let key = key.clone();
         plan.on_error(move |error| {
             let mut report = report.clone();
             report.conditions.set(GatewayCondition::Applied, false, APPLY_FAILED, error.to_string());
             let mut plan = Plan::new();
-            if let Ok(anchor) = report.anchor(&tenant, &inventory) {
+            if let Ok(anchor) = report.anchor(&key, &inventory) {
                 plan.apply(anchor);
             }
-            plan.event(Event::warning(anchor_ref(tenant.as_str()), APPLY_FAILED, error.to_string()));
+            plan.event(Event::warning(anchor_ref(&key), APPLY_FAILED, error.to_string()));
             plan
         });
         Ok(plan)
@@ -474,7 +482,7 @@ impl Report {
         Self { conditions, waits, image: intent.image.to_string(), hash: hash.to_owned(), not_after }
     }
 
-    fn anchor(&mut self, tenant: &TenantName, inventory: &[String]) -> Result<Desired, Error> {
+    fn anchor(&mut self, key: &GatewayKey, inventory: &[String]) -> Result<Desired, Error> {
         let phase = self.conditions.conclude();
         let (reason, message) = self.conditions.obstacle().unwrap_or_else(|| ("Ready".to_owned(), String::new()));
         let summary = Summary {
@@ -492,7 +500,7 @@ impl Report {
             ("summary", summary.to_json()),
         ];
         Desired::of(&ConfigMap {
-            metadata: render::meta(tenant.as_str(), names::ANCHOR),
+            metadata: render::meta(key, names::ANCHOR),
             data: Some(data.map(|(key, value)| (key.to_owned(), value)).into()),
             ..ConfigMap::default()
         })
@@ -507,12 +515,12 @@ pub(super) fn home(namespace: Option<&Value>) -> Home {
     }
 }
 
-pub(super) fn anchor_ref(tenant: &str) -> ObjectRef {
-    ObjectRef::of::<ConfigMap>(Some(tenant), names::ANCHOR)
+pub(super) fn anchor_ref(key: &GatewayKey) -> ObjectRef {
+    ObjectRef::of::<ConfigMap>(Some(key.namespace()), &key.name_of(names::ANCHOR))
 }
 
-fn workload_ref(tenant: &str) -> ObjectRef {
-    ObjectRef::of::<StatefulSet>(Some(tenant), names::GATEWAY)
+fn workload_ref(key: &GatewayKey) -> ObjectRef {
+    ObjectRef::of::<StatefulSet>(Some(key.namespace()), key.gateway())
 }
 
 /// Everything that the gateway reads only at its start. Certificates are not in it: the gateway reloads them.

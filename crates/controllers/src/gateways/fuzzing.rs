@@ -4,6 +4,7 @@ use paddock_policy::dns::SubjectName;
 use paddock_policy::image::{ImagePolicy, ImageReference};
 
 use super::intent::{Intents, Rules};
+use super::key::GatewayKey;
 use super::platform::ClusterVersion;
 use super::toml::{self, Inputs};
 use super::version::GatewayVersion;
@@ -37,8 +38,9 @@ pub fn gateway_toml(data: &[u8]) {
     let Some((first, text)) = data.split_first() else { return };
     let Ok(text) = std::str::from_utf8(text) else { return };
     let names = ["a.example".to_owned(), "b.example".to_owned()];
+    let key = GatewayKey::default_of("tenant-a".parse().expect("a name"));
     let inputs = Inputs {
-        namespace: "tenant-a",
+        key: &key,
         version: GatewayVersion::patch(60 + u16::from(first % 52)),
         server_names: &names,
         cluster: Some(ClusterVersion::minor(36)),

@@ -1,4 +1,5 @@
-//! What the platform wants for each tenant: entries judged, the last good set kept.
+//! What is wanted of each gateway, whoever asked for it; and how `platform-config` asks: entries judged, the last good set
+//! kept.
 //!
 //! Pure, except that [`Intents`] remembers the last good set in memory.
 
@@ -10,16 +11,20 @@ use paddock_policy::image::{ImagePolicy, ImageReference};
 use paddock_policy::tenant::{ReservedNames, TenantName};
 
 use super::document::{self, Placed, RawEntry};
+use super::key::GatewayKey;
 use super::platform::{ClusterVersion, Database};
+use super::policies::Policies;
 use super::problem::{Position, Problem};
 use super::version::GatewayVersion;
-use super::{embedded, names, toml};
+use super::{embedded, toml};
 
-/// What a tenant shall have. Every field was judged; nothing in it can fail to render.
+/// What a gateway shall be. Every field was judged; nothing in it can fail to render.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
-    /// The tenant, which is also its namespace.
-    pub tenant: TenantName,
+    /// Which gateway.
+    pub key: GatewayKey,
+    /// Who asked for it.
+    pub origin: Origin,
     /// The effective gateway image: the entry's, else the default.
     pub image: ImageReference,
     /// The gateway's version, from the image's tag or from the entry.
@@ -30,6 +35,15 @@ pub struct Intent {
     pub config: String,
     /// Where it keeps its state.
     pub database: Database,
+    /// What happens to it in its life.
+    pub policies: Policies,
+}
+
+/// Where an intent comes from: whom problems and events are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The entry of `platform-config` that is called like the namespace.
+    PlatformConfig,
 }
 
 /// The rules that entries are judged by.
@@ -41,8 +55,10 @@ pub struct Rules {
     pub images: ImagePolicy,
     /// Which namespaces may not be tenants.
     pub reserved: ReservedNames,
-    /// Where gateways keep their state.
+    /// Where gateways keep their state when nobody says otherwise.
     pub database: Database,
+    /// The policies of gateways that say nothing about them.
+    pub policies: Policies,
     /// The cluster's version, which decides how supervisors get into sandboxes; `None` while nobody could tell.
     pub cluster: Option<ClusterVersion>,
     /// Whether entries may set `allow_unauthenticated_users`. Then whoever holds a client certificate acts as an
@@ -58,6 +74,7 @@ impl Rules {
             images: ImagePolicy::default(),
             reserved: ReservedNames::default(),
             database: Database::default(),
+            policies: Policies::default(),
             cluster: None,
             break_glass: false,
         }
@@ -106,6 +123,16 @@ impl Intents {
                 Self { entries, document: None }
             }
         }
+    }
+
+    /// The gateways that entries are about, also those whose entry is wrong.
+    pub fn keys(&self) -> impl Iterator<Item = GatewayKey> {
+        self.entries.keys().filter_map(|name| Some(GatewayKey::default_of(name.parse().ok()?)))
+    }
+
+    /// The entry about this gateway.
+    pub fn entry(&self, key: &GatewayKey) -> Option<&Entry> {
+        if key.is_default() { self.entries.get(key.namespace()) } else { None }
     }
 
     /// Every problem, the document's first.
@@ -212,17 +239,27 @@ fn judge_entry(
         fail("gateway.serverDnsNames", raw.names.first(), error.to_string(), "");
     }
     let (tenant, image, version) = (tenant?, image?, version?);
-    server_names.extend(names::mandatory_server_names(tenant.as_str()).iter().filter_map(|name| name.parse().ok()));
+    let key = GatewayKey::default_of(tenant);
+    server_names.extend(key.mandatory_server_names().iter().filter_map(|name| name.parse().ok()));
     let texts: Vec<String> = server_names.iter().map(ToString::to_string).collect();
     let inputs = toml::Inputs {
-        namespace: tenant.as_str(),
+        key: &key,
         version,
         server_names: &texts,
         cluster: rules.cluster,
         break_glass: rules.break_glass,
     };
     match toml::render(inputs, raw.config.as_ref().map(|text| text.value.as_str()), &rules.images) {
-        Ok(config) => Some(Intent { tenant, image, version, server_names, config, database: rules.database.clone() }),
+        Ok(config) => Some(Intent {
+            origin: Origin::PlatformConfig,
+            image,
+            version,
+            server_names,
+            config,
+            database: rules.database.clone(),
+            policies: rules.policies.clone(),
+            key,
+        }),
         Err(found) => {
             problems
                 .extend(found.into_iter().map(|problem| in_document(problem, document, raw.config.as_ref(), label)));

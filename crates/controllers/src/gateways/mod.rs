@@ -2,7 +2,8 @@
 //!
 //! | module | what it is for | touches |
 //! |---|---|---|
-//! | `document`, `intent`, [`Problem`] | `platform-config` to one judged intent per tenant | nothing |
+//! | `key` | which gateway: namespace and name, and the names of its objects | nothing |
+//! | `document`, `intent`, `policies`, [`Problem`] | `platform-config` to one judged intent per gateway | nothing |
 //! | `toml`, `schema`, [`GatewayVersion`] | the gateway's own file, by gateway version | nothing |
 //! | `embedded` | from a place in the gateway's file to its place in `platform-config` | nothing |
 //! | `platform` | what else rendering depends on: cluster version, database | nothing |
@@ -10,7 +11,7 @@
 //! | `network` | who may connect to whom, as network policies | nothing |
 //! | `pki` | what exists of certificates and keys is judged, what is missing is made | randomness |
 //! | `condition` | conditions, phase and the one-line summary | nothing |
-//! | [`Gateways`] | one tenant: snapshot and plan | API server, by the engine |
+//! | [`Gateways`] | one gateway: snapshot and plan | API server, by the engine |
 //! | [`GatewayStatus`] | `platform-config-status` and metrics | API server, by the engine |
 
 mod condition;
@@ -20,10 +21,12 @@ mod embedded;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod intent;
+mod key;
 pub mod names;
 mod network;
 mod pki;
 mod platform;
+mod policies;
 mod problem;
 pub mod rbac;
 mod render;
@@ -33,9 +36,11 @@ mod toml;
 mod version;
 
 pub use controller::{Gateways, NAMESPACES_KEY, Options, OptionsError, PLATFORM_CONFIG, Snapshot};
-pub use intent::{Entry, Intent, Intents, Rules};
+pub use intent::{Entry, Intent, Intents, Origin, Rules};
+pub use key::GatewayKey;
 pub use network::{Egress, EgressError, PodsError, PodsOf};
 pub use platform::{ClusterVersion, ClusterVersionError, Database, DatabaseError};
+pub use policies::{Policies, Rollout};
 pub use problem::{Position, Problem};
 pub use status::{GatewayMetrics, GatewayStatus, OfTenant, Report, STATUS, StatusSnapshot};
 pub use version::GatewayVersion;

@@ -1,9 +1,7 @@
 //! Every fixed name of a gateway: objects, ports, paths. Compatible with what OpenShell and earlier provisioners use.
-//! Touches nothing.
-
-use std::collections::BTreeMap;
-
-use paddock_api::labels;
+//!
+//! The names of objects are those of the gateway called [`GATEWAY`]; what another one's are called follows from
+//! [`GatewayKey`](super::GatewayKey). Touches nothing.
 
 /// Service, StatefulSet, ServiceAccount of the gateway.
 pub const GATEWAY: &str = "openshell-gateway";
@@ -54,58 +52,3 @@ pub(super) const SERVER_TLS_DIR: &str = "/etc/openshell-tls/server";
 pub(super) const CLIENT_CA_DIR: &str = "/etc/openshell-tls/client-ca";
 pub(super) const JWT_DIR: &str = "/etc/openshell-jwt";
 pub(super) const DATA_DIR: &str = "/var/openshell";
-
-/// Labels of every object of a tenant.
-pub(super) fn object_labels(tenant: &str) -> BTreeMap<String, String> {
-    let labels = [
-        (labels::NAME, "openshell"),
-        (labels::COMPONENT, "gateway"),
-        (labels::MANAGED_BY, labels::MANAGED_BY_PADDOCK),
-        (labels::TENANT, tenant),
-    ];
-    labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
-}
-
-/// Labels that select the gateway's pods, and no other pod.
-pub(super) fn pod_selector() -> BTreeMap<String, String> {
-    [(labels::NAME, "openshell"), (labels::INSTANCE, GATEWAY)]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into()
-}
-
-/// The names under which sandboxes and the control plane reach the gateway; always in its certificate.
-pub(super) fn mandatory_server_names(namespace: &str) -> [String; 7] {
-    [
-        GATEWAY.to_owned(),
-        format!("{GATEWAY}.{namespace}"),
-        format!("{GATEWAY}.{namespace}.svc"),
-        format!("{GATEWAY}.{namespace}.svc.cluster.local"),
-        "localhost".to_owned(),
-        "127.0.0.1".to_owned(),
-        "::1".to_owned(),
-    ]
-}
-
-/// The Secret in the control plane's namespace with a tenant's authority: `openshell-ca-<namespace>`, or when that would be
-/// too long for a name that others may turn into a label (63 characters), its start and a digest of the whole.
-pub fn ca_secret(namespace: &str) -> String {
-    let name = format!("openshell-ca-{namespace}");
-    if name.len() <= 63 {
-        return name;
-    }
-    let digest = paddock_pki::sha256_hex(name.as_bytes());
-    format!("{}-{}", name[..52].trim_end_matches('-'), &digest[..10])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ca_secret;
-
-    #[test]
-    fn long_namespaces_get_a_shortened_authority_name() {
-        assert_eq!(ca_secret("tenant-a"), "openshell-ca-tenant-a");
-        let (one, other) = (ca_secret(&format!("{}a", "x".repeat(62))), ca_secret(&format!("{}b", "x".repeat(62))));
-        assert_eq!(one.len(), 63);
-        assert_ne!(one, other);
-    }
-}

@@ -17,6 +17,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use paddock_api::labels;
 use paddock_policy::tenant::TenantName;
 
+use super::key::GatewayKey;
 use super::names;
 use super::render::{matching, meta};
 
@@ -129,9 +130,9 @@ fn network(text: &str) -> Option<Network> {
 }
 
 /// Nothing may connect to a sandbox: the gateway reaches it over the connection that the sandbox opened.
-pub(super) fn sandbox_policy(tenant: &str) -> NetworkPolicy {
+pub(super) fn sandbox_policy(key: &GatewayKey) -> NetworkPolicy {
     NetworkPolicy {
-        metadata: meta(tenant, names::SANDBOX_POLICY),
+        metadata: meta(key, names::SANDBOX_POLICY),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(sandbox_pods()),
             policy_types: Some(vec!["Ingress".to_owned()]),
@@ -141,7 +142,7 @@ pub(super) fn sandbox_policy(tenant: &str) -> NetworkPolicy {
 }
 
 /// The gateway's own ports: its API from sandboxes, the control plane and the ingress controller, metrics from monitoring.
-pub(super) fn gateway_policy(tenant: &str, peers: &Peers<'_>) -> NetworkPolicy {
+pub(super) fn gateway_policy(key: &GatewayKey, peers: &Peers<'_>) -> NetworkPolicy {
     let mut callers = vec![
         NetworkPolicyPeer { pod_selector: Some(sandbox_pods()), ..NetworkPolicyPeer::default() },
         NetworkPolicyPeer {
@@ -160,9 +161,9 @@ pub(super) fn gateway_policy(tenant: &str, peers: &Peers<'_>) -> NetworkPolicy {
     let mut types = vec!["Ingress".to_owned()];
     types.extend(peers.egress.map(|_| "Egress".to_owned()));
     NetworkPolicy {
-        metadata: meta(tenant, names::GATEWAY_POLICY),
+        metadata: meta(key, names::GATEWAY_POLICY),
         spec: Some(NetworkPolicySpec {
-            pod_selector: Some(matching(names::pod_selector())),
+            pod_selector: Some(matching(key.pod_selector())),
             policy_types: Some(types),
             ingress: Some(ingress),
             egress: peers.egress.map(egress),
@@ -225,12 +226,17 @@ mod tests {
             monitoring: monitoring.as_ref(),
             egress: egress.as_ref(),
         };
-        vec![sandbox_policy(TENANT), gateway_policy(TENANT, &peers)]
+        vec![sandbox_policy(&key(TENANT)), gateway_policy(&key(TENANT), &peers)]
+    }
+
+    fn key(namespace: &str) -> GatewayKey {
+        GatewayKey::default_of(namespace.parse().unwrap())
     }
 
     fn gateway(namespace: &str) -> Endpoint {
-        let mut labels = names::object_labels(namespace);
-        labels.extend(names::pod_selector());
+        let key = key(namespace);
+        let mut labels = key.object_labels();
+        labels.extend(key.pod_selector());
         labels.into_iter().fold(Endpoint::pod(namespace), |pod, (key, value)| pod.label(&key, &value))
     }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use paddock_api::labels;
 use paddock_pki::{
     CertificateAuthority, CertificateInfo, JwtKeys, LeafRequest, PkiError, SubjectAltName, Usage, inspect, key_belongs,
@@ -17,6 +18,7 @@ use paddock_policy::dns::SubjectName;
 use paddock_reconcile::{Desired, Error};
 
 use super::intent::Intent;
+use super::key::GatewayKey;
 use super::{names, render};
 
 /// An authority lives ten years; a leaf one, so that its renewal is exercised.
@@ -63,8 +65,8 @@ pub(super) struct Material {
 /// Only when the cryptographic provider fails; everything about the existing Secrets is a [`Material::trouble`].
 pub(super) fn ensure(existing: &Existing, intent: &Intent, now: Timestamp) -> Result<Material, PkiError> {
     let mut material = Material::default();
-    let tenant = intent.tenant.as_str();
-    ensure_jwt(existing.jwt.as_ref(), &mut material)?;
+    let key = &intent.key;
+    ensure_jwt(key, existing.jwt.as_ref(), &mut material)?;
     if render::needs_kek(intent.version) {
         material.kek = match &existing.kek {
             Some(secret) => ours(secret).then(|| data(secret)),
@@ -73,15 +75,15 @@ pub(super) fn ensure(existing: &Existing, intent: &Intent, now: Timestamp) -> Re
                 let message = format!(
                     "Secret {} with the key of the stored credentials is gone; restore it, or delete the gateway's data and \
                      StatefulSet to begin anew",
-                    names::KEK
+                    key.name_of(names::KEK)
                 );
                 material.trouble("EncryptionKeyMissing", message);
                 None
             }
             None => {
                 material.made.push("key that encrypts stored credentials: there was none".to_owned());
-                let key = paddock_pki::random_key()?;
-                Some([(names::KEK_KEY.to_owned(), bytes(key.expose()))].into())
+                let made = paddock_pki::random_key()?;
+                Some([(names::KEK_KEY.to_owned(), bytes(made.expose()))].into())
             }
         };
     }
@@ -90,7 +92,7 @@ pub(super) fn ensure(existing: &Existing, intent: &Intent, now: Timestamp) -> Re
             Ok(authority) => authority,
             Err(error) => {
                 material.keep(existing);
-                material.trouble("AuthorityUnreadable", format!("Secret {}: {error}", names::ca_secret(tenant)));
+                material.trouble("AuthorityUnreadable", format!("Secret {}: {error}", key.ca_secret()));
                 return Ok(material);
             }
         },
@@ -100,14 +102,14 @@ pub(super) fn ensure(existing: &Existing, intent: &Intent, now: Timestamp) -> Re
                 "ForeignAuthority",
                 format!(
                     "the certificates exist, but the key of their authority ({}) does not; they are kept and cannot be renewed",
-                    names::ca_secret(tenant)
+                    key.ca_secret()
                 ),
             );
             return Ok(material);
         }
         None => {
             material.made.push("certificate authority: there was none".to_owned());
-            CertificateAuthority::generate(&format!("openshell-ca {tenant}"), now, AUTHORITY_LIFE)?
+            CertificateAuthority::generate(&authority_name(key), now, AUTHORITY_LIFE)?
         }
     };
     material.authority = match &existing.authority {
@@ -121,7 +123,7 @@ pub(super) fn ensure(existing: &Existing, intent: &Intent, now: Timestamp) -> Re
         ),
     };
     let server = Want {
-        secret: names::SERVER_TLS,
+        secret: key.name_of(names::SERVER_TLS),
         what: "server certificate",
         names: Some(intent.server_names.iter().map(san).collect()),
         usage: Usage::Server,
@@ -129,7 +131,7 @@ pub(super) fn ensure(existing: &Existing, intent: &Intent, now: Timestamp) -> Re
         unit: None,
     };
     let client = Want {
-        secret: names::CLIENT_TLS,
+        secret: key.name_of(names::CLIENT_TLS),
         what: "client certificate",
         names: None,
         usage: Usage::Client,
@@ -159,34 +161,40 @@ impl Material {
 
     /// The Secrets to apply, the authority's first: a crash in between then leaves nothing that cannot be completed.
     /// `control_plane` is the namespace that holds the authority.
-    pub(super) fn secrets(&self, tenant: &str, control_plane: &str) -> Result<(Option<Desired>, Vec<Desired>), Error> {
-        let secret = |namespace: &str, name: &str, type_: &str, data: &Data| {
-            let mut metadata = render::meta(tenant, name);
-            metadata.namespace = Some(namespace.to_owned());
+    pub(super) fn secrets(
+        &self,
+        key: &GatewayKey,
+        control_plane: &str,
+    ) -> Result<(Option<Desired>, Vec<Desired>), Error> {
+        let secret = |metadata, type_: &str, data: &Data| {
             let (type_, data) = (Some(type_.to_owned()), Some(data.clone()));
             Desired::of(&Secret { metadata, type_, data, ..Secret::default() })
         };
         let tls = "kubernetes.io/tls";
-        let authority = self
-            .authority
-            .as_ref()
-            .map(|data| secret(control_plane, &names::ca_secret(tenant), tls, data))
-            .transpose()?;
-        let tenant_secrets = [
+        let elsewhere = ObjectMeta {
+            name: Some(key.ca_secret()),
+            namespace: Some(control_plane.to_owned()),
+            ..render::meta(key, "openshell-ca")
+        };
+        let authority = self.authority.as_ref().map(|data| secret(elsewhere, tls, data)).transpose()?;
+        let secrets = [
             (names::SERVER_TLS, tls, &self.server),
             (names::CLIENT_TLS, tls, &self.client),
             (names::JWT_KEYS, "Opaque", &self.jwt),
             (names::KEK, "Opaque", &self.kek),
         ];
-        let tenant_secrets =
-            tenant_secrets.into_iter().filter_map(|(name, type_, data)| Some((name, type_, data.as_ref()?)));
-        let tenant_secrets =
-            tenant_secrets.map(|(name, type_, data)| secret(tenant, name, type_, data)).collect::<Result<_, _>>()?;
-        Ok((authority, tenant_secrets))
+        let secrets = secrets.into_iter().filter_map(|(name, type_, data)| Some((name, type_, data.as_ref()?)));
+        let secrets = secrets.map(|(name, type_, data)| secret(render::meta(key, name), type_, data));
+        Ok((authority, secrets.collect::<Result<_, _>>()?))
     }
 }
 
-fn ensure_jwt(existing: Option<&Secret>, material: &mut Material) -> Result<(), PkiError> {
+/// The subject of a gateway's authority.
+fn authority_name(key: &GatewayKey) -> String {
+    if key.is_default() { format!("openshell-ca {}", key.namespace) } else { format!("openshell-ca {key}") }
+}
+
+fn ensure_jwt(key: &GatewayKey, existing: Option<&Secret>, material: &mut Material) -> Result<(), PkiError> {
     let keys = match existing {
         Some(secret) => {
             let keys = JwtKeys {
@@ -196,8 +204,10 @@ fn ensure_jwt(existing: Option<&Secret>, material: &mut Material) -> Result<(), 
             };
             if !keys.is_consistent() {
                 // New keys would end every live session, so that is for a person to decide.
-                let message =
-                    format!("the keys in Secret {} do not belong together; delete it to get new ones", names::JWT_KEYS);
+                let message = format!(
+                    "the keys in Secret {} do not belong together; delete it to get new ones",
+                    key.name_of(names::JWT_KEYS)
+                );
                 material.trouble("TokenKeysInconsistent", message);
             }
             material.jwt = ours(secret).then(|| data(secret));
@@ -217,7 +227,7 @@ fn ensure_jwt(existing: Option<&Secret>, material: &mut Material) -> Result<(), 
 }
 
 struct Want {
-    secret: &'static str,
+    secret: String,
     what: &'static str,
     /// `None`: whatever it carries is good.
     names: Option<BTreeSet<SubjectAltName>>,

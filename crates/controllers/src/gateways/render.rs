@@ -21,6 +21,7 @@ use paddock_reconcile::{Desired, Error, OnImmutable};
 use serde_json::Value;
 
 use super::intent::Intent;
+use super::key::GatewayKey;
 use super::network::{self, Peers};
 use super::platform::Database;
 use super::version::GatewayVersion;
@@ -31,28 +32,33 @@ const DATA_VOLUME: &str = "openshell-data";
 
 /// Policies, accounts and rights.
 pub(super) fn foundation(intent: &Intent, peers: &Peers<'_>) -> Result<Vec<Desired>, Error> {
-    let tenant = intent.tenant.as_str();
+    let key = &intent.key;
     Ok(vec![
-        Desired::of(&network::sandbox_policy(tenant))?,
-        Desired::of(&network::gateway_policy(tenant, peers))?,
-        Desired::of(&ServiceAccount { metadata: meta(tenant, names::GATEWAY), ..ServiceAccount::default() })?,
+        Desired::of(&network::sandbox_policy(key))?,
+        Desired::of(&network::gateway_policy(key, peers))?,
+        Desired::of(&ServiceAccount { metadata: meta(key, names::GATEWAY), ..ServiceAccount::default() })?,
         Desired::of(&ServiceAccount {
-            metadata: meta(tenant, names::SANDBOX_ACCOUNT),
+            metadata: meta(key, names::SANDBOX_ACCOUNT),
             // Sandbox pods get a projected token of their own, never the account's.
             automount_service_account_token: Some(false),
             ..ServiceAccount::default()
         })?,
-        Desired::of(&sandbox_role(tenant))?,
+        Desired::of(&sandbox_role(key))?,
         Desired::of(&RoleBinding {
-            metadata: meta(tenant, names::SANDBOX_ROLE),
-            role_ref: role_ref("Role", names::SANDBOX_ROLE),
-            subjects: Some(vec![gateway_account(tenant)]),
+            metadata: meta(key, names::SANDBOX_ROLE),
+            role_ref: role_ref("Role", &key.name_of(names::SANDBOX_ROLE)),
+            subjects: Some(vec![gateway_account(key)]),
         })?
         .on_immutable(OnImmutable::Recreate),
+        // One binding per gateway: a shared one would belong to whichever gateway was applied last.
         Desired::of(&ClusterRoleBinding {
-            metadata: ObjectMeta { namespace: None, ..meta(tenant, &node_reader_binding(tenant)) },
+            metadata: ObjectMeta {
+                name: Some(key.node_reader_binding()),
+                namespace: None,
+                ..meta(key, names::NODE_READER)
+            },
             role_ref: role_ref("ClusterRole", names::NODE_READER),
-            subjects: Some(vec![gateway_account(tenant)]),
+            subjects: Some(vec![gateway_account(key)]),
         })?
         .on_immutable(OnImmutable::Recreate),
     ])
@@ -60,37 +66,33 @@ pub(super) fn foundation(intent: &Intent, peers: &Peers<'_>) -> Result<Vec<Desir
 
 /// Configuration, Service and workload. `hash` stands for everything that the gateway reads only at its start.
 pub(super) fn workload(intent: &Intent, hash: &str) -> Result<Vec<Desired>, Error> {
-    let tenant = intent.tenant.as_str();
+    let key = &intent.key;
     Ok(vec![
         Desired::of(&ConfigMap {
-            metadata: meta(tenant, names::CONFIG),
+            metadata: meta(key, names::CONFIG),
             data: Some([(names::CONFIG_KEY.to_owned(), intent.config.clone())].into()),
             ..ConfigMap::default()
         })?,
-        Desired::of(&service(tenant))?,
+        Desired::of(&service(key))?,
         Desired::of(&stateful_set(intent, hash))?.on_immutable(OnImmutable::RecreateOrphaning),
     ])
 }
 
-/// One binding per tenant: a shared one would belong to whichever tenant was applied last.
-pub(super) fn node_reader_binding(tenant: &str) -> String {
-    format!("{}-{tenant}", names::NODE_READER)
-}
-
-pub(super) fn meta(tenant: &str, name: &str) -> ObjectMeta {
+/// The metadata of the object that for the default gateway is called `name`.
+pub(super) fn meta(key: &GatewayKey, name: &str) -> ObjectMeta {
     ObjectMeta {
-        name: Some(name.to_owned()),
-        namespace: Some(tenant.to_owned()),
-        labels: Some(names::object_labels(tenant)),
+        name: Some(key.name_of(name)),
+        namespace: Some(key.namespace().to_owned()),
+        labels: Some(key.object_labels()),
         ..ObjectMeta::default()
     }
 }
 
-fn gateway_account(tenant: &str) -> Subject {
+fn gateway_account(key: &GatewayKey) -> Subject {
     Subject {
         kind: "ServiceAccount".to_owned(),
-        name: names::GATEWAY.to_owned(),
-        namespace: Some(tenant.to_owned()),
+        name: key.gateway().to_owned(),
+        namespace: Some(key.namespace().to_owned()),
         ..Subject::default()
     }
 }
@@ -123,15 +125,15 @@ pub(super) fn sandbox_rules() -> Vec<PolicyRule> {
     ]
 }
 
-fn sandbox_role(tenant: &str) -> Role {
-    Role { metadata: meta(tenant, names::SANDBOX_ROLE), rules: Some(sandbox_rules()) }
+fn sandbox_role(key: &GatewayKey) -> Role {
+    Role { metadata: meta(key, names::SANDBOX_ROLE), rules: Some(sandbox_rules()) }
 }
 
 pub(super) fn matching(labels: BTreeMap<String, String>) -> LabelSelector {
     LabelSelector { match_labels: Some(labels), ..LabelSelector::default() }
 }
 
-fn service(tenant: &str) -> Service {
+fn service(key: &GatewayKey) -> Service {
     let port = |name: &str, number: u16, protocol: Option<&str>| ServicePort {
         name: Some(name.to_owned()),
         port: number.into(),
@@ -141,10 +143,10 @@ fn service(tenant: &str) -> Service {
         ..ServicePort::default()
     };
     Service {
-        metadata: meta(tenant, names::GATEWAY),
+        metadata: meta(key, names::GATEWAY),
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".to_owned()),
-            selector: Some(names::pod_selector()),
+            selector: Some(key.pod_selector()),
             ports: Some(vec![port("grpc", names::GRPC_PORT, Some("grpc")), port("metrics", names::METRICS_PORT, None)]),
             ..ServiceSpec::default()
         }),
@@ -153,9 +155,9 @@ fn service(tenant: &str) -> Service {
 }
 
 fn stateful_set(intent: &Intent, hash: &str) -> StatefulSet {
-    let tenant = intent.tenant.as_str();
-    let mut pod_labels = names::object_labels(tenant);
-    pod_labels.extend(names::pod_selector());
+    let key = &intent.key;
+    let mut pod_labels = key.object_labels();
+    pod_labels.extend(key.pod_selector());
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(pod_labels),
@@ -165,11 +167,11 @@ fn stateful_set(intent: &Intent, hash: &str) -> StatefulSet {
         spec: Some(pod(intent)),
     };
     StatefulSet {
-        metadata: meta(tenant, names::GATEWAY),
+        metadata: meta(key, names::GATEWAY),
         spec: Some(StatefulSetSpec {
             replicas: Some(1),
-            service_name: Some(names::GATEWAY.to_owned()),
-            selector: matching(names::pod_selector()),
+            service_name: Some(key.gateway().to_owned()),
+            selector: matching(key.pod_selector()),
             template,
             volume_claim_templates: (intent.database == Database::Sqlite).then(|| {
                 vec![PersistentVolumeClaim {
@@ -192,10 +194,11 @@ fn stateful_set(intent: &Intent, hash: &str) -> StatefulSet {
 }
 
 fn pod(intent: &Intent) -> PodSpec {
+    let key = &intent.key;
     let secret = |name: &str, secret: &str, items: Option<&str>| Volume {
         name: name.to_owned(),
         secret: Some(SecretVolumeSource {
-            secret_name: Some(secret.to_owned()),
+            secret_name: Some(key.name_of(secret)),
             // 0440: readable through the file-system group, whatever user the platform chooses.
             default_mode: Some(0o440),
             items: items.map(|key| vec![KeyToPath { key: key.to_owned(), path: key.to_owned(), mode: None }]),
@@ -204,7 +207,7 @@ fn pod(intent: &Intent) -> PodSpec {
         ..Volume::default()
     };
     PodSpec {
-        service_account_name: Some(names::GATEWAY.to_owned()),
+        service_account_name: Some(key.gateway().to_owned()),
         termination_grace_period_seconds: Some(5),
         // A Service called openshell-server would otherwise define OPENSHELL_SERVER_PORT, which beats the file.
         enable_service_links: Some(false),
@@ -220,7 +223,7 @@ fn pod(intent: &Intent) -> PodSpec {
             Volume {
                 name: "gateway-config".to_owned(),
                 config_map: Some(ConfigMapVolumeSource {
-                    name: names::CONFIG.to_owned(),
+                    name: key.name_of(names::CONFIG),
                     ..ConfigMapVolumeSource::default()
                 }),
                 ..Volume::default()
@@ -331,7 +334,7 @@ fn environment(intent: &Intent) -> Vec<EnvVar> {
         environment.push(from_secret("OPENSHELL_DB_URL", secret, names::DATABASE_KEY));
     }
     if needs_kek(intent.version) {
-        environment.push(from_secret(toml::KEK_ENV, names::KEK, names::KEK_KEY));
+        environment.push(from_secret(toml::KEK_ENV, &intent.key.name_of(names::KEK), names::KEK_KEY));
     }
     environment
 }

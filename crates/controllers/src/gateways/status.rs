@@ -23,6 +23,7 @@ use serde_json::Value;
 use super::condition::Summary;
 use super::controller::{Home, Memory, PLATFORM_CONFIG, anchor_ref, home};
 use super::intent::Intents;
+use super::key::GatewayKey;
 use super::names;
 
 /// The ConfigMap with the report.
@@ -116,13 +117,15 @@ impl Controller for GatewayStatus {
             here(Source::of::<ConfigMap>(|_| vec![Report]), STATUS),
             // The same selection as the gateways controller's, so the two share one watch.
             Source::kind(Kind::of::<ConfigMap>(), |change: &Change<'_>| {
-                if change.object()["metadata"]["name"] == names::ANCHOR { vec![Report] } else { Vec::new() }
+                let key = GatewayKey::of_object(change.object());
+                let anchor = key.is_some_and(|key| change.object()["metadata"]["name"] == key.name_of(names::ANCHOR));
+                if anchor { vec![Report] } else { Vec::new() }
             })
             .labels(labels::TENANT),
             Source::of::<Namespace>(move |change| {
                 let name = change.object()["metadata"]["name"].as_str().unwrap_or_default();
                 let same = change.before.is_some() && home(change.before) == home(change.after);
-                if same || !namespaces.knows(name) { Vec::new() } else { vec![Report] }
+                if same || namespaces.keys_in(name).is_empty() { Vec::new() } else { vec![Report] }
             }),
         ]
     }
@@ -131,10 +134,10 @@ impl Controller for GatewayStatus {
         let config = cx.get(&self.named(PLATFORM_CONFIG)).await?;
         let intents = self.memory.observe(config.as_deref());
         let mut tenants = BTreeMap::new();
-        for name in intents.entries.keys().filter(|name| name.parse::<TenantName>().is_ok()) {
-            let home = home(cx.get(&ObjectRef::of::<Namespace>(None, name)).await?.as_deref());
-            let anchor = if home == Home::Missing { None } else { cx.get(&anchor_ref(name)).await? };
-            tenants.insert(name.clone(), (home, anchor));
+        for key in intents.keys() {
+            let home = home(cx.get(&ObjectRef::of::<Namespace>(None, key.namespace())).await?.as_deref());
+            let anchor = if home == Home::Missing { None } else { cx.get(&anchor_ref(&key)).await? };
+            tenants.insert(key.namespace().to_owned(), (home, anchor));
         }
         Ok(StatusSnapshot { intents, tenants })
     }

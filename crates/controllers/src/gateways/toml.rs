@@ -9,6 +9,7 @@ use paddock_policy::image::{ImagePolicy, ImageReference};
 use serde_json::{Map, Value};
 use toml_edit::{Document, Item, TableLike};
 
+use super::key::GatewayKey;
 use super::platform::ClusterVersion;
 use super::problem::{Position, Problem};
 use super::schema::{self, Key, Lookup, Owner, Shape};
@@ -28,7 +29,7 @@ pub(super) const KEK_ENV: &str = "OPENSHELL_GATEWAY_CREDENTIAL_KEY_ENCRYPTION_KE
 /// What our defaults depend on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Inputs<'a> {
-    pub(super) namespace: &'a str,
+    pub(super) key: &'a GatewayKey,
     pub(super) version: GatewayVersion,
     /// Every name of the server certificate, sorted.
     pub(super) server_names: &'a [String],

@@ -49,8 +49,12 @@ fn snapshot(yaml: &str, tenant: &str) -> Snapshot {
     }
 }
 
+fn key(tenant: &str) -> GatewayKey {
+    GatewayKey::default_of(tenant.parse().unwrap())
+}
+
 pub(super) fn plan(snapshot: &Snapshot, tenant: &str) -> Plan {
-    gateways().plan(&tenant.parse().unwrap(), snapshot, now()).unwrap()
+    gateways().plan(&key(tenant), snapshot, now()).unwrap()
 }
 
 pub(super) fn body<'a>(plan: &'a Plan, kind: &str, name: &str) -> &'a Value {
@@ -174,9 +178,9 @@ fn gw_w04_owner_is_made_before_what_it_owns() {
     snapshot.material = None;
     let plan = plan(&snapshot, "tenant-b");
     assert_eq!(plan.apply.len(), 1);
-    assert_eq!(plan.apply[0].target(), &anchor_ref("tenant-b"));
+    assert_eq!(plan.apply[0].target(), &anchor_ref(&key("tenant-b")));
     assert!(
-        matches!(&plan.verdict, Verdict::Waiting { on: Dependency::Object(on), .. } if *on == anchor_ref("tenant-b"))
+        matches!(&plan.verdict, Verdict::Waiting { on: Dependency::Object(on), .. } if *on == anchor_ref(&key("tenant-b")))
     );
 }
 

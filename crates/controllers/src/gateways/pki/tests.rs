@@ -18,7 +18,7 @@ fn plain() -> Intent {
 
 fn secret(data: &Option<Data>) -> Option<Secret> {
     let data = data.clone()?;
-    Some(Secret { metadata: render::meta("t", "x"), data: Some(data), ..Secret::default() })
+    Some(Secret { metadata: render::meta(&plain().key, "x"), data: Some(data), ..Secret::default() })
 }
 
 fn applied(material: &Material) -> Existing {
