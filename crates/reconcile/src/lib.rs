@@ -6,6 +6,7 @@
 //! | module | what it is for | may touch |
 //! |---|---|---|
 //! | [`controller`], [`plan`], [`object`], [`error`] | the vocabulary of controllers | nothing |
+//! | [`drift`] | what others changed of what we own, and who it was | nothing |
 //! | [`context`] | what a snapshot may use | caches, API server |
 //! | `cache` | what watches told us, with our own writes laid over it | nothing |
 //! | `execute` | carries a plan out: comparison, apply, immutable fields, deletion by record, status, events | API server |
@@ -21,6 +22,7 @@ pub mod client;
 pub mod clock;
 pub mod context;
 pub mod controller;
+pub mod drift;
 pub mod error;
 mod execute;
 pub mod health;
@@ -37,6 +39,7 @@ mod worker;
 pub use clock::{Chance, Clock};
 pub use context::{AuditSink, Context, Identity};
 pub use controller::{Change, Controller, Key, Selection, Settings, Source};
+pub use drift::{Drift, Drifted, OnDrift};
 pub use error::{Dependency, Error};
 pub use execute::{Said, Writes};
 pub use health::Readiness;
@@ -45,6 +48,6 @@ pub use metrics::Metrics;
 pub use object::{Kind, ObjectRef};
 pub use pass::{Passed, run_pass};
 pub use plan::{
-    Adopt, AuditRecord, Desired, Event, Gate, OnImmutable, Plan, Prune, Severity, StatusPatch, Verdict, When,
+    Adopt, AuditRecord, Desired, Event, Gate, OnImmutable, Plan, Prune, Recorded, Severity, StatusPatch, Verdict, When,
 };
 pub use runtime::Runtime;

@@ -45,6 +45,8 @@ pub struct Metrics {
     pub seconds: Family<OfController, Histogram>,
     /// Intended writes by what became of them.
     pub writes: Family<OfWrite, Counter>,
+    /// Objects of ours that others were found to have changed or deleted.
+    pub drifts: Family<OfController, Counter>,
     /// 1 when every source is synced or known to be missing.
     pub synced: Family<OfController, Gauge>,
     /// 1 while this process holds the lease or needs none.
@@ -61,6 +63,7 @@ impl Default for Metrics {
             passes: Family::default(),
             seconds: Family::new_with_constructor(histogram),
             writes: Family::default(),
+            drifts: Family::default(),
             synced: Family::default(),
             leading: Gauge::default(),
         }
@@ -76,6 +79,7 @@ impl Metrics {
         registry.register("passes", "Passes by outcome", self.passes.clone());
         registry.register_with_unit("pass_duration", "Duration of passes", Unit::Seconds, self.seconds.clone());
         registry.register("writes", "Intended writes by what became of them", self.writes.clone());
+        registry.register("drifts", "Objects that others were found to have changed or deleted", self.drifts.clone());
         registry.register("synced", "1 when every source is synced or not served", self.synced.clone());
         registry.register("leading", "1 while this process may write", self.leading.clone());
     }
@@ -84,6 +88,11 @@ impl Metrics {
         let of = OfController { controller: controller.to_owned() };
         self.seconds.get_or_create(&of).observe(seconds);
         self.passes.get_or_create(&OfPass { controller: of.controller, outcome: outcome.to_owned() }).inc();
+    }
+
+    pub(crate) fn drift(&self, controller: &str, objects: usize) {
+        let of = OfController { controller: controller.to_owned() };
+        self.drifts.get_or_create(&of).inc_by(u64::try_from(objects).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn write(&self, controller: &str, write: &str) {

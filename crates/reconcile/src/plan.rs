@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::drift::{Drift, OnDrift};
 use crate::error::{Dependency, Error};
 use crate::object::{Kind, ObjectRef};
 
@@ -29,6 +30,8 @@ pub struct Plan {
     pub verdict: Verdict,
     /// What to report instead of `status` and `events` when applying or deleting fails or has to wait.
     pub on_error: Option<OnError>,
+    /// What to report besides when others changed objects of ours; see [`Plan::on_drift`].
+    pub on_drift: Option<OnDrifts>,
 }
 
 impl Plan {
@@ -62,6 +65,13 @@ impl Plan {
         self
     }
 
+    /// Says what to report when others changed or deleted objects of this plan: a pure function from what they did to a plan,
+    /// of which the objects and the events are carried out and nothing else.
+    pub fn on_drift(&mut self, report: impl Fn(&[Drift]) -> Self + Send + Sync + 'static) -> &mut Self {
+        self.on_drift = Some(OnDrifts(Arc::new(report)));
+        self
+    }
+
     /// Whether nothing is wanted and nothing is to be remembered: the key is forgotten.
     pub(crate) fn is_empty(&self) -> bool {
         self.apply.is_empty() && self.status.is_empty() && self.events.is_empty() && self.look_again.is_none()
@@ -87,6 +97,24 @@ impl OnError {
 impl std::fmt::Debug for OnError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("OnError")
+    }
+}
+
+type Reaction = dyn Fn(&[Drift]) -> Plan + Send + Sync;
+
+/// See [`Plan::on_drift`].
+#[derive(Clone)]
+pub struct OnDrifts(Arc<Reaction>);
+
+impl OnDrifts {
+    pub(crate) fn report(&self, drifts: &[Drift]) -> Plan {
+        (self.0)(drifts)
+    }
+}
+
+impl std::fmt::Debug for OnDrifts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnDrifts")
     }
 }
 
@@ -120,6 +148,7 @@ pub struct Desired {
     pub(crate) gate: Option<Gate>,
     pub(crate) adopt: Adopt,
     pub(crate) on_immutable: Option<OnImmutable>,
+    pub(crate) on_drift: OnDrift,
 }
 
 impl Desired {
@@ -182,6 +211,7 @@ impl Desired {
             gate: None,
             adopt: Adopt::Never,
             on_immutable: None,
+            on_drift: OnDrift::default(),
         })
     }
 
@@ -230,6 +260,13 @@ impl Desired {
     #[must_use]
     pub fn on_immutable(mut self, rule: OnImmutable) -> Self {
         self.on_immutable = Some(rule);
+        self
+    }
+
+    /// What to do when somebody else changes or deletes the object. The default is to put it right.
+    #[must_use]
+    pub fn on_drift(mut self, rule: OnDrift) -> Self {
+        self.on_drift = rule;
         self
     }
 }
@@ -306,21 +343,55 @@ pub enum Prune {
     Nothing,
     /// Whatever the record names and the plan no longer wants. The engine keeps the record: it writes the names down before
     /// it creates anything and removes them after they are gone.
-    Recorded {
-        /// The ConfigMap that holds the record; it may hold several keys' records under different entries.
-        record: ObjectRef,
-        /// The entry of this key, a valid ConfigMap key.
-        entry: String,
-        /// More deletions than this in one pass delete nothing and report `TooManyDeletions`.
-        limit: usize,
-    },
+    Recorded(Box<Recorded>),
+}
+
+/// See [`Prune::Recorded`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The ConfigMap that holds the record; it may hold several keys' records under different entries. When the plan applies
+    /// it too, it is not recorded in itself.
+    pub record: ObjectRef,
+    /// The entry of this key, a valid ConfigMap key.
+    pub entry: String,
+    /// More deletions than this in one pass delete nothing and report `TooManyDeletions`.
+    pub limit: usize,
+    /// What is recorded, not wanted and not deleted all the same, such as data that is retained. It stays recorded.
+    pub keep: Vec<ObjectRef>,
+    /// Only what carries all these labels is deleted: of a record that others may write this bounds what it can name.
+    pub labels: Vec<(String, String)>,
 }
 
 impl Prune {
     /// Recorded in a ConfigMap, at most 50 deletions in one pass.
     pub fn recorded_in(namespace: &str, config_map: &str, entry: impl Into<String>) -> Self {
         let record = ObjectRef::of::<ConfigMap>(Some(namespace), config_map);
-        Self::Recorded { record, entry: entry.into(), limit: 50 }
+        let entry = entry.into();
+        Self::Recorded(Box::new(Recorded { record, entry, limit: 50, keep: Vec::new(), labels: Vec::new() }))
+    }
+
+    /// Deletes only what carries this label besides those already named.
+    #[must_use]
+    pub fn only_labelled(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        if let Self::Recorded(recorded) = &mut self {
+            recorded.labels.push((key.into(), value.into()));
+        }
+        self
+    }
+
+    /// Keeps these though they are recorded and not wanted.
+    #[must_use]
+    pub fn keeping(mut self, objects: impl IntoIterator<Item = ObjectRef>) -> Self {
+        if let Self::Recorded(recorded) = &mut self {
+            recorded.keep.extend(objects);
+        }
+        self
+    }
+
+    /// Reads a record as the engine writes it: objects in the order in which they were recorded, each with its uid, which is
+    /// empty while nobody saw it exist. `None` for anything else.
+    pub fn read_record(text: &str) -> Option<Vec<(ObjectRef, String)>> {
+        crate::execute::read_record(text)
     }
 }
 

@@ -140,6 +140,8 @@ impl<K: Key> Queue<K> {
         let State::Running { dirty, woken_before } = entry.state else { return };
         entry.state = State::Idle;
         let Settings { backoff_min, backoff_max, resync, .. } = self.settings;
+        // A plan that asks for a time that is over would otherwise run for ever.
+        let soonest = now.saturating_add(backoff_min);
         let resync = now.saturating_add(resync.mul_f64(0.9 + 0.2 * unit));
         let due = match finish {
             Finish::Transient { retry_after } => {
@@ -158,9 +160,9 @@ impl<K: Key> Queue<K> {
             }
             Finish::Forgotten => None,
             Finish::Settled { look_again } | Finish::Waiting { look_again, .. } => {
-                Some(look_again.map_or(resync, |at| at.min(resync)))
+                Some(look_again.map_or(resync, |at| at.max(soonest).min(resync)))
             }
-            Finish::Invalid { look_again } => *look_again,
+            Finish::Invalid { look_again } => look_again.map(|at| at.max(soonest)),
         };
         entry.failures = 0;
         if dirty {

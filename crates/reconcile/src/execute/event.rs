@@ -1,12 +1,14 @@
 //! Events as objects, and which of them were said already. Pure.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hasher as _};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::context::Identity;
-use crate::object::Kind;
+use crate::drift::Drift;
+use crate::object::{Kind, ObjectRef};
 use crate::plan::{Event, Severity, When};
 
 pub(crate) const KIND: Kind = Kind::custom("events.k8s.io", "v1", "Event", "events", true);
@@ -14,27 +16,61 @@ pub(crate) const KIND: Kind = Kind::custom("events.k8s.io", "v1", "Event", "even
 /// `note` may not be longer (validation of events.k8s.io/v1).
 const NOTE_LIMIT: usize = 1024;
 
-/// What a key's pass before said. One per key, in memory.
+/// What a key's pass before said and wanted. One per key, in memory; of what was wanted only digests.
 #[derive(Clone, Debug, Default)]
-pub struct Said(HashSet<(String, String, String)>);
+pub struct Said {
+    events: HashSet<(String, String, String)>,
+    drifts: HashSet<String>,
+    wanted: HashMap<u64, u64>,
+}
 
 impl Said {
     /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.events.is_empty() && self.drifts.is_empty() && self.wanted.is_empty()
+    }
+
+    /// Whether the object was wanted in the same way by the last pass that got to it; `None` when this process never did.
+    pub(crate) fn wanted_so(&self, target: &ObjectRef, body: &Value) -> Option<bool> {
+        self.wanted.get(&digest(target)).map(|before| *before == digest(body))
+    }
+
+    /// The object is as wanted now.
+    pub(crate) fn is_wanted_so(&mut self, target: &ObjectRef, body: &Value) {
+        self.wanted.insert(digest(target), digest(body));
+    }
+
+    /// Forgets what no longer is in the plan.
+    pub(crate) fn retain<'a>(&mut self, targets: impl Iterator<Item = &'a ObjectRef>) {
+        let kept: HashSet<u64> = targets.map(digest).collect();
+        self.wanted.retain(|target, _| kept.contains(target));
+    }
+
+    /// Those that the pass before did not tell of.
+    pub(crate) fn news(&mut self, drifts: &[Drift]) -> usize {
+        let before = std::mem::take(&mut self.drifts);
+        self.drifts = drifts.iter().map(ToString::to_string).collect();
+        self.drifts.difference(&before).count()
     }
 
     /// The events to write now: those for a change if the pass changed something, and those not said by the pass before.
     pub(crate) fn choose<'a>(&mut self, planned: &'a [Event], changed: bool) -> Vec<&'a Event> {
         let id = |event: &Event| (event.regarding.to_string(), event.reason.clone(), event.note.clone());
-        let before = std::mem::take(&mut self.0);
-        self.0 = planned.iter().map(id).collect();
+        let before = std::mem::take(&mut self.events);
+        self.events = planned.iter().map(id).collect();
         let wanted = |event: &&Event| match event.when {
             When::Changed => changed,
             When::Planned => !before.contains(&id(event)),
         };
         planned.iter().filter(wanted).collect()
     }
+}
+
+/// Equal within a process alone, and only compared there.
+fn digest(value: &impl std::hash::Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The object to create. It lives where the object it is about lives; events about cluster-scoped objects in `default`.

@@ -5,20 +5,24 @@
 
 mod event;
 mod immutable;
-mod owned;
+pub(crate) mod owned;
 mod prune;
+mod takeover;
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use serde_json::{Value, json};
 
 pub use event::Said;
+pub(crate) use prune::parse as read_record;
 
 use crate::cache::Known;
 use crate::context::Context;
+use crate::drift::{self, Drift, Drifted, OnDrift};
 use crate::error::{self, Dependency, Error};
-use crate::object::{self, ObjectRef};
+use crate::object::{self, Kind, ObjectRef};
 use crate::plan::{Adopt, Desired, Event, OnImmutable, Plan, StatusPatch};
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -52,12 +56,15 @@ pub(crate) async fn execute(
     plan: &Plan,
     said: &mut Said,
 ) -> (Writes, Result<(), Error>) {
-    let mut pass = Pass { cx, controller, plan, audited: false, writes: Writes::default() };
+    let mut pass = Pass { cx, controller, plan, said, drifts: Vec::new(), audited: false, writes: Writes::default() };
     let mut result = pass.objects().await;
     let fallback = match (&result, &plan.on_error) {
+        // Nothing can be reported into a namespace that is ending, and nobody there wants to know.
+        (Err(error), _) if namespace_is_ending(error) => None,
         (Err(error), Some(on_error)) => Some(on_error.report(error)),
         _ => None,
     };
+    let drifted = pass.report_drift().await;
     let (status, events) = match (&result, &fallback) {
         (_, Some(instead)) => {
             for desired in &instead.apply {
@@ -74,19 +81,31 @@ pub(crate) async fn execute(
         let reported = pass.status(patch).await;
         result = result.and(reported);
     }
-    if result.is_ok() || fallback.is_some() {
+    if result.is_ok() || fallback.is_some() || !drifted.is_empty() {
         let changed = pass.writes.total() > 0;
-        for event in said.choose(events, changed) {
+        let events = [events, &drifted].concat();
+        let chosen: Vec<&Event> = pass.said.choose(&events, changed);
+        for event in chosen {
             pass.event(event).await;
         }
     }
+    if result.is_ok() {
+        pass.said.retain(plan.apply.iter().map(Desired::target));
+    }
     (pass.writes, result)
+}
+
+fn namespace_is_ending(error: &Error) -> bool {
+    let Error::Waiting { on, .. } = error else { return false };
+    matches!(&**on, Dependency::Object(on) if on.kind == Kind::of::<Namespace>())
 }
 
 struct Pass<'a> {
     cx: &'a Context,
     controller: &'a str,
     plan: &'a Plan,
+    said: &'a mut Said,
+    drifts: Vec<Drift>,
     audited: bool,
     writes: Writes,
 }
@@ -97,8 +116,10 @@ impl Pass<'_> {
         if let Some(record) = &mut record {
             record.intend(self, &self.plan.apply).await?;
         }
+        let mut held = Ok(());
         for desired in &self.plan.apply {
-            let live = self.apply(desired).await?;
+            let seen = record.as_ref().and_then(|record| record.seen(desired.target()));
+            let Some(live) = self.keep_or_apply(desired, seen).await? else { continue };
             if let Some(record) = &mut record {
                 record.confirm(desired.target(), object::uid(&live));
             }
@@ -106,13 +127,36 @@ impl Pass<'_> {
                 && !(gate.passes)(&live)
             {
                 let on = Dependency::Object(desired.target().clone());
-                return Err(Error::waiting(on, format!("{} has yet to {}", desired.target(), gate.describe)));
+                held = Err(Error::waiting(on, format!("{} has yet to {}", desired.target(), gate.describe)));
+                break;
             }
         }
+        // What nobody wants any more goes also while a gate is closed: what waits behind it is wanted.
         match record {
-            Some(record) => record.prune(self).await,
-            None => Ok(()),
+            Some(record) => record.prune(self).await.and(held),
+            None => held,
         }
+    }
+
+    /// What others did to our objects: counted, and handed to the plan's own report. Returns the events that it wants.
+    async fn report_drift(&mut self) -> Vec<Event> {
+        let drifts = std::mem::take(&mut self.drifts);
+        let news = self.said.news(&drifts);
+        if drifts.is_empty() {
+            return Vec::new();
+        }
+        for drift in &drifts {
+            tracing::info!(controller = self.controller, %drift, "drift");
+        }
+        self.cx.metrics.drift(self.controller, news);
+        let Some(on_drift) = &self.plan.on_drift else { return Vec::new() };
+        let report = on_drift.report(&drifts);
+        for desired in &report.apply {
+            if let Err(error) = self.apply(desired).await {
+                tracing::warn!(controller = self.controller, %error, "drift could not be reported");
+            }
+        }
+        report.events
     }
 
     /// Audit records come before the first write, and only when there is a write.
@@ -126,17 +170,39 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// Makes one object as wanted, and returns it as it is then; `None` when others deleted it and the plan lets them.
+    /// `seen`: the uid that it had in an earlier pass.
+    async fn keep_or_apply(&mut self, desired: &Desired, seen: Option<&str>) -> Result<Option<Arc<Value>>, Error> {
+        let target = desired.target();
+        if let Some(uid) = seen
+            && self.live(target).await?.is_none()
+        {
+            let reverted = desired.on_drift == OnDrift::Revert;
+            let (target, uid) = (target.clone(), uid.to_owned());
+            self.drifts.push(Drift { target, uid, what: Drifted::Deleted, reverted });
+            if !reverted {
+                return Ok(None);
+            }
+        }
+        self.apply(desired).await.map(Some)
+    }
+
     /// Makes one object as wanted, and returns it as it is then.
     async fn apply(&mut self, desired: &Desired) -> Result<Arc<Value>, Error> {
-        let identity = &self.cx.identity;
+        let cx = self.cx;
+        let identity = &cx.identity;
         let target = desired.target();
         let mut body = desired.body.clone();
         stamp(&mut body, &identity.managed_by, target)?;
+        let whole = body.clone();
         if let Some(live) = self.live(target).await? {
             if object::is_terminating(&live) {
                 return Err(Error::waiting(Dependency::Object(target.clone()), format!("{target} is being deleted")));
             }
             self.may_take(desired, &live)?;
+            if matches!(desired.adopt, Adopt::ManagedBy(_)) && !self.is_ours(&live) {
+                self.take_over(target).await?;
+            }
             if let Some((fields, rule)) = immutable::changed(&target.kind, &body, &live) {
                 match desired.on_immutable.unwrap_or(rule) {
                     OnImmutable::Keep => immutable::leave_out(&mut body, &fields),
@@ -148,21 +214,83 @@ impl Pass<'_> {
                     OnImmutable::RecreateOrphaning => self.replace(target, &live, PropagationPolicy::Orphan).await?,
                 }
             }
-            if owned::holds(&body, &live, &identity.field_manager) {
+            let mut holds = owned::holds(&body, &live, &identity.field_manager);
+            if !holds && owned::applied_by(&live, &identity.field_manager) {
+                self.drift(desired, &whole, &mut body).await?;
+                holds = owned::holds(&body, &live, &identity.field_manager);
+            }
+            if holds {
                 self.count("skipped");
                 self.writes.skipped += 1;
+                self.said.is_wanted_so(target, &whole);
                 return Ok(live);
             }
         }
         self.about_to_write().await?;
-        let api = target.kind.api(self.cx.client.clone(), target.namespace.as_deref());
+        let api = target.kind.api(cx.client.clone(), target.namespace.as_deref());
         let params = PatchParams::apply(&identity.field_manager).force().validation_strict();
         let answer = api.patch(&target.name, &params, &Patch::Apply(&body)).await;
         let answer = answer.map_err(|e| Error::from_kube(&e, target))?;
         self.count("applied");
         self.writes.applied += 1;
         tracing::debug!(controller = self.controller, %target, "applied");
+        self.said.is_wanted_so(target, &whole);
         self.noted(target, &answer)
+    }
+
+    /// Makes a predecessor's record of a workload ours, so that the apply that follows leaves nothing of it.
+    async fn take_over(&mut self, target: &ObjectRef) -> Result<(), Error> {
+        let Some(read) = self.read_whole(target).await? else { return Ok(()) };
+        let Some(entries) = takeover::managed_fields(&read, &self.cx.identity.field_manager) else { return Ok(()) };
+        self.about_to_write().await?;
+        let metadata = json!({
+            "managedFields": entries, "resourceVersion": read["metadata"]["resourceVersion"], "uid": object::uid(&read),
+        });
+        let api = target.kind.api(self.cx.client.clone(), target.namespace.as_deref());
+        let params = PatchParams { field_manager: Some(self.cx.identity.field_manager.clone()), ..Default::default() };
+        let patched = api.patch(&target.name, &params, &Patch::Merge(&json!({"metadata": metadata}))).await;
+        patched.map_err(|e| Error::from_kube(&e, target))?;
+        self.count("applied");
+        self.writes.applied += 1;
+        tracing::info!(controller = self.controller, %target, "taken over");
+        Ok(())
+    }
+
+    /// The object from the API server, with everything that caches leave out.
+    async fn read_whole(&self, target: &ObjectRef) -> Result<Option<Value>, Error> {
+        let api = target.kind.api(self.cx.client.clone(), target.namespace.as_deref());
+        match api.get(&target.name).await {
+            Ok(read) => serde_json::to_value(read).map(Some).map_err(|e| Error::transient(format!("{target}: {e}"))),
+            Err(error) if error::is_absent(&error) => Ok(None),
+            Err(error) => Err(Error::from_kube(&error, target)),
+        }
+    }
+
+    /// Finds out what others changed of an object that is not as we applied it, and takes it out of `body` when the plan lets
+    /// them. Reads the object from the API server, for the caches do not hold who owns what.
+    async fn drift(&mut self, desired: &Desired, whole: &Value, body: &mut Value) -> Result<(), Error> {
+        let target = desired.target();
+        let wanted_so = self.said.wanted_so(target, whole);
+        if wanted_so == Some(false) && desired.on_drift == OnDrift::Revert {
+            return Ok(());
+        }
+        let Some(read) = self.read_whole(target).await? else { return Ok(()) };
+        let mut found = drift::find(whole, &read, &self.cx.identity.field_manager);
+        // Whether a missing field was taken away or is new in the plan only a process knows that saw it before.
+        if wanted_so != Some(true) {
+            found.retain(drift::Found::is_taken);
+        }
+        if found.is_empty() {
+            return Ok(());
+        }
+        let reverted = desired.on_drift == OnDrift::Revert;
+        if !reverted {
+            drift::leave(body, &found);
+        }
+        let uid = object::uid(&read).to_owned();
+        let what = Drifted::Changed(found.into_iter().map(|found| found.change).collect());
+        self.drifts.push(Drift { target: target.clone(), uid, what, reverted });
+        Ok(())
     }
 
     /// The live object: from a cache that has it, else from the API server. A cache's word that an object is absent is not

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 /// Nesting deeper than this is not compared but applied: the server judges it.
-const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 
 /// Whether applying `desired` as `manager` would change nothing on `live`.
 pub(crate) fn holds(desired: &Value, live: &Value, manager: &str) -> bool {
@@ -28,10 +28,11 @@ pub(crate) fn holds(desired: &Value, live: &Value, manager: &str) -> bool {
 
 /// Whether `manager` has ever applied `object`.
 pub(crate) fn applied_by(object: &Value, manager: &str) -> bool {
-    entry(object, manager).is_some()
+    entry_of(object, manager).is_some()
 }
 
-fn entry<'a>(object: &'a Value, manager: &str) -> Option<&'a Value> {
+/// The record of what `manager` applied.
+pub(crate) fn entry_of<'a>(object: &'a Value, manager: &str) -> Option<&'a Value> {
     let entries = object.pointer("/metadata/managedFields")?.as_array()?;
     entries.iter().find(|e| {
         e["manager"] == manager && e["operation"] == "Apply" && e["subresource"].as_str().is_none_or(str::is_empty)
@@ -39,7 +40,7 @@ fn entry<'a>(object: &'a Value, manager: &str) -> Option<&'a Value> {
 }
 
 fn owned_fields<'a>(live: &'a Value, manager: &str, version: Option<&Value>) -> Option<&'a Map<String, Value>> {
-    let entry = entry(live, manager)?;
+    let entry = entry_of(live, manager)?;
     if entry.get("apiVersion") != version {
         return None;
     }
@@ -134,7 +135,7 @@ fn element_holds(
 }
 
 /// Whether a whole value that we own is as we want it. Fields that the server filled in inside it do not count.
-fn same(desired: &Value, live: &Value, at: &str, depth: usize) -> bool {
+pub(crate) fn same(desired: &Value, live: &Value, at: &str, depth: usize) -> bool {
     let Some(depth) = depth.checked_sub(1) else { return false };
     match (desired, live) {
         (Value::Object(desired), Value::Object(live)) => desired.iter().all(|(name, desired)| match live.get(name) {
@@ -157,7 +158,7 @@ const QUANTITIES: [&str; 8] =
 const OPAQUE: [&str; 5] = ["data", "binaryData", "labels", "annotations", "matchLabels"];
 
 /// The name that decides how a field is compared.
-fn below<'a>(at: &'a str, name: &'a str) -> &'a str {
+pub(crate) fn below<'a>(at: &'a str, name: &'a str) -> &'a str {
     if QUANTITIES.contains(&at) || OPAQUE.contains(&at) { at } else { name }
 }
 
@@ -202,7 +203,7 @@ fn nano(value: &Value) -> Option<i128> {
 }
 
 /// What Go's `omitempty` leaves out.
-fn is_zero(value: &Value) -> bool {
+pub(crate) fn is_zero(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(on) => !on,

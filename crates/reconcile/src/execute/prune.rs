@@ -10,7 +10,7 @@ use super::{MANAGED_BY, Pass};
 use crate::context::Context;
 use crate::error::{Dependency, Error};
 use crate::object::{self, Kind, ObjectRef};
-use crate::plan::{Desired, Prune};
+use crate::plan::{Desired, Prune, Recorded};
 
 /// What was made for one key, in the order in which it was made. The uid is empty until the object is known to exist.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Record {
     at: ObjectRef,
     entry: String,
     limit: usize,
+    keep: Vec<ObjectRef>,
+    labels: Vec<(String, String)>,
     exists: bool,
     text: String,
     items: Vec<(ObjectRef, String)>,
@@ -27,7 +29,8 @@ pub(super) struct Record {
 impl Record {
     /// Reads the record, if the plan has one.
     pub(super) async fn open(cx: &Context, prune: &Prune) -> Result<Option<Self>, Error> {
-        let Prune::Recorded { record, entry, limit } = prune else { return Ok(None) };
+        let Prune::Recorded(recorded) = prune else { return Ok(None) };
+        let Recorded { record, entry, limit, keep, labels } = &**recorded;
         let found = cx.get(record).await?;
         let text = found.as_ref().and_then(|o| o.get("data")?.get(entry)?.as_str()).unwrap_or("[]").to_owned();
         // A record that cannot be read is not an empty one.
@@ -39,18 +42,25 @@ impl Record {
         })?;
         let wanted = Vec::new();
         let exists = found.is_some();
-        Ok(Some(Self { at: record.clone(), entry: entry.clone(), limit: *limit, exists, text, items, wanted }))
+        let (at, entry, keep, labels) = (record.clone(), entry.clone(), keep.clone(), labels.clone());
+        Ok(Some(Self { at, entry, limit: *limit, keep, labels, exists, text, items, wanted }))
     }
 
     /// Writes down what is about to be made.
     pub(super) async fn intend(&mut self, pass: &mut Pass<'_>, desired: &[Desired]) -> Result<(), Error> {
-        for target in desired.iter().map(Desired::target) {
+        for target in desired.iter().map(Desired::target).filter(|target| **target != self.at) {
             self.wanted.push(target.clone());
             if !self.items.iter().any(|(known, _)| known == target) {
                 self.items.push((target.clone(), String::new()));
             }
         }
         self.save(pass).await
+    }
+
+    /// The uid of an object that was seen to exist in an earlier pass.
+    pub(super) fn seen(&self, target: &ObjectRef) -> Option<&str> {
+        let (_, uid) = self.items.iter().find(|(known, _)| known == target)?;
+        (!uid.is_empty()).then_some(uid)
     }
 
     /// An object was made or found as wanted.
@@ -65,18 +75,21 @@ impl Record {
         let mut doomed = Vec::new();
         let mut lingering = None;
         let mut gone = Vec::new();
-        for (target, uid) in self.items.iter().rev().filter(|(target, _)| !self.wanted.contains(target)) {
+        let unwanted = |target: &ObjectRef| !self.wanted.contains(target);
+        for (target, uid) in self.items.iter().rev().filter(|(target, _)| unwanted(target)) {
             let Some(live) = pass.live(target).await? else {
                 gone.push(target.clone());
                 continue;
             };
             // A namesake made by somebody else after ours was gone.
             let namesake = if uid.is_empty() { !pass.is_ours(&live) } else { object::uid(&live) != uid };
-            if namesake {
+            // Whoever may write the record must not get anything deleted that is not this key's.
+            let strange = self.labels.iter().any(|(key, value)| object::label(&live, key) != Some(value));
+            if namesake || strange {
                 gone.push(target.clone());
             } else if object::is_terminating(&live) {
                 lingering = Some(target.clone());
-            } else if object::annotation(&live, &pass.cx.identity.protect_annotation).is_none_or(|v| v == "false") {
+            } else if !self.keep.contains(target) && !is_protected(pass, &live) {
                 doomed.push((target.clone(), object::uid(&live).to_owned()));
             }
         }
@@ -156,6 +169,10 @@ impl Record {
     }
 }
 
+fn is_protected(pass: &Pass<'_>, live: &Value) -> bool {
+    object::annotation(live, &pass.cx.identity.protect_annotation).is_some_and(|value| value != "false")
+}
+
 /// One JSON object per item, with short names: the record shares a ConfigMap's 1 MiB with others.
 fn print(items: &[(ObjectRef, String)]) -> String {
     let item = |(target, uid): &(ObjectRef, String)| {
@@ -176,7 +193,8 @@ fn print(items: &[(ObjectRef, String)]) -> String {
     Value::Array(items.iter().map(item).collect()).to_string()
 }
 
-fn parse(text: &str) -> Option<Vec<(ObjectRef, String)>> {
+/// Reads a record: what was made for a key, in that order, with uids where they are known. `None` when it is none.
+pub(crate) fn parse(text: &str) -> Option<Vec<(ObjectRef, String)>> {
     let Value::Array(items) = serde_json::from_str(text).ok()? else { return None };
     items.iter().map(parse_item).collect()
 }

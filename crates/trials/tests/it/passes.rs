@@ -179,3 +179,105 @@ async fn event_is_written_when_something_changed_and_never_again() {
         assert_eq!(events, expected, "process {round}");
     }
 }
+
+/// The notes of the events about drift that were written so far.
+async fn drift_events(world: &Stand) -> Vec<String> {
+    let events = world.list::<k8s_openapi::api::events::v1::Event>("a").await;
+    let of_drift = events.iter().filter(|event| event["reason"] == "Drift");
+    of_drift.filter_map(|event| event["note"].as_str().map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn gw_w02_drift_is_reported_once_with_who_changed_what() {
+    let world = Stand::two_tenants().await;
+    let mut process = sample().start(&world);
+    process.settle().await;
+    world.edit::<Service>("a", "web", "kubectl-edit", &json!({"spec": {"selector": {"app": "theirs"}}})).await;
+    process.settle().await;
+    let live = world.get::<Service>("a", "web").await.expect("it exists");
+    assert_eq!(live["spec"]["selector"]["app"], "web");
+    let said = drift_events(&world).await;
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].starts_with("Service a/web: kubectl-edit (Update, 20"), "{said:?}");
+    assert!(said[0].ends_with(") changed spec.selector; it was put right"), "{said:?}");
+}
+
+#[tokio::test]
+async fn gw_w02_drift_is_told_from_a_change_of_the_plan() {
+    let world = Stand::two_tenants().await;
+    let mut process = sample().start(&world);
+    process.settle().await;
+    world.intent("a", &json!({"image": "web:2"})).await;
+    process.settle().await;
+    assert!(drift_events(&world).await.is_empty());
+}
+
+#[tokio::test]
+async fn gw_w02_drift_while_nobody_looked_is_found_after_a_restart() {
+    let world = Stand::two_tenants().await;
+    sample().start(&world).settle().await;
+    world.edit::<Service>("a", "web", "kubectl-edit", &json!({"spec": {"selector": {"app": "theirs"}}})).await;
+    sample().start(&world).settle().await;
+    assert_eq!(drift_events(&world).await.len(), 1);
+}
+
+#[tokio::test]
+async fn gw_w02_reported_drift_is_left_and_the_rest_follows_the_plan() {
+    let world = Stand::two_tenants().await;
+    world.intent("a", &json!({"image": "web:1", "drift": "report"})).await;
+    let mut process = sample().start(&world);
+    process.settle().await;
+    world.edit::<Service>("a", "web", "kubectl-edit", &json!({"spec": {"selector": {"app": "theirs"}}})).await;
+    process.settle().await;
+    process.tap.clear();
+    process.round().await.expect("a round");
+    assert_eq!(process.tap.writes(), [], "reported drift is silent");
+    // Another process; then another plan.
+    let mut process = sample().start(&world);
+    world.intent("a", &json!({"image": "web:1", "drift": "report", "app": "other"})).await;
+    process.settle().await;
+    let live = world.get::<Service>("a", "web").await.expect("it exists");
+    assert_eq!(live["spec"]["selector"]["app"], "theirs");
+    assert_eq!(live["metadata"]["labels"]["app"], "other");
+    assert!(drift_events(&world).await[0].ends_with("it is left so"));
+}
+
+#[tokio::test]
+async fn gw_w02_deleted_object_comes_back_unless_drift_is_only_reported() {
+    for (rule, back) in [("revert", true), ("report", false)] {
+        let world = Stand::two_tenants().await;
+        world.intent("a", &json!({"image": "web:1", "drift": rule})).await;
+        let mut process = sample().start(&world);
+        process.settle().await;
+        world.delete::<Service>("a", "web").await;
+        process.settle().await;
+        assert_eq!(world.get::<Service>("a", "web").await.is_some(), back, "{rule}");
+        assert_eq!(drift_events(&world).await.len(), 1, "{rule}");
+    }
+}
+
+#[tokio::test]
+async fn closed_gate_does_not_hold_back_deletions() {
+    let world = Stand::empty().await;
+    world.tenant("a").await;
+    world.intent("a", &json!({"image": "web:1"})).await;
+    let mut process = sample().start(&world);
+    process.settle().await;
+    world.intent("a", &json!({"image": "web:1", "gate": "true", "service": "false"})).await;
+    process.settle().await;
+    assert!(world.get::<Service>("a", "web").await.is_none());
+}
+
+/// Whoever may write the record names somebody else's object in it, with its right uid.
+#[tokio::test]
+async fn gw_l24_record_that_names_a_stranger_deletes_nothing_of_his() {
+    let world = Stand::two_tenants().await;
+    let mut process = sample().start(&world);
+    process.settle().await;
+    let record = world.get::<ConfigMap>("sample-system", "record").await.expect("a record");
+    let of_b = record["data"]["b"].clone();
+    world.merge::<ConfigMap>("sample-system", "record", &json!({"data": {"a": of_b}})).await;
+    process.settle().await;
+    assert!(world.get::<Deployment>("b", "web").await.is_some());
+    assert!(world.get::<Service>("b", "web").await.is_some());
+}

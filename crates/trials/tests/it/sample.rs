@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
 use paddock_reconcile::{
-    Context, Controller, Dependency, Desired, Error, Event, Gate, Kind, ObjectRef, Plan, Prune, Settings, Source,
-    Verdict,
+    Context, Controller, Dependency, Desired, Error, Event, Gate, Kind, ObjectRef, OnDrift, Plan, Prune, Settings,
+    Source, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -59,7 +59,7 @@ impl Controller for Sample {
 
     fn plan(&self, key: &String, snapshot: &Snapshot, _now: Timestamp) -> Result<Plan, Error> {
         let mut plan = Plan::new();
-        plan.prune = Prune::recorded_in("sample-system", "record", key);
+        plan.prune = Prune::recorded_in("sample-system", "record", key).only_labelled(KEY, key);
         let Some(intent) = &snapshot.intent else { return Ok(plan) };
         if let Some(name) = &snapshot.missing {
             let on = Dependency::Object(ObjectRef::of::<Namespace>(None, name));
@@ -95,12 +95,21 @@ impl Controller for Sample {
         plan.apply(workload);
         if setting("service") != "false" {
             let spec = json!({"selector": {"app": labels["app"]}, "ports": [{"port": 80}]});
-            plan.apply(Desired::raw(Kind::of::<Service>(), json!({"metadata": metadata, "spec": spec}))?);
+            let service = Desired::raw(Kind::of::<Service>(), json!({"metadata": metadata, "spec": spec}))?;
+            plan.apply(if setting("drift") == "report" { service.on_drift(OnDrift::Report) } else { service });
         }
         if let Some(kind) = &self.extra {
             plan.apply(Desired::raw(kind.clone(), json!({"metadata": metadata}))?);
         }
         let about = ObjectRef::of::<ConfigMap>(Some(key), "app");
+        let of = about.clone();
+        plan.on_drift(move |drifts| {
+            let mut plan = Plan::new();
+            for drift in drifts {
+                plan.event(Event::warning(of.clone(), "Drift", drift.to_string()));
+            }
+            plan
+        });
         plan.event(Event::normal(about, "Applied", "everything is applied"));
         Ok(plan)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use kube::Client;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use paddock_apiserver::server::Server;
 use paddock_reconcile::Kind;
 use paddock_trials::{Subject, World};
@@ -73,6 +73,27 @@ impl Stand {
     {
         let api = self.api(&Kind::of::<K>(), Some(namespace));
         api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.expect("patched");
+    }
+
+    /// Edits as somebody of this name.
+    pub(crate) async fn edit<K>(&self, namespace: &str, name: &str, manager: &str, patch: &Value)
+    where
+        K: k8s_openapi::Resource,
+        K::Scope: 'static,
+    {
+        let api = self.api(&Kind::of::<K>(), Some(namespace));
+        let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+        api.patch(name, &params, &Patch::Merge(patch)).await.expect("patched");
+    }
+
+    pub(crate) async fn list<K>(&self, namespace: &str) -> Vec<Value>
+    where
+        K: k8s_openapi::Resource,
+        K::Scope: 'static,
+    {
+        let api = self.api(&Kind::of::<K>(), Some(namespace));
+        let listed = api.list(&ListParams::default()).await.expect("listed");
+        listed.items.into_iter().map(|o| serde_json::to_value(o).expect("JSON")).collect()
     }
 
     pub(crate) async fn delete<K>(&self, namespace: &str, name: &str)
