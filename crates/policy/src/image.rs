@@ -92,6 +92,9 @@ pub enum ImageError {
     /// The policy wants a digest.
     #[error("image {0} must be pinned by digest (@sha256:…)")]
     DigestRequired(String),
+    /// The policy wants to know which image it is.
+    #[error("image {0} has no tag but `latest`, which is another image tomorrow; name a version")]
+    Latest(String),
 }
 
 impl FromStr for ImageReference {
@@ -204,6 +207,8 @@ pub struct ImagePolicy {
     pub allowed: Vec<String>,
     /// Whether every image must carry a digest.
     pub digest_required: bool,
+    /// Whether `latest`, also where it is only implied, is refused. A digest names an image better than any tag.
+    pub latest_forbidden: bool,
 }
 
 impl ImagePolicy {
@@ -211,7 +216,7 @@ impl ImagePolicy {
     /// `ghcr.io/nvidia-evil/x`.
     ///
     /// # Errors
-    /// One of the last three kinds of [`ImageError`].
+    /// One of the last four kinds of [`ImageError`].
     pub fn check(&self, image: &ImageReference) -> Result<(), ImageError> {
         let Some(registry) = image.registry() else { return Err(ImageError::Unqualified(image.to_string())) };
         let allows = |prefix: &String| {
@@ -227,6 +232,10 @@ impl ImagePolicy {
         }
         if self.digest_required && image.digest().is_none() {
             return Err(ImageError::DigestRequired(image.to_string()));
+        }
+        let latest = image.tag().is_none_or(|tag| tag == "latest") && image.digest().is_none();
+        if self.latest_forbidden && latest {
+            return Err(ImageError::Latest(image.to_string()));
         }
         Ok(())
     }
@@ -346,6 +355,15 @@ mod tests {
         let policy = ImagePolicy { digest_required: true, ..Default::default() };
         assert!(policy.check(&image("r.example/x:1")).is_err());
         assert!(policy.check(&image(&format!("r.example/x@sha256:{}", "0".repeat(64)))).is_ok());
+    }
+
+    #[test]
+    fn gw_w08_latest_can_be_refused_also_where_it_is_implied() {
+        let policy = ImagePolicy { latest_forbidden: true, ..Default::default() };
+        let digest = format!("@sha256:{}", "0".repeat(64));
+        for (tag, good) in [(":1", true), (":latest", false), ("", false), (&digest, true)] {
+            assert_eq!(policy.check(&image(&format!("r.example/x{tag}"))).is_ok(), good, "{tag}");
+        }
     }
 
     proptest! {

@@ -16,6 +16,8 @@ use crate::object::{Kind, ObjectRef};
 pub struct Plan {
     /// Objects to apply, in this order. The first failure or unready gate ends the pass for the rest.
     pub apply: Vec<Desired>,
+    /// Single objects to delete once the others are as wanted; see [`Plan::delete`].
+    pub delete: Vec<(ObjectRef, String)>,
     /// What may be deleted.
     pub prune: Prune,
     /// Status to report once the objects are as wanted; see `on_error` for when they are not.
@@ -43,6 +45,13 @@ impl Plan {
     /// Adds an object after those already there.
     pub fn apply(&mut self, desired: Desired) -> &mut Self {
         self.apply.push(desired);
+        self
+    }
+
+    /// Deletes exactly the object with this uid after all objects are applied: for what a controller looks after without
+    /// having made it itself, such as a pod that stands in its workload's way. A namesake stays.
+    pub fn delete(&mut self, target: ObjectRef, uid: impl Into<String>) -> &mut Self {
+        self.delete.push((target, uid.into()));
         self
     }
 
@@ -74,7 +83,11 @@ impl Plan {
 
     /// Whether nothing is wanted and nothing is to be remembered: the key is forgotten.
     pub(crate) fn is_empty(&self) -> bool {
-        self.apply.is_empty() && self.status.is_empty() && self.events.is_empty() && self.look_again.is_none()
+        self.apply.is_empty()
+            && self.delete.is_empty()
+            && self.status.is_empty()
+            && self.events.is_empty()
+            && self.look_again.is_none()
     }
 
     /// Asks for a pass at `at` or earlier.

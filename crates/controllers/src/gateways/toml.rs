@@ -50,11 +50,13 @@ pub(super) fn render(inputs: Inputs<'_>, patch: Option<&str>, images: &ImagePoli
     let mut document = None;
     if let Some(text) = patch {
         let read = read(text).map_err(|problem| vec![problem])?;
-        merge(&mut file, check(inputs, &defaults, text, &read, images)?);
+        let patch = check(inputs, &defaults, text, &read, images)?;
+        defaults::adapt(&mut file, &patch);
+        merge(&mut file, patch);
         document = Some((text, read));
     }
     let document = document.as_ref().map(|(text, document)| (*text, document));
-    let problems = contradictions::contradictions(&file, document, inputs.cluster);
+    let problems = contradictions::contradictions(&file, document, inputs);
     if !problems.is_empty() {
         return Err(problems);
     }

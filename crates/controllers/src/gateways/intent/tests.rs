@@ -201,7 +201,7 @@ fn gw_f05_images_are_judged_where_they_stand() {
     let strict = Rules {
         images: ImagePolicy {
             allowed: vec!["ghcr.io/nvidia".to_owned(), "r.example:5000/x".to_owned()],
-            digest_required: false,
+            ..ImagePolicy::default()
         },
         ..rules()
     };

@@ -24,9 +24,12 @@ fn value(shape: Shape) -> BoxedStrategy<Value> {
         }
         Shape::Table(keys) => table(keys),
         Shape::Tables(keys) => proptest::collection::vec(table(keys), 0..3).prop_map(Value::Array).boxed(),
-        Shape::FreeTables => {
-            proptest::collection::vec(text().prop_map(|text| json!({ "k": text })), 0..2).prop_map(Value::Array).boxed()
-        }
+        Shape::FreeTables => proptest::collection::vec(
+            text().prop_map(|text| json!({ "type": "user", "name": text, "grpc_endpoint": text })),
+            0..2,
+        )
+        .prop_map(Value::Array)
+        .boxed(),
         Shape::Map | Shape::Free | Shape::FreeTable => text().prop_map(|text| json!({ text: "x" })).boxed(),
     };
     prop_oneof![40 => right, 1 => Just(json!(-1)), 1 => Just(json!("x"))].boxed()

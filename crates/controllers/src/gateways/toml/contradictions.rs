@@ -1,18 +1,21 @@
 //! Rules between keys of the merged file. The gateway would refuse to start where they are broken.
 
+use paddock_policy::image::ImageReference;
 use serde_json::Value;
 use toml_edit::{Document, Item, TableLike};
 
-use super::problem_at;
-use crate::gateways::platform::{ClusterVersion, Sideload};
+use super::{Inputs, problem_at};
+use crate::gateways::platform::Sideload;
 use crate::gateways::problem::{Position, Problem};
+use crate::gateways::version::GatewayVersion;
 
 /// Judges `file`, the merged file. Problems point into `patch`, the tenant's text, as near as it goes.
 pub(super) fn contradictions(
     file: &Value,
     patch: Option<(&str, &Document<String>)>,
-    cluster: Option<ClusterVersion>,
+    inputs: Inputs<'_>,
 ) -> Vec<Problem> {
+    let cluster = inputs.cluster;
     let mut rules = Rules { patch, problems: Vec::new() };
     let openshell = &file["openshell"];
     let gateway = &openshell["gateway"];
@@ -22,6 +25,15 @@ pub(super) fn contradictions(
     }
     if has(gateway, "otlp") {
         rules.required(&gateway["otlp"], "openshell.gateway.otlp", &["endpoint"]);
+    }
+    rules.same_release(gateway, "openshell.gateway", inputs.version);
+    rules.same_release(&openshell["drivers"]["kubernetes"], "openshell.drivers.kubernetes", inputs.version);
+    for (n, service) in gateway["interceptors"].as_array().into_iter().flatten().enumerate() {
+        rules.required(service, &format!("openshell.gateway.interceptors[{n}]"), &["name", "grpc_endpoint"]);
+    }
+    for (n, source) in gateway["provider_profile_sources"].as_array().into_iter().flatten().enumerate() {
+        let keys: &[&str] = if source["type"] == "interceptor" { &["type", "name"] } else { &["type"] };
+        rules.required(source, &format!("openshell.gateway.provider_profile_sources[{n}]"), keys);
     }
     for (n, service) in openshell["supervisor"]["middleware"].as_array().into_iter().flatten().enumerate() {
         let path = format!("openshell.supervisor.middleware[{n}]");
@@ -60,12 +72,27 @@ impl Rules<'_> {
             let hint = "leave the key out for the built-in storage";
             self.broken("openshell.gateway.credential_drivers", "the list must not be empty".to_owned(), hint);
         }
+        if gateway["provider_profile_sources"].as_array().is_some_and(Vec::is_empty) {
+            let hint = "leave the key out for the built-in sources";
+            self.broken("openshell.gateway.provider_profile_sources", "the list must not be empty".to_owned(), hint);
+        }
         if let Some(default) = gateway["default_credential_driver"].as_str()
             && let Some(drivers) = gateway["credential_drivers"].as_array()
             && !drivers.iter().any(|driver| driver == default)
         {
             let message = format!("{default:?} is not one of credential_drivers");
             self.broken("openshell.gateway.default_credential_driver", message, "");
+        }
+    }
+
+    /// Gateway and supervisor speak a protocol that no release promises to another: both are of one release.
+    fn same_release(&mut self, table: &Value, path: &str, gateway: GatewayVersion) {
+        let Some(image) = table["supervisor_image"].as_str() else { return };
+        let tag = image.parse::<ImageReference>().ok().and_then(|image| image.tag()?.parse::<GatewayVersion>().ok());
+        if let Some(supervisor) = tag.filter(|supervisor| *supervisor != gateway) {
+            let message = format!("supervisor {supervisor} does not belong to gateway {gateway}");
+            let hint = "leave the key out: the gateway knows the supervisor that it was built with";
+            self.broken(&format!("{path}.supervisor_image"), message, hint);
         }
     }
 

@@ -62,3 +62,12 @@ pub(super) fn defaults(inputs: Inputs<'_>) -> Value {
     }
     json!({ "openshell": { "version": 1, "gateway": gateway, "drivers": { "kubernetes": kubernetes } } })
 }
+
+/// What we render otherwise because of what a tenant chose.
+pub(super) fn adapt(file: &mut Value, patch: &Value) {
+    // In one container the supervisor sets up the sandbox's confinement itself, which the runtime's profile forbids. As a
+    // container of its own it needs no such freedom in the agent's.
+    if patch.pointer("/openshell/drivers/kubernetes/topology").is_some_and(|topology| topology == "sidecar") {
+        file["openshell"]["drivers"]["kubernetes"]["app_armor_profile"] = "RuntimeDefault".into();
+    }
+}

@@ -189,6 +189,29 @@ fn gw_d23_supervisor_image_is_left_to_the_gateway() {
 }
 
 #[test]
+fn gw_d23_supervisor_of_another_release_is_refused() {
+    for table in ["gateway", "drivers.kubernetes"] {
+        let text = |tag: &str| format!("[openshell.{table}]\nsupervisor_image = \"ghcr.io/nvidia/x:{tag}\"\n");
+        assert!(file(71, Some(&text("0.0.71"))).is_ok() && file(71, Some(&text("other"))).is_ok());
+        let errors = file(71, Some(&text("0.0.70"))).unwrap_err();
+        let start =
+            format!("openshell.{table}.supervisor_image (line 2, column 1): supervisor 0.0.70 does not belong to");
+        assert!(errors[0].starts_with(&start), "{errors:?}");
+    }
+}
+
+#[test]
+fn gw_a03_app_armor_is_on_where_the_topology_permits() {
+    let profile =
+        |text: &str| file(111, Some(text)).unwrap()["openshell"]["drivers"]["kubernetes"]["app_armor_profile"].clone();
+    let table = "[openshell.drivers.kubernetes]\n";
+    assert_eq!(profile(table), "Unconfined");
+    assert_eq!(profile(&format!("{table}topology = \"sidecar\"\n")), "RuntimeDefault");
+    let chosen = format!("{table}topology = \"sidecar\"\napp_armor_profile = \"Localhost/x\"\n");
+    assert_eq!(profile(&chosen), "Localhost/x");
+}
+
+#[test]
 fn gw_a01_images_in_the_file_are_held_to_the_allow_list() {
     let policy = ImagePolicy { allowed: vec!["ghcr.io/nvidia".to_owned()], ..ImagePolicy::default() };
     for (table, key) in
@@ -229,6 +252,14 @@ fn rules_between_keys_point_at_the_key() {
         (
             "[openshell.gateway]\ncredential_drivers = [\"vault\"]\ndefault_credential_driver = \"other\"\n",
             "openshell.gateway.default_credential_driver (line 3, column 1): \"other\" is not one of",
+        ),
+        (
+            "[openshell.gateway]\nprovider_profile_sources = [{ type = \"interceptor\" }]\n",
+            "openshell.gateway.provider_profile_sources[0] (line 2, column 29): the key name is missing",
+        ),
+        (
+            "[[openshell.gateway.interceptors]]\nname = \"a\"\n",
+            "openshell.gateway.interceptors[0] (line 1, column 1): the key grpc_endpoint is missing",
         ),
         (
             "[openshell.gateway.otlp]\nservice_name = \"x\"\n",
