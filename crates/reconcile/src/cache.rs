@@ -37,11 +37,30 @@ struct State {
     sync: Sync,
     objects: Objects,
     relist: Option<Objects>,
+    /// Written by us while a list was under way, which may be too old to have them.
+    noted: Vec<Name>,
+    /// What listeners know of objects that our writes cover, until the event of the write tells them.
+    covered: BTreeMap<Name, Option<Arc<Value>>>,
+    /// The newest version that a watch event told of: an answer of that age or older tells nothing new.
+    seen: u64,
+}
+
+impl State {
+    fn see(&mut self, object: &Value) {
+        self.seen = self.seen.max(version(object).unwrap_or(0));
+    }
 }
 
 impl Cache {
     pub(crate) fn new(selection: Selection) -> Self {
-        let state = State { sync: Sync::Pending, objects: Objects::new(), relist: None };
+        let state = State {
+            sync: Sync::Pending,
+            objects: Objects::new(),
+            relist: None,
+            noted: Vec::new(),
+            covered: BTreeMap::new(),
+            seen: 0,
+        };
         Self { selection, state: Mutex::new(state) }
     }
 
@@ -60,7 +79,9 @@ impl Cache {
 
     /// A list begins. What is known stays visible until the list is complete.
     pub(crate) fn begin_list(&self) {
-        self.state().relist = Some(Objects::new());
+        let mut state = self.state();
+        state.relist = Some(Objects::new());
+        state.noted.clear();
     }
 
     /// One object of the list.
@@ -79,15 +100,21 @@ impl Cache {
         let mut old = std::mem::take(&mut state.objects);
         let mut changed = Vec::new();
         for (name, object) in fresh {
-            let before = old.remove(&name);
-            let kept = match &before {
-                Some(before) if is_older(&object, before) => Arc::clone(before),
+            let known = old.remove(&name);
+            let kept = match &known {
+                Some(known) if is_older(&object, known) => Arc::clone(known),
                 _ => object,
             };
+            let before = state.covered.remove(&name).unwrap_or(known);
             if before.as_ref().is_none_or(|b| object::text(b, RV) != object::text(&kept, RV)) {
                 changed.push((before, Some(Arc::clone(&kept))));
             }
             state.objects.insert(name, kept);
+        }
+        for name in std::mem::take(&mut state.noted) {
+            if let Some(ours) = old.remove(&name) {
+                state.objects.insert(name, ours);
+            }
         }
         changed.extend(old.into_values().map(|gone| (Some(gone), None)));
         changed
@@ -96,12 +123,14 @@ impl Cache {
     /// A watch event: added or modified.
     pub(crate) fn apply(&self, object: Value) -> Changed {
         let mut state = self.state();
+        state.see(&object);
         let name = name_of(&object);
-        let before = state.objects.get(&name).cloned();
-        let after = match &before {
-            Some(before) if is_older(&object, before) => Arc::clone(before),
+        let known = state.objects.get(&name).cloned();
+        let after = match &known {
+            Some(known) if is_older(&object, known) => Arc::clone(known),
             _ => Arc::new(object),
         };
+        let before = state.covered.remove(&name).unwrap_or(known);
         state.objects.insert(name, Arc::clone(&after));
         (before, Some(after))
     }
@@ -109,13 +138,15 @@ impl Cache {
     /// A watch event: deleted. An object made anew under the same name by our own later write stays.
     pub(crate) fn delete(&self, object: Value) -> Changed {
         let mut state = self.state();
+        state.see(&object);
         let name = name_of(&object);
         match state.objects.get(&name) {
             Some(known) if object::uid(known) != object::uid(&object) && is_older(&object, known) => {
                 (Some(Arc::new(object)), Some(Arc::clone(known)))
             }
             _ => {
-                let before = state.objects.remove(&name);
+                let known = state.objects.remove(&name);
+                let before = state.covered.remove(&name).unwrap_or(known);
                 (before.or_else(|| Some(Arc::new(object))), None)
             }
         }
@@ -126,8 +157,14 @@ impl Cache {
         let mut state = self.state();
         // A label-selected cache may not hold the object; only what it already knows, or what it covers wholly, is laid in.
         let covers = state.objects.contains_key(name) || self.covers(name);
-        if covers && state.objects.get(name).is_none_or(|known| is_older(known, object)) {
-            state.objects.insert(name.clone(), Arc::clone(object));
+        // The watch was faster than the answer: whatever happened to the object since then is known, its deletion included.
+        let stale = version(object).is_some_and(|at| at <= state.seen);
+        if covers && !stale && state.objects.get(name).is_none_or(|known| is_older(known, object)) {
+            let told = state.objects.insert(name.clone(), Arc::clone(object));
+            state.covered.entry(name.clone()).or_insert(told);
+            if state.relist.is_some() {
+                state.noted.push(name.clone());
+            }
         }
     }
 
@@ -214,10 +251,24 @@ impl Caches {
         namespace: Option<&str>,
         labels: &[(&str, &str)],
     ) -> Option<Vec<Arc<Value>>> {
-        let wanted = |o: &Value| labels.iter().all(|(key, value)| object::label(o, key) == Some(*value));
+        self.select(kind, namespace, labels, |o| {
+            labels.iter().all(|(key, value)| object::label(o, key) == Some(*value))
+        })
+    }
+
+    /// What `wanted` chooses, which may be no more than what has these labels. `None` when no cache holds all of them.
+    pub(crate) fn select(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        labels: &[(&str, &str)],
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Option<Vec<Arc<Value>>> {
         self.of_kind(kind).iter().find(|c| c.sync() == Sync::Synced && c.covers_list(namespace, labels)).map(|cache| {
             let state = cache.state();
-            let here = state.objects.iter().filter(|((ns, _), _)| namespace.is_none() || ns.as_deref() == namespace);
+            let start = (namespace.map(str::to_owned), String::new());
+            let here = state.objects.range(start..);
+            let here = here.take_while(|((ns, _), _)| namespace.is_none() || ns.as_deref() == namespace);
             here.map(|(_, object)| object).filter(|o| wanted(o)).cloned().collect()
         })
     }
@@ -240,9 +291,13 @@ impl Caches {
 
 const RV: &str = "/metadata/resourceVersion";
 
-/// Whether `a` is an older state than `b`. Resource versions that are not numbers (some aggregated APIs) never are.
+/// `None` when it is not a number, as with some aggregated APIs.
+fn version(object: &Value) -> Option<u64> {
+    object::text(object, RV).parse().ok()
+}
+
+/// Whether `a` is an older state than `b`. Resource versions that are not numbers never are.
 fn is_older(a: &Value, b: &Value) -> bool {
-    let version = |o: &Value| object::text(o, RV).parse::<u64>().ok();
     matches!((version(a), version(b)), (Some(a), Some(b)) if a < b)
 }
 
@@ -253,8 +308,14 @@ fn name_of(object: &Value) -> Name {
 }
 
 /// Keeps only what the engine reads: of `managedFields` our manager's entries, and no last-applied copy.
-pub(crate) fn slim(object: &mut Value, manager: &str) {
+///
+/// Without a manager nothing of it is kept, and everything else stays: such an object may be sent back as it is.
+pub(crate) fn slim(object: &mut Value, manager: Option<&str>) {
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    let Some(manager) = manager else {
+        metadata.remove("managedFields");
+        return;
+    };
     if let Some(Value::Array(entries)) = metadata.get_mut("managedFields") {
         entries.retain(|entry| entry["manager"] == manager);
     }
@@ -312,6 +373,34 @@ mod tests {
         cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(object("a", "1", 5)));
         let (_, after) = cache.apply(object("a", "1", 3));
         assert_eq!(after.map(|o| object::text(&o, RV).to_owned()), Some("5".into()));
+    }
+
+    #[test]
+    fn answer_that_comes_after_the_event_of_the_deletion_brings_nothing_back() {
+        let cache = cache("", "");
+        synced(&cache, vec![]);
+        cache.apply(object("a", "1", 4));
+        cache.delete(object("a", "1", 6));
+        cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(object("a", "1", 4)));
+        assert!(cache.state().objects.is_empty());
+    }
+
+    #[test]
+    fn event_of_an_own_write_tells_what_it_changed() {
+        let cache = cache("", "");
+        synced(&cache, vec![object("a", "1", 1)]);
+        cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(object("a", "1", 5)));
+        let (before, _) = cache.apply(object("a", "1", 5));
+        assert_eq!(before.map(|o| object::text(&o, RV).to_owned()), Some("1".into()));
+    }
+
+    #[test]
+    fn object_made_while_a_list_was_under_way_stays() {
+        let cache = cache("", "");
+        cache.begin_list();
+        cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(object("a", "1", 4)));
+        assert!(cache.finish_list().is_empty());
+        assert_eq!(cache.state().objects.len(), 1);
     }
 
     #[test]

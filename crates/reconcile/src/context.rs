@@ -28,6 +28,21 @@ pub struct Identity {
     pub reporter: String,
     /// This process, as events and the lease name it: the pod's name.
     pub instance: String,
+    /// Where events are written.
+    pub events: EventApi,
+    /// Whether caches leave out what controllers that only apply never read. Off for controllers that send objects back as
+    /// they read them ([`Act::update`](crate::Act::update)).
+    pub slim: bool,
+}
+
+/// Where events are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EventApi {
+    /// `events.k8s.io/v1`: an event per occurrence.
+    #[default]
+    EventsV1,
+    /// `v1`, as kube-controller-manager does: with a source component and a count.
+    CoreV1,
 }
 
 impl Identity {
@@ -39,6 +54,21 @@ impl Identity {
             protect_annotation: format!("{domain}/protect"),
             reporter: format!("{domain}/{name}"),
             instance: instance.into(),
+            events: EventApi::EventsV1,
+            slim: true,
+        }
+    }
+
+    /// One of kube-controller-manager's controllers, such as `replicaset-controller`.
+    pub fn controller_manager(component: &str) -> Self {
+        Self {
+            field_manager: "kube-controller-manager".to_owned(),
+            managed_by: "kube-controller-manager".to_owned(),
+            protect_annotation: String::new(),
+            reporter: component.to_owned(),
+            instance: String::new(),
+            events: EventApi::CoreV1,
+            slim: false,
         }
     }
 }
@@ -93,6 +123,12 @@ impl Context {
             clock: Clock::system(),
             chance: Chance::system(),
         }
+    }
+
+    /// The same context for a controller with an account of its own: another client and identity over the same caches.
+    #[must_use]
+    pub fn acting_as(&self, client: kube::Client, identity: Identity) -> Self {
+        Self { client, identity: Arc::new(identity), ..self.clone() }
     }
 
     /// Replaces the clock; tests give a manual one.
@@ -216,6 +252,24 @@ impl Context {
         }
     }
 
+    /// The objects of a kind that `wanted` chooses, as [`Context::list`]; for what labels do not express, such as an owner.
+    ///
+    /// # Errors
+    /// As [`Context::list`].
+    pub async fn select(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        wanted: impl Fn(&Value) -> bool + Send,
+    ) -> Result<Vec<Arc<Value>>, Error> {
+        if let Some(cached) = self.caches.select(kind, namespace, &[], &wanted) {
+            return Ok(cached);
+        }
+        let mut listed = self.list(kind, namespace, &[]).await?;
+        listed.retain(|object| wanted(object));
+        Ok(listed)
+    }
+
     /// Whether no watch found this kind missing.
     pub fn is_served(&self, kind: &Kind) -> bool {
         !self.caches.is_missing(kind)
@@ -233,7 +287,7 @@ impl Context {
     /// An object as the engine keeps it: JSON, without what nobody reads.
     pub(crate) fn slimmed<T: serde::Serialize>(&self, object: &T, target: &ObjectRef) -> Result<Value, Error> {
         let mut value = serde_json::to_value(object).map_err(|e| Error::transient(format!("{target}: {e}")))?;
-        cache::slim(&mut value, &self.identity.field_manager);
+        cache::slim(&mut value, self.identity.slim.then_some(&*self.identity.field_manager));
         Ok(value)
     }
 }

@@ -103,10 +103,26 @@ impl Error {
     /// - 400, 405, 406, 413, 415, 422: invalid, the same request can never succeed;
     /// - 409, 410, 429, 5xx, time-outs and broken connections: transient.
     pub fn from_kube(error: &kube::Error, target: &ObjectRef) -> Self {
-        let kube::Error::Api(status) = error else {
-            return Self::transient(format!("{target}: {}", chain(error)));
-        };
-        let message = format!("{target}: {}", status.message);
+        Self::classified(error, target, format!("{target}: {}", words(error)))
+    }
+
+    /// The same with the server's words alone, which name the object themselves.
+    pub(crate) fn plain(error: &kube::Error, target: &ObjectRef) -> Self {
+        Self::classified(error, target, words(error))
+    }
+
+    /// What is wrong, without the class.
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Fatal { message }
+            | Self::Invalid { message, .. }
+            | Self::Waiting { message, .. }
+            | Self::Transient { message, .. } => message,
+        }
+    }
+
+    fn classified(error: &kube::Error, target: &ObjectRef, message: String) -> Self {
+        let kube::Error::Api(status) = error else { return Self::transient(message) };
         let details = status.details.as_ref();
         let of_namespace =
             || Dependency::Object(ObjectRef::of::<Namespace>(None, target.namespace.clone().unwrap_or_default()));
@@ -133,6 +149,14 @@ impl Error {
 pub(crate) fn is_absent(error: &kube::Error) -> bool {
     let kube::Error::Api(status) = error else { return false };
     status.code == 404 && status.details.as_ref().is_some_and(|details| !details.name.is_empty())
+}
+
+/// What the server said, or what kept it from saying anything.
+fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => chain(other),
+    }
 }
 
 /// An error with its causes, in one line.

@@ -5,11 +5,11 @@
 //!
 //! | module | what it is for | may touch |
 //! |---|---|---|
-//! | [`controller`], [`plan`], [`object`], [`error`] | the vocabulary of controllers | nothing |
+//! | [`controller`], [`plan`], [`act`], [`object`], [`error`] | the vocabulary of controllers | nothing |
 //! | [`drift`] | what others changed of what we own, and who it was | nothing |
 //! | [`context`] | what a snapshot may use | caches, API server |
 //! | `cache` | what watches told us, with our own writes laid over it | nothing |
-//! | `execute` | carries a plan out: comparison, apply, immutable fields, deletion by record, status, events | API server |
+//! | `execute` | carries a plan out: comparison, apply, immutable fields, deletion by record, explicit writes, status, events | API server |
 //! | [`pass`] | one pass: snapshot, plan, execute | what those touch |
 //! | [`queue`] | which key runs when | nothing |
 //! | `worker`, `watch`, [`runtime`] | tasks around the queue and the caches; readiness, leadership, the end | API server |
@@ -17,6 +17,7 @@
 //! | [`client`] | the one way to make a client | kubeconfig, network |
 //! | [`clock`] | time and chance, owned by tests | the system's clock |
 
+pub mod act;
 mod cache;
 pub mod client;
 pub mod clock;
@@ -36,8 +37,9 @@ pub mod runtime;
 mod watch;
 mod worker;
 
+pub use act::{Act, Outcome, Strategy, Verb};
 pub use clock::{Chance, Clock};
-pub use context::{AuditSink, Context, Identity};
+pub use context::{AuditSink, Context, EventApi, Identity};
 pub use controller::{Change, Controller, Key, Selection, Settings, Source};
 pub use drift::{Drift, Drifted, OnDrift};
 pub use error::{Dependency, Error};

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::act::Act;
 use crate::drift::{Drift, OnDrift};
 use crate::error::{Dependency, Error};
 use crate::object::{Kind, ObjectRef};
@@ -20,6 +21,8 @@ pub struct Plan {
     pub delete: Vec<(ObjectRef, String)>,
     /// What may be deleted.
     pub prune: Prune,
+    /// Explicit writes after that: steps in order, the acts of a step side by side. The first step that fails is the last.
+    pub acts: Vec<Vec<Act>>,
     /// Status to report once the objects are as wanted; see `on_error` for when they are not.
     pub status: Vec<StatusPatch>,
     /// Events, after the status.
@@ -55,6 +58,14 @@ impl Plan {
         self
     }
 
+    /// Adds a step of explicit writes after those already there; an empty one is left out.
+    pub fn step(&mut self, acts: Vec<Act>) -> &mut Self {
+        if !acts.is_empty() {
+            self.acts.push(acts);
+        }
+        self
+    }
+
     /// Adds a status report.
     pub fn status(&mut self, patch: StatusPatch) -> &mut Self {
         self.status.push(patch);
@@ -68,7 +79,7 @@ impl Plan {
     }
 
     /// Says what to report when the objects cannot be made as wanted: a pure function from the error to a plan, of which the
-    /// objects, the status and the events are carried out and nothing else.
+    /// objects, the explicit writes, the status and the events are carried out and nothing else.
     pub fn on_error(&mut self, report: impl Fn(&Error) -> Self + Send + Sync + 'static) -> &mut Self {
         self.on_error = Some(OnError(Arc::new(report)));
         self
@@ -85,6 +96,7 @@ impl Plan {
     pub(crate) fn is_empty(&self) -> bool {
         self.apply.is_empty()
             && self.delete.is_empty()
+            && self.acts.is_empty()
             && self.status.is_empty()
             && self.events.is_empty()
             && self.look_again.is_none()
@@ -443,6 +455,8 @@ pub struct Event {
     pub regarding: ObjectRef,
     /// Its uid when known, so that `kubectl describe` finds the event.
     pub uid: Option<String>,
+    /// The state of the object that it is about, when known.
+    pub resource_version: Option<String>,
     /// Normal or warning.
     pub severity: Severity,
     /// CamelCase: why.
@@ -461,6 +475,7 @@ impl Event {
         Self {
             regarding,
             uid: None,
+            resource_version: None,
             severity: Severity::Normal,
             reason: reason.into(),
             action: "Reconcile".into(),

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::Sync;
-use crate::context::Context;
+use crate::context::{Context, Identity};
 use crate::controller::{Change, Controller, Selection};
 use crate::error::Error;
 use crate::health::{Readiness, State};
@@ -20,7 +20,7 @@ use crate::watch::{self, Watch};
 use crate::worker::Worker;
 
 type Running = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
-type Start = Box<dyn Fn(Context, CancellationToken, CancellationToken) -> Running + Send + std::marker::Sync>;
+type Start = Box<dyn Fn(CancellationToken, CancellationToken) -> Running + Send + std::marker::Sync>;
 
 struct Part {
     name: &'static str,
@@ -46,7 +46,19 @@ impl Runtime {
 
     /// Adds a controller. Its sources share watches with those of the others where they select the same.
     #[must_use]
-    pub fn with_controller<C: Controller>(mut self, controller: C) -> Self {
+    pub fn with_controller<C: Controller>(self, controller: C) -> Self {
+        let cx = self.cx.clone();
+        self.with_controller_in(cx, controller)
+    }
+
+    /// Adds a controller that reads and writes as someone else than the runtime, whose own client watches for all.
+    #[must_use]
+    pub fn with_controller_as<C: Controller>(self, client: kube::Client, identity: Identity, controller: C) -> Self {
+        let cx = self.cx.acting_as(client, identity);
+        self.with_controller_in(cx, controller)
+    }
+
+    fn with_controller_in<C: Controller>(mut self, cx: Context, controller: C) -> Self {
         let name = controller.name();
         let worker = Arc::new(Worker::new(controller));
         let mut selections = Vec::new();
@@ -71,7 +83,7 @@ impl Runtime {
                 worker.ring();
             }));
         }
-        let start = move |cx, drain, abort| -> Running { Box::pin(Arc::clone(&worker).run(cx, drain, abort)) };
+        let start = move |drain, abort| -> Running { Box::pin(Arc::clone(&worker).run(cx.clone(), drain, abort)) };
         self.parts.push(Part { name, selections, start: Box::new(start) });
         self.readiness.set(name, State::NotReady("starting".into()));
         self
@@ -134,7 +146,7 @@ impl Runtime {
         }
         let Some(lease) = lease else {
             cx.metrics().leading.set(1);
-            return lead(&cx, &parts, &changes, cancel, CancellationToken::new()).await;
+            return lead(&parts, &changes, cancel, CancellationToken::new()).await;
         };
         let mut election = Election::new(cx.clone(), lease);
         let part = "leader-election";
@@ -148,7 +160,7 @@ impl Runtime {
             cx.metrics().leading.set(1);
             let (drain, abort) = (cancel.child_token(), CancellationToken::new());
             let result = {
-                let mut leading = std::pin::pin!(lead(&cx, &parts, &changes, drain, abort.clone()));
+                let mut leading = std::pin::pin!(lead(&parts, &changes, drain, abort.clone()));
                 tokio::select! {
                     result = &mut leading => Some(result),
                     () = election.keep() => {
@@ -169,7 +181,6 @@ impl Runtime {
 
 /// Runs every controller whose sources are known, until drained.
 async fn lead(
-    cx: &Context,
     parts: &Arc<Vec<Synced>>,
     changes: &signal::Receiver<u64>,
     drain: CancellationToken,
@@ -177,7 +188,7 @@ async fn lead(
 ) -> Result<(), Error> {
     let mut workers = JoinSet::new();
     for at in 0..parts.len() {
-        let (parts, cx, mut changes) = (Arc::clone(parts), cx.clone(), changes.clone());
+        let (parts, mut changes) = (Arc::clone(parts), changes.clone());
         let (drain, abort) = (drain.clone(), abort.clone());
         workers.spawn(async move {
             let part = &parts[at];
@@ -187,7 +198,7 @@ async fn lead(
                     gone = changes.changed() => if gone.is_err() { return Ok(()) },
                 }
             }
-            (part.part.start)(cx, drain, abort).await
+            (part.part.start)(drain, abort).await
         });
     }
     while let Some(ended) = workers.join_next().await {

@@ -12,9 +12,11 @@ mod graph;
 mod namespaces;
 mod quotas;
 mod tokens;
+mod workloads;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use paddock_workloads::Workload;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -41,17 +43,20 @@ pub enum Loop {
     Quotas,
     /// Fills Secrets of the type `kubernetes.io/service-account-token`.
     ServiceAccountTokens,
+    /// Keeps as many Pods of a template as a ReplicaSet asks for.
+    ReplicaSets,
 }
 
 impl Loop {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Namespaces,
         Self::GarbageCollection,
         Self::CustomResources,
         Self::ClusterRoleAggregation,
         Self::Quotas,
         Self::ServiceAccountTokens,
+        Self::ReplicaSets,
     ];
 
     /// Its name in settings.
@@ -63,6 +68,15 @@ impl Loop {
             Self::ClusterRoleAggregation => "clusterrole-aggregation",
             Self::Quotas => "quotas",
             Self::ServiceAccountTokens => "service-account-tokens",
+            Self::ReplicaSets => "replicasets",
+        }
+    }
+
+    /// The workload controller that it is; the others are of this server.
+    fn workload(self) -> Option<Workload> {
+        match self {
+            Self::ReplicaSets => Some(Workload::ReplicaSets),
+            _ => None,
         }
     }
 }
@@ -78,7 +92,11 @@ pub(crate) fn spawn(wanted: &[Loop], api: &Api, root_ca: &str, closing: &Cancell
             }
         }
     };
-    for which in wanted {
+    let workloads: Vec<Workload> = wanted.iter().filter_map(|which| which.workload()).collect();
+    if !workloads.is_empty() {
+        tasks.spawn(workloads::run(api.clone(), workloads, closing.clone()));
+    }
+    for which in wanted.iter().filter(|which| which.workload().is_none()) {
         tasks.spawn(stop(match which {
             Loop::Namespaces => {
                 let callers = namespaces::Callers {
@@ -103,6 +121,7 @@ pub(crate) fn spawn(wanted: &[Loop], api: &Api, root_ca: &str, closing: &Cancell
                 let user = User::new("system:kube-controller-manager", [] as [&str; 0]);
                 Box::pin(tokens::run(Caller { api: api.clone(), user }, root_ca.to_owned()))
             }
+            Loop::ReplicaSets => continue,
         }));
     }
 }

@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn an_unknown_loop_is_refused_with_the_known_ones() {
-        let known = "a comma-separated list of: namespaces, garbage-collection, custom-resources, clusterrole-aggregation, quotas, service-account-tokens";
+        let known = "a comma-separated list of: namespaces, garbage-collection, custom-resources, clusterrole-aggregation, quotas, service-account-tokens, replicasets";
         assert_eq!(Loops::read("namespaces,jobs"), Err(known.to_owned()));
     }
 

@@ -6,12 +6,21 @@ use std::hash::{DefaultHasher, Hasher as _};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::context::Identity;
+use crate::context::{EventApi, Identity};
 use crate::drift::Drift;
 use crate::object::{Kind, ObjectRef};
 use crate::plan::{Event, Severity, When};
 
-pub(crate) const KIND: Kind = Kind::custom("events.k8s.io", "v1", "Event", "events", true);
+const EVENTS_V1: Kind = Kind::custom("events.k8s.io", "v1", "Event", "events", true);
+const CORE_V1: Kind = Kind::custom("", "v1", "Event", "events", true);
+
+/// The kind of event that `identity` writes.
+pub(crate) fn kind(identity: &Identity) -> Kind {
+    match identity.events {
+        EventApi::EventsV1 => EVENTS_V1,
+        EventApi::CoreV1 => CORE_V1,
+    }
+}
 
 /// `note` may not be longer (validation of events.k8s.io/v1).
 const NOTE_LIMIT: usize = 1024;
@@ -93,14 +102,40 @@ pub(crate) fn object(event: &Event, identity: &Identity, now: Timestamp, unit: f
     if let Some(uid) = &event.uid {
         regarding["uid"] = uid.as_str().into();
     }
+    if let Some(version) = &event.resource_version {
+        regarding["resourceVersion"] = version.as_str().into();
+    }
+    let severity = match event.severity {
+        Severity::Normal => "Normal",
+        Severity::Warning => "Warning",
+    };
+    let metadata = json!({"name": format!("{name}.{:x}{suffix:08x}", now.as_microsecond()), "namespace": namespace});
+    if identity.events == EventApi::CoreV1 {
+        let time = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        return json!({
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": metadata,
+            "firstTimestamp": time,
+            "lastTimestamp": time,
+            "count": 1,
+            "source": {"component": identity.reporter},
+            "reportingComponent": identity.reporter,
+            "reportingInstance": "",
+            "type": severity,
+            "reason": event.reason,
+            "message": &event.note[..end],
+            "involvedObject": regarding,
+        });
+    }
     json!({
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"name": format!("{name}.{:x}{suffix:08x}", now.as_microsecond()), "namespace": namespace},
+        "metadata": metadata,
         "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
         "reportingController": identity.reporter,
         "reportingInstance": identity.instance,
-        "type": match event.severity { Severity::Normal => "Normal", Severity::Warning => "Warning" },
+        "type": severity,
         "action": event.action,
         "reason": event.reason,
         "note": &event.note[..end],

@@ -1,8 +1,10 @@
 //! Carries a plan out: the one implementation for all controllers. May touch the API server through the context's client.
 //!
 //! Order: audit records before the first write; the inventory's intention; objects in the plan's order; deletions; the
-//! inventory's result; status; events. Every step compares first and sends nothing when nothing would change.
+//! inventory's result; explicit writes; status; events. Every step but the explicit writes compares first and sends nothing
+//! when nothing would change.
 
+mod act;
 mod event;
 mod immutable;
 pub(crate) mod owned;
@@ -34,6 +36,10 @@ pub struct Writes {
     pub applied: usize,
     /// Objects that were already as wanted: nothing was sent.
     pub skipped: usize,
+    /// Objects made by an explicit write.
+    pub created: usize,
+    /// Objects changed by an explicit write.
+    pub updated: usize,
     /// Objects deleted.
     pub deleted: usize,
     /// Status patches sent.
@@ -45,7 +51,7 @@ pub struct Writes {
 impl Writes {
     /// Requests that changed the world, events included.
     pub fn total(&self) -> usize {
-        self.applied + self.deleted + self.status + self.events
+        self.applied + self.created + self.updated + self.deleted + self.status + self.events
     }
 }
 
@@ -58,6 +64,9 @@ pub(crate) async fn execute(
 ) -> (Writes, Result<(), Error>) {
     let mut pass = Pass { cx, controller, plan, said, drifts: Vec::new(), audited: false, writes: Writes::default() };
     let mut result = pass.objects().await;
+    if result.is_ok() {
+        result = pass.acts(&plan.acts).await;
+    }
     let fallback = match (&result, &plan.on_error) {
         // Nothing can be reported into a namespace that is ending, and nobody there wants to know.
         (Err(error), _) if namespace_is_ending(error) => None,
@@ -71,6 +80,9 @@ pub(crate) async fn execute(
                 if let Err(error) = pass.apply(desired).await {
                     tracing::warn!(controller, %error, "the failure could not be reported");
                 }
+            }
+            if let Err(error) = pass.acts(&instead.acts).await {
+                tracing::warn!(controller, %error, "the failure could not be reported");
             }
             (&instead.status[..], &instead.events[..])
         }
@@ -397,7 +409,7 @@ impl Pass<'_> {
     async fn event(&mut self, event: &Event) {
         let body = event::object(event, &self.cx.identity, self.cx.clock().now(), self.cx.chance().unit());
         let namespace = object::text(&body, "/metadata/namespace").to_owned();
-        let api = event::KIND.api(self.cx.client.clone(), Some(&namespace));
+        let api = event::kind(&self.cx.identity).api(self.cx.client.clone(), Some(&namespace));
         let params = PostParams { field_manager: Some(self.cx.identity.field_manager.clone()), ..Default::default() };
         let created = match serde_json::from_value::<DynamicObject>(body) {
             Ok(object) => api.create(&params, &object).await.map_err(|e| Error::from_kube(&e, &event.regarding)),
