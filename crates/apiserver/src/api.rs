@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::stream::{BoxStream, Stream, StreamExt};
 use http::{HeaderMap, Method};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
@@ -21,12 +22,14 @@ use crate::handlers::Call;
 use crate::incoming::RequestBody;
 use crate::kinds::names;
 use crate::log::{Entry, Log};
+use crate::node::Nodes;
 use crate::registry::Registry;
 use crate::request::{Format, Query, ResourcePath, Verb, segments};
 use crate::resource::{Lookup, Resource};
 use crate::selector::FieldSelector;
 use crate::status::Status;
 use crate::store::{Committed, Encoded, ListRequest, Object, Store, Write, WriteError};
+use crate::streaming::Session;
 use crate::user::User;
 
 /// Where CustomResourceDefinitions are stored: a write there changes what is served.
@@ -54,6 +57,8 @@ pub(crate) struct Answer {
 pub(crate) enum Body {
     Whole(Bytes),
     Stream(BoxStream<'static, Result<Bytes, std::io::Error>>),
+    /// The connection becomes a WebSocket.
+    Upgrade(Session),
     /// The connection is closed without an answer: a fault on order.
     Dropped,
 }
@@ -124,6 +129,10 @@ pub(crate) struct Inner {
     pub(crate) quota_turn: tokio::sync::Mutex<()>,
     /// How users impersonated others last.
     pub(crate) last_modes: LastModes,
+    /// Who runs pods.
+    pub(crate) nodes: Nodes,
+    /// Sessions with containers that may be open at once.
+    pub(crate) sessions: Arc<Semaphore>,
     /// Where the server listens, once it does.
     pub(crate) address: OnceLock<SocketAddr>,
     /// Cancelled when the server stops: watches end.

@@ -19,6 +19,7 @@ use crate::schema::{Typed, body, decode, quantity};
 use crate::selector::{FieldSelector, LabelSelector};
 use crate::server::Server;
 use crate::store::ContinueToken;
+use crate::streaming::spdy::Decoder;
 use crate::{crd, kinds, protobuf};
 
 /// Panics when a rule is broken.
@@ -42,7 +43,28 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("admission_answer", admission_answer),
     ("definition", definition),
     ("request", request),
+    ("spdy", spdy),
 ];
+
+/// The frames inside a port-forward do not depend on how their bytes are cut.
+pub fn spdy(data: &[u8]) {
+    let frames = |step: usize| {
+        let mut decoder = Decoder::new();
+        let mut out = Vec::new();
+        for piece in data.chunks(step) {
+            decoder.push(piece);
+            loop {
+                match decoder.next() {
+                    Ok(Some(frame)) => out.push(frame),
+                    Ok(None) => break,
+                    Err(error) => return (out, Some(error)),
+                }
+            }
+        }
+        (out, None)
+    };
+    assert_eq!(frames(usize::MAX), frames(3));
+}
 
 /// A selector that is read prints as one that is read again to the same.
 pub fn label_selector(data: &[u8]) {
@@ -256,7 +278,7 @@ fn answered(method: Method, path: &str, query: &str, headers: &[(http::HeaderNam
     let answer = runtime.block_on(server.api().handle(request, &mut body));
     let text = match answer.body {
         Body::Whole(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Body::Stream(_) | Body::Dropped => String::new(),
+        Body::Stream(_) | Body::Upgrade(_) | Body::Dropped => String::new(),
     };
     // 501 and 504 are answers to what asks for a node or for the future. An apply that does not fit the schema is a 500 of
     // kube-apiserver's too.

@@ -12,6 +12,7 @@ use http::{HeaderValue, Request as HttpRequest, Response, header};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use kube::Client;
 use paddock_serve::{Listener, Options, Peer, Tls, TlsSource};
@@ -24,6 +25,7 @@ use crate::identity::Identity;
 use crate::incoming::RequestBody;
 use crate::request::Query;
 use crate::status::Status;
+use crate::streaming::{self, Session};
 use crate::user::User;
 
 /// Body of an answer on its way out. An error breaks the connection.
@@ -43,7 +45,8 @@ async fn respond<B>(
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
 {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
     let (head, version) = (parts.method == http::Method::HEAD, parts.version);
     let mut body = RequestBody::arriving(body);
     let answer = match caller {
@@ -62,6 +65,12 @@ where
         Err(status) => status.into(),
     };
     let reusable = body.discard().await;
+    if let Body::Upgrade(session) = answer.body {
+        return match upgrade {
+            Some(upgrade) => Ok(switch(upgrade, session)),
+            None => write(Status::bad_request("Upgrade request required").into()),
+        };
+    }
     let mut response = write(answer)?;
     if !reusable && version < http::Version::HTTP_2 {
         // What is left of the body would be taken for the next request.
@@ -74,11 +83,34 @@ where
     Ok(response)
 }
 
+/// 101, and the session once the connection is free for it. Only HTTP/1.1 over a socket can be switched.
+fn switch(upgrade: OnUpgrade, session: Session) -> Response<OutBody> {
+    let mut response =
+        Response::new(Full::new(Bytes::new()).map_err(|never: Infallible| match never {}).boxed_unsync());
+    *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(&session.accept) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(protocol) = session.protocol {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+    }
+    tokio::spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => (session.run)(streaming::socket(upgraded).await).await,
+            Err(error) => tracing::debug!(%error, "a connection was not switched to WebSocket"),
+        }
+    });
+    response
+}
+
 fn write(answer: Answer) -> Result<Response<OutBody>, Dropped> {
     let body = match answer.body {
         Body::Whole(bytes) => Full::new(bytes).map_err(|never: Infallible| match never {}).boxed_unsync(),
         Body::Stream(stream) => StreamBody::new(stream.map_ok(Frame::data)).boxed_unsync(),
-        Body::Dropped => return Err(Dropped),
+        Body::Upgrade(_) | Body::Dropped => return Err(Dropped),
     };
     let mut response = Response::new(body);
     *response.status_mut() = http::StatusCode::from_u16(answer.code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);

@@ -15,6 +15,7 @@
 //! | `user`, `authn`, `authz` | who asks, as whom, and what they may do | the store |
 //! | `admission` | built-in plugins, policies and webhooks: who may change or refuse a write | the store |
 //! | `handlers` | one function per verb: decode → admit → validate → store | the rooms below |
+//! | [`node`], `streaming` | where a node plugs in; exec, attach and port-forward on the wire | the socket they are given |
 //! | `documents`, `discovery`, `openapi` | health, discovery, OpenAPI | the registry |
 //! | [`registry`] | which resources are served; built-in and from CRDs | `schema`, `kinds` |
 //! | `crd` | what a CustomResourceDefinition makes | pure |
@@ -47,6 +48,7 @@ mod incoming;
 pub mod kinds;
 pub mod log;
 mod loops;
+pub mod node;
 mod openapi;
 pub mod patch;
 mod protobuf;
@@ -58,6 +60,7 @@ pub mod selector;
 pub mod server;
 pub mod status;
 pub mod store;
+mod streaming;
 mod table;
 mod user;
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use kube::Client;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
@@ -16,10 +17,14 @@ use crate::documents::Documents;
 use crate::fault::Faults;
 use crate::log::Log;
 use crate::loops::Loop;
+use crate::node::{Node, Nodes};
 use crate::registry::Registry;
 use crate::store::Store;
 use crate::user::User;
 use crate::{bootstrap, http, identity, kinds};
+
+/// Sessions (exec, attach, port-forward) that may be open at once; the next one gets a 429.
+const SESSIONS: usize = 256;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +144,8 @@ impl Builder {
             tokens: Tokens::new(identity::TokenKey::load(pki_dir.as_deref())?),
             quota_turn: tokio::sync::Mutex::default(),
             last_modes: LastModes::default(),
+            nodes: Nodes::default(),
+            sessions: Arc::new(Semaphore::new(SESSIONS)),
             address: OnceLock::new(),
             closing: closing.clone(),
         });
@@ -205,6 +212,17 @@ impl Server {
     pub fn write_kubeconfig(&self, path: &Path) -> std::io::Result<()> {
         let text = self.kubeconfig().ok_or_else(|| std::io::Error::other("the server has no socket"))?;
         identity::write_private(path, text.as_bytes())
+    }
+
+    /// Connects the node whose Node object has this name: from now on logs, exec, attach and port-forward of its pods go to
+    /// `node`. A second node of the name takes the first one's place; sessions that are open stay with the first.
+    pub fn connect_node(&self, name: impl Into<String>, node: Arc<dyn Node>) {
+        self.api.nodes.plug_in(name.into(), node);
+    }
+
+    /// Forgets a node: its pods answer 503 until it is connected again.
+    pub fn disconnect_node(&self, name: &str) {
+        self.api.nodes.unplug(name);
     }
 
     /// What goes wrong on order.

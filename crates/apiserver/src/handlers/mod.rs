@@ -3,6 +3,7 @@
 
 mod admit;
 mod body;
+mod connect;
 mod create;
 mod delete;
 mod get;

@@ -1,4 +1,4 @@
-//! Subresources other than `status`: scale, binding, eviction, token, log, finalize, and those that need a node.
+//! Subresources other than `status`: scale, binding, eviction, token, finalize; `connect` has those that need a node.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -29,9 +29,9 @@ impl Call<'_> {
             (_, "scale", Verb::Update | Verb::Patch) => self.write_scale(verb, body).await,
             ("pods", "binding", Verb::Create) => self.bind(body).await,
             ("pods", "eviction", Verb::Create) => self.evict(body).await,
-            ("pods", "log", Verb::Get) => self.log(),
+            ("pods", "log", Verb::Get) => self.log().await,
             ("pods", "exec" | "attach" | "portforward" | "proxy", _) | ("services" | "nodes", "proxy", _) => {
-                self.connect(&name).await
+                self.connect(&name, verb).await
             }
             ("serviceaccounts", "token", Verb::Create) => self.request_token(body),
             ("namespaces", "finalize", Verb::Update) => {
@@ -49,46 +49,6 @@ impl Call<'_> {
             }
             _ => Err(Status::method_not_allowed()),
         }
-    }
-
-    /// A connection to a workload: admitted as its options before anything is looked up, and then there is no node to
-    /// connect to.
-    async fn connect(&mut self, name: &str) -> Result<Answer, Status> {
-        let mut options = self.connect_options(name);
-        let write = Admit::connect(&self.path.name);
-        self.mutate(&write, &mut options, &Value::Null).await?;
-        self.validate(&write, &mut options, &Value::Null).await?;
-        let (_, object) = self.current()?;
-        let streams = matches!(name, "exec" | "attach" | "portforward");
-        if streams && object.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default().is_empty() {
-            return Err(Status::bad_request(format!("pod {} does not have a host assigned", self.path.name)));
-        }
-        Err(Status::bad_request(format!("{name} needs a node that runs the workload: this server has none")))
-    }
-
-    /// `PodExecOptions` and its like, as the query says.
-    fn connect_options(&self, name: &str) -> Value {
-        let kind = self.resource.subresource(name).and_then(|s| s.kind).map_or("", |(_, _, kind)| kind);
-        let mut options = json!({"kind": kind, "apiVersion": "v1"});
-        for field in ["stdin", "stdout", "stderr", "tty"] {
-            if self.query.flag(field) {
-                options[field] = true.into();
-            }
-        }
-        for field in ["container", "path"] {
-            if !self.query.get(field).is_empty() {
-                options[field] = self.query.get(field).into();
-            }
-        }
-        let command: Vec<&str> = self.query.all("command").collect();
-        if !command.is_empty() {
-            options["command"] = command.into();
-        }
-        let ports: Vec<i64> = self.query.all("ports").filter_map(|port| port.parse().ok()).collect();
-        if !ports.is_empty() {
-            options["ports"] = ports.into();
-        }
-        options
     }
 
     fn part(&self, name: &str) -> Result<Part, Status> {
@@ -219,18 +179,6 @@ impl Call<'_> {
         let key = Key::new(storage, self.path.namespace.as_str(), name);
         let write = Write { key, expect: Expect::Revision(live.revision()), value: Some(value) };
         self.api.write(write).await?.map(|_| ()).map_err(|()| raced())
-    }
-
-    /// A pod that no node has taken has an empty log.
-    fn log(&self) -> Result<Answer, Status> {
-        let (_, pod) = self.current()?;
-        subresources::check_log_options(&pod, self.query)?;
-        match pod.pointer("/spec/nodeName").and_then(Value::as_str) {
-            None | Some("") => Ok(Answer::empty(204)),
-            Some(node) => Err(Status::bad_request(format!(
-                "no node {node:?} is connected to this server: its logs cannot be read"
-            ))),
-        }
     }
 }
 

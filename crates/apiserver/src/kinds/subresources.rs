@@ -8,7 +8,6 @@ use super::checks::{selector_text, selects};
 use super::timestamp;
 use crate::field::FieldError;
 use crate::patch::managed;
-use crate::request::Query;
 use crate::resource::{Resource, ScalePaths};
 use crate::status::Status;
 
@@ -187,34 +186,25 @@ pub(crate) fn evict(pod: &Value, budgets: &[Value], now: Timestamp) -> Result<Ev
     Ok(Eviction::Spend(Box::new(budget)))
 }
 
-/// Checks the options of a log request against the pod.
-pub(crate) fn check_log_options(pod: &Value, query: &Query) -> Result<(), Status> {
-    let name = pod.str_at("/metadata/name");
-    let mut errors = Vec::new();
-    for (field, least) in [("tailLines", 0), ("sinceSeconds", 1), ("limitBytes", 1)] {
-        if let Some(value) = query.integer(field)?
-            && value < least
-        {
-            let detail = if least == 0 { "must be greater than or equal to 0" } else { "must be greater than 0" };
-            errors.push(FieldError::invalid(field, &value.into(), detail));
-        }
-    }
-    if !errors.is_empty() {
-        return Err(Status::invalid("", "PodLogOptions", name, &errors));
-    }
-    let container = query.get("container");
+/// The container that is meant: the named one, or the only one.
+///
+/// # Errors
+/// 400 when it must be named or does not exist, as kube-apiserver words it.
+pub(crate) fn container<'a>(pod: &'a Value, named: &str) -> Result<&'a str, Status> {
+    let pod_name = pod.str_at("/metadata/name");
     let lists = ["/spec/containers", "/spec/initContainers", "/spec/ephemeralContainers"];
     let names: Vec<&str> = lists.iter().flat_map(|list| pod.list_at(list)).map(|c| c.str_at("/name")).collect();
-    if container.is_empty() && pod.list_at("/spec/containers").len() > 1 {
-        return Err(Status::bad_request(format!(
-            "a container name must be specified for pod {name}, choose one of: [{}]",
+    match (named, pod.list_at("/spec/containers")) {
+        ("", [only]) => Ok(only.str_at("/name")),
+        ("", _) => Err(Status::bad_request(format!(
+            "a container name must be specified for pod {pod_name}, choose one of: [{}]",
             names.join(" ")
-        )));
+        ))),
+        _ => names
+            .into_iter()
+            .find(|name| *name == named)
+            .ok_or_else(|| Status::bad_request(format!("container {named} is not valid for pod {pod_name}"))),
     }
-    if !container.is_empty() && !names.contains(&container) {
-        return Err(Status::bad_request(format!("container {container} is not valid for pod {name}")));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

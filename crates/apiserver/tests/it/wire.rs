@@ -17,7 +17,7 @@ async fn listening(dir: Option<&std::path::Path>) -> Server {
     builder.start().await.expect("the server starts")
 }
 
-async fn client(kubeconfig: &str) -> Client {
+pub(crate) async fn client(kubeconfig: &str) -> Client {
     let kubeconfig = Kubeconfig::from_yaml(kubeconfig).expect("a kubeconfig");
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("a config");
     config.default_retry = false;
