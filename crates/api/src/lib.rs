@@ -29,6 +29,8 @@ pub mod labels {
 pub mod annotations {
     /// SHA-256 of everything that a pod reads only at its start. A new value is a restart; an equal one is none.
     pub const CONFIG_HASH: &str = "paddock.dev/config-hash";
+    /// On a workload: digests of what its config hash is made of, which tell why it restarts. Not on its pods.
+    pub const RESTART_INPUTS: &str = "paddock.dev/restart-inputs";
     /// On an object of ours: never delete it (any value but `false`).
     pub const PROTECT: &str = "paddock.dev/protect";
 }

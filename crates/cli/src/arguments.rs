@@ -67,6 +67,43 @@ pub(crate) fn command() -> Command {
             ),
         )
         .subcommand(
+            Command::new("gateways")
+                .about("Look at gateways: what would change, and how they stand")
+                .after_help(examples(&["paddock gateways plan", "paddock gateways status --watch"]))
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .disable_help_subcommand(true)
+                .subcommand(
+                    with_settings(
+                        "gateways plan",
+                        "Show what the operator would change, and which gateways would restart and why",
+                        &[
+                            "paddock gateways plan",
+                            "paddock gateways plan --file platform-config.yaml --tenant tenant-a",
+                            "paddock gateways plan --file platform-config.yaml --offline --kubernetes-version v1.35.0",
+                            "kubectl get -A all,cm,secret -o yaml > live.yaml; paddock gateways plan --file - --offline --against live.yaml",
+                        ],
+                    )
+                    .after_long_help(
+                        "It gives the operator's own answer: give it the operator's --gateways-… flags. Nothing is written: objects are \
+                         compared by server-side dry runs, with the rights of whoever asks.\n\n\
+                         Exit codes: 0 nothing to do; 1 something to do; 2 a mistake in platform-config or in the command line; \
+                         3 it could not be determined.",
+                    ),
+                )
+                .subcommand(
+                    with_settings(
+                        "gateways status",
+                        "List gateways and how they stand",
+                        &["paddock gateways status", "paddock gateways status --watch", "paddock gateways status --json | jq -r .phase"],
+                    )
+                    .after_long_help(
+                        "Exit codes: 0 every gateway is ready; 1 one is not; 2 wrong usage; 3 it could not be determined. \
+                         With --watch it ends with 0 when it is stopped.",
+                    ),
+                ),
+        )
+        .subcommand(
             Command::new("completions")
                 .about("Print the completion script of a shell")
                 .arg(Arg::new("shell").required(true).value_parser(value_parser!(Shell)))
@@ -82,7 +119,8 @@ pub(crate) fn command() -> Command {
 }
 
 fn with_settings(name: &'static str, about: &'static str, lines: &[&str]) -> Command {
-    let command = Command::new(name).about(about).after_help(examples(lines));
+    let word = name.rsplit(' ').next().unwrap_or(name);
+    let command = Command::new(word).about(about).after_help(examples(lines));
     table::rows_of(name).filter(|row| !row.flag.is_empty()).fold(command, |command, row| command.arg(argument(row)))
 }
 

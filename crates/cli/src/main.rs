@@ -39,7 +39,9 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            output::complain(failure.message());
+            if !failure.message().is_empty() {
+                output::complain(failure.message());
+            }
             failure.code()
         }
     }
@@ -59,6 +61,10 @@ fn run(matches: &ArgMatches) -> Outcome {
             commands::docs::run(Path::new(root), typed.get_flag("write"))
         }
         "manifests" => commands::manifests::run(&settle("manifests", typed)?, chosen(typed)),
+        "gateways" => match typed.subcommand() {
+            Some((below, typed)) => run_for_a_while(&format!("gateways {below}"), typed),
+            None => Err(Failure::usage("a command is required: plan or status")),
+        },
         _ => run_for_a_while(name, typed),
     }
 }
@@ -83,6 +89,11 @@ fn run_for_a_while(name: &str, typed: &ArgMatches) -> Outcome {
             "up" => commands::up::run(&settings, stop).await,
             "operator" => commands::operator::run(&settings, stop).await,
             "bench" => commands::bench::run(&settings, chosen(typed), stop).await,
+            "gateways plan" => tokio::select! {
+                outcome = commands::gateways::plan::run(&settings) => outcome,
+                () = stop.cancelled() => Err(Failure::undetermined("stopped")),
+            },
+            "gateways status" => commands::gateways::status::run(&settings, stop).await,
             "demo" => commands::demo::run(&settings, stop).await,
             _ => Err(Failure::usage(format!("`{command}` is not a command that runs"))),
         }

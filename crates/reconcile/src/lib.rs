@@ -11,6 +11,7 @@
 //! | `cache` | what watches told us, with our own writes laid over it | nothing |
 //! | `execute` | carries a plan out: comparison, apply, immutable fields, deletion by record, explicit writes, status, events | API server |
 //! | [`pass`] | one pass: snapshot, plan, execute | what those touch |
+//! | [`rehearsal`] | what a controller would do: the same passes as dry runs | API server, reading |
 //! | [`queue`] | which key runs when | nothing |
 //! | `worker`, `watch`, [`runtime`] | tasks around the queue and the caches; readiness, leadership, the end | API server |
 //! | [`lease`], [`health`], [`metrics`] | leader election; what readiness and metrics say | one Lease; nothing |
@@ -33,6 +34,7 @@ pub mod object;
 pub mod pass;
 pub mod plan;
 pub mod queue;
+pub mod rehearsal;
 pub mod runtime;
 mod watch;
 mod worker;
@@ -52,4 +54,5 @@ pub use pass::{Passed, run_pass};
 pub use plan::{
     Adopt, AuditRecord, Desired, Event, Gate, OnImmutable, Plan, Prune, Recorded, Severity, StatusPatch, Verdict, When,
 };
+pub use rehearsal::{Foreseen, Rehearsal, Rehearsed};
 pub use runtime::Runtime;

@@ -40,20 +40,7 @@ pub(crate) struct Options {
 impl Options {
     /// What `up` and `operator` were told.
     pub(crate) fn of(settings: &Effective, namespace: String, shared: bool) -> Result<Self, Failure> {
-        let image = settings.get(&table::GATEWAY_IMAGE);
-        let mut gateways = gateways::Options::new(namespace.clone(), Some(&image))
-            .map_err(|error| Failure::usage(format!("--gateways-image: {}", chain(&error))))?;
-        if let Some(prefixes) = settings.find(&table::GATEWAY_IMAGES_ALLOWED) {
-            gateways.rules.images.allowed = prefixes.split(',').map(|prefix| prefix.trim().to_owned()).collect();
-        }
-        if let Some(secret) = settings.find(&table::GATEWAY_POSTGRES) {
-            gateways.rules.database = gateways::Database::postgres(&secret)
-                .map_err(|error| Failure::usage(format!("--gateways-postgres-secret: {error}")))?;
-        }
-        gateways.ingress = parsed(settings, &table::GATEWAY_INGRESS)?;
-        gateways.monitoring = parsed(settings, &table::GATEWAY_MONITORING)?;
-        gateways.egress = parsed(settings, &table::GATEWAY_EGRESS)?;
-        gateways.rules.break_glass = settings.get(&table::GATEWAY_BREAK_GLASS);
+        let gateways = gateway_options(settings, namespace.clone())?;
         Ok(Self { namespace, controllers: settings.get(&table::CONTROLLERS), gateways, shared })
     }
 
@@ -64,6 +51,30 @@ impl Options {
         let controllers = Controllers(vec![Controller::Gateways]);
         Ok(Self { namespace: CONTROL_NAMESPACE.to_owned(), controllers, gateways, shared: false })
     }
+}
+
+/// What the settings say about gateways: the same for the operator and for whoever asks what it would do.
+pub(crate) fn gateway_options(settings: &Effective, namespace: String) -> Result<gateways::Options, Failure> {
+    let image = settings.get(&table::GATEWAY_IMAGE);
+    let mut gateways = gateways::Options::new(namespace, Some(&image))
+        .map_err(|error| Failure::usage(format!("--gateways-image: {}", chain(&error))))?;
+    if let Some(prefixes) = settings.find(&table::GATEWAY_IMAGES_ALLOWED) {
+        gateways.rules.images.allowed = prefixes.split(',').map(|prefix| prefix.trim().to_owned()).collect();
+    }
+    if let Some(secret) = settings.find(&table::GATEWAY_POSTGRES) {
+        gateways.rules.database = gateways::Database::postgres(&secret)
+            .map_err(|error| Failure::usage(format!("--gateways-postgres-secret: {error}")))?;
+    }
+    gateways.ingress = parsed(settings, &table::GATEWAY_INGRESS)?;
+    gateways.monitoring = parsed(settings, &table::GATEWAY_MONITORING)?;
+    gateways.egress = parsed(settings, &table::GATEWAY_EGRESS)?;
+    gateways.rules.break_glass = settings.get(&table::GATEWAY_BREAK_GLASS);
+    Ok(gateways)
+}
+
+/// Who the controllers are to the API server.
+pub(crate) fn identity() -> Identity {
+    Identity::new("paddock", "paddock.dev", hostname())
 }
 
 /// A setting whose text a library reads; its error names the flag.
@@ -87,7 +98,7 @@ pub(crate) struct Running {
 impl Running {
     /// Starts the controllers. Nothing is asked of the API server before this returns.
     pub(crate) fn start(client: Client, options: &Options, stop: CancellationToken) -> Self {
-        let context = Context::new(client, Identity::new("paddock", "paddock.dev", hostname()));
+        let context = Context::new(client, identity());
         let mut registry = Registry::default();
         context.metrics().register(&mut registry);
         let mut runtime = Runtime::new(context);

@@ -6,6 +6,7 @@ pub(crate) mod controllers;
 pub(crate) mod demo;
 pub(crate) mod docs;
 pub(crate) mod embedded;
+pub(crate) mod gateways;
 pub(crate) mod manifests;
 pub(crate) mod operator;
 pub(crate) mod up;

@@ -7,10 +7,23 @@ use super::value::{Controllers, Loops};
 use super::{Default, LogFormat, OptionalAddr, Row, Setting};
 
 /// The commands that have settings, in the order of the reference.
-pub(crate) const COMMANDS: &[&str] =
-    &["demo", "up", "apiserver", "operator", "manifests", "bench", "completions", "docs"];
+pub(crate) const COMMANDS: &[&str] = &[
+    "demo",
+    "up",
+    "apiserver",
+    "operator",
+    "gateways plan",
+    "gateways status",
+    "manifests",
+    "bench",
+    "completions",
+    "docs",
+];
 
-const LOGGING: &[&str] = &["demo", "up", "apiserver", "operator", "bench"];
+/// Commands that need to know how gateways shall be.
+const GATEWAYS: &[&str] = &["up", "operator", "gateways plan"];
+
+const LOGGING: &[&str] = &["demo", "up", "apiserver", "operator", "gateways plan", "gateways status", "bench"];
 
 /// `--listen`
 pub(crate) static LISTEN: Setting<SocketAddr> = Setting::new(
@@ -96,6 +109,80 @@ pub(crate) static KUBECONFIG: Setting<PathBuf> = Setting::new(
     &["operator"],
 );
 
+/// `--kubeconfig` of the commands that people run.
+pub(crate) static KUBECONFIG_INTERACTIVE: Setting<PathBuf> = Setting::new(
+    "kubeconfig",
+    &[],
+    "FILE",
+    Default::Absent("as kubectl: `KUBECONFIG`, then `~/.kube/config`"),
+    "The cluster to ask",
+    &["gateways plan", "gateways status"],
+);
+
+/// `--namespace` of the commands that people run.
+pub(crate) static CONTROL_NAMESPACE: Setting<String> = Setting::new(
+    "namespace",
+    &["CP_RUNTIME_NAMESPACE"],
+    "NAME",
+    Default::Is("paddock-system"),
+    "The control plane's own namespace, where `platform-config` lives",
+    &["gateways plan", "gateways status"],
+);
+
+/// `--file`
+pub(crate) static PLAN_FILE: Setting<PathBuf> = Setting::new(
+    "file",
+    &[],
+    "FILE",
+    Default::Absent("the `platform-config` of the cluster"),
+    "Plan this `platform-config`, a manifest or the bare list; `-` reads it from stdin",
+    &["gateways plan"],
+);
+
+/// `--offline`
+pub(crate) static PLAN_OFFLINE: Setting<bool> = Setting::new(
+    "offline",
+    &[],
+    "",
+    Default::Is("false"),
+    "Ask no cluster: compare with nothing, or with --against",
+    &["gateways plan"],
+);
+
+/// `--against`
+pub(crate) static PLAN_AGAINST: Setting<PathBuf> = Setting::new(
+    "against",
+    &[],
+    "PATH",
+    Default::Absent("nothing exists"),
+    "With --offline: the objects that exist, as a file or a directory of manifests",
+    &["gateways plan"],
+);
+
+/// `--kubernetes-version`
+pub(crate) static KUBERNETES_VERSION: Setting<String> = Setting::new(
+    "kubernetes-version",
+    &[],
+    "VERSION",
+    Default::Absent("unknown: what works on every cluster"),
+    "With --offline: the version of the cluster, such as `v1.35.0`",
+    &["gateways plan"],
+);
+
+/// `--tenant`
+pub(crate) static PLAN_TENANT: Setting<String> =
+    Setting::new("tenant", &[], "NAME", Default::Absent("every tenant"), "Plan this tenant alone", &["gateways plan"]);
+
+/// `--watch`
+pub(crate) static WATCH: Setting<bool> = Setting::new(
+    "watch",
+    &[],
+    "",
+    Default::Is("false"),
+    "Go on: in place on a terminal, else a line for every change",
+    &["gateways status"],
+);
+
 /// `--controllers`
 pub(crate) static CONTROLLERS: Setting<Controllers> = Setting::new(
     "controllers",
@@ -123,7 +210,7 @@ pub(crate) static GATEWAY_IMAGE: Setting<String> = Setting::new(
     "IMAGE",
     Default::Is(DEFAULT_GATEWAY_IMAGE),
     "The gateway image of tenants that name none",
-    &["up", "operator"],
+    GATEWAYS,
 );
 
 /// The gateway that this build knows best.
@@ -136,7 +223,7 @@ pub(crate) static GATEWAY_IMAGES_ALLOWED: Setting<String> = Setting::new(
     "PREFIXES",
     Default::Absent("every fully qualified image"),
     "Registries and path prefixes that gateway images may come from, separated by commas",
-    &["up", "operator"],
+    GATEWAYS,
 );
 
 /// The Secret of an external database.
@@ -146,7 +233,7 @@ pub(crate) static GATEWAY_POSTGRES: Setting<String> = Setting::new(
     "NAME",
     Default::Absent("SQLite on a volume of its own for each gateway"),
     "The Secret in each tenant's namespace whose key `uri` is the connection string of the gateway's Postgres",
-    &["up", "operator"],
+    GATEWAYS,
 );
 
 /// Who may come in from outside.
@@ -156,7 +243,7 @@ pub(crate) static GATEWAY_INGRESS: Setting<String> = Setting::new(
     "PODS",
     Default::Absent("nobody"),
     "The ingress controller's pods, which may reach gateways on 8080, as `NAMESPACE` or `NAMESPACE/LABEL=VALUE,…`",
-    &["up", "operator"],
+    GATEWAYS,
 );
 
 /// Who may read the metrics.
@@ -166,7 +253,7 @@ pub(crate) static GATEWAY_MONITORING: Setting<String> = Setting::new(
     "PODS",
     Default::Absent("nobody"),
     "The monitoring system's pods, which may read gateways' metrics on 9090, as `NAMESPACE` or `NAMESPACE/LABEL=VALUE,…`",
-    &["up", "operator"],
+    GATEWAYS,
 );
 
 /// Where gateways may connect to.
@@ -176,7 +263,7 @@ pub(crate) static GATEWAY_EGRESS: Setting<String> = Setting::new(
     "NETWORKS",
     Default::Absent("anywhere"),
     "The only networks, besides DNS, that gateways may connect to, such as `10.96.0.1/32:443,2001:db8::/32:5432`: the API server, the identity provider, the database",
-    &["up", "operator"],
+    GATEWAYS,
 );
 
 /// Break-glass: tenants may let everyone in.
@@ -186,7 +273,7 @@ pub(crate) static GATEWAY_BREAK_GLASS: Setting<bool> = Setting::new(
     "",
     Default::Is("false"),
     "Let tenants set `allow_unauthenticated_users`: whoever holds a client certificate, as every sandbox does, is then an administrator of that gateway",
-    &["up", "operator"],
+    GATEWAYS,
 );
 
 /// `--health-listen` of a component in a pod.
@@ -226,7 +313,7 @@ pub(crate) static LOG_LEVEL_QUIET: Setting<String> = Setting::new(
     "FILTER",
     Default::Is("error"),
     "What to log: error, warn, info, debug, trace, or a filter such as `info,paddock_reconcile=debug`",
-    &["demo", "bench"],
+    &["demo", "gateways plan", "gateways status", "bench"],
 );
 
 /// `--log-format`
@@ -246,7 +333,7 @@ pub(crate) static JSON: Setting<bool> = Setting::new(
     "",
     Default::Is("false"),
     "Print one JSON object per line instead of text",
-    &["demo", "bench"],
+    &["demo", "gateways plan", "gateways status", "bench"],
 );
 
 /// `--keep`
@@ -306,6 +393,14 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         &NO_CONTROLLERS.row,
         &LOOPS.row,
         &KUBECONFIG.row,
+        &KUBECONFIG_INTERACTIVE.row,
+        &CONTROL_NAMESPACE.row,
+        &PLAN_FILE.row,
+        &PLAN_OFFLINE.row,
+        &PLAN_AGAINST.row,
+        &KUBERNETES_VERSION.row,
+        &PLAN_TENANT.row,
+        &WATCH.row,
         &CONTROLLERS.row,
         &NAMESPACE.row,
         &GATEWAY_IMAGE.row,

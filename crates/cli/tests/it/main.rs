@@ -4,5 +4,6 @@
 mod command_line;
 mod demo;
 mod pages;
+mod plan;
 mod process;
 mod serving;

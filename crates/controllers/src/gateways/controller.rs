@@ -22,7 +22,9 @@ use super::intent::{Entry, Intent, Intents, Origin, Rules};
 use super::key::GatewayKey;
 use super::network::{Egress, Peers, PodsOf};
 use super::platform::{ClusterVersion, Database};
+use super::problem::Problem;
 use super::render;
+use super::restart::Inputs;
 use super::version::GatewayVersion;
 use super::{names, pki};
 
@@ -120,6 +122,10 @@ impl Memory {
         Arc::clone(&held.intents)
     }
 
+    fn problems(&self) -> Vec<Problem> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).intents.problems().cloned().collect()
+    }
+
     /// The gateways known now.
     pub(super) fn keys(&self) -> Vec<GatewayKey> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).intents.keys().collect()
@@ -193,6 +199,11 @@ impl Gateways {
         };
         *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, version));
         Ok(version)
+    }
+
+    /// What is wrong with `platform-config` as it was seen last.
+    pub fn problems(&self) -> Vec<Problem> {
+        self.memory.problems()
     }
 
     /// Whom problems and events of an intent are told.
@@ -358,7 +369,8 @@ impl Controller for Gateways {
             monitoring: self.options.monitoring.as_ref(),
             egress: self.options.egress.as_ref(),
         };
-        let hash = config_hash(intent, snapshot);
+        let inputs = inputs(intent, snapshot);
+        let hash = inputs.hash();
         let (authority, secrets) = match &snapshot.material {
             Some(material) => material.secrets(key, &self.options.namespace)?,
             None => (None, Vec::new()),
@@ -366,7 +378,7 @@ impl Controller for Gateways {
         let mut objects = render::foundation(intent, &peers)?;
         objects.extend(authority);
         objects.extend(secrets);
-        objects.extend(render::workload(intent, &hash)?);
+        objects.extend(render::workload(intent, &inputs)?);
         let mut report = Report::new(snapshot, intent, &hash, &invalid, now);
         let anchor_uid = snapshot.anchor.as_deref().map(paddock_reconcile::object::uid).filter(|uid| !uid.is_empty());
         let (Some(uid), Some(material)) = (anchor_uid, &snapshot.material) else {
@@ -523,15 +535,13 @@ fn workload_ref(key: &GatewayKey) -> ObjectRef {
     ObjectRef::of::<StatefulSet>(Some(key.namespace()), key.gateway())
 }
 
-/// Everything that the gateway reads only at its start. Certificates are not in it: the gateway reloads them.
-fn config_hash(intent: &Intent, snapshot: &Snapshot) -> String {
-    let token = snapshot.material.as_ref().map_or("", |material| material.restart_token.as_str());
-    let mut text = [intent.config.as_str(), token, &snapshot.sandbox_versions].join("\0");
-    if let Some(database) = &snapshot.database {
-        text.push('\0');
-        text.push_str(database);
+fn inputs<'a>(intent: &'a Intent, snapshot: &'a Snapshot) -> Inputs<'a> {
+    Inputs {
+        file: &intent.config,
+        tokens: snapshot.material.as_ref().map_or("", |material| &material.restart_token),
+        sandboxes: &snapshot.sandbox_versions,
+        database: snapshot.database.as_deref(),
     }
-    paddock_pki::sha256_hex(text.as_bytes())
 }
 
 fn running_hash(snapshot: &Snapshot) -> Option<&str> {

@@ -181,13 +181,13 @@ fn whole(position: Option<Position>, message: String, hint: &str) -> Problem {
     Problem { entry: String::new(), key: String::new(), position, message, hint: hint.to_owned() }
 }
 
-fn place(location: Location) -> Option<Position> {
+pub(super) fn place(location: Location) -> Option<Position> {
     let (line, column) = (usize::try_from(location.line()).ok()?, usize::try_from(location.column()).ok()?);
     (line > 0).then_some(Position { line, column })
 }
 
 /// The parser's words without its drawing of the source.
-fn first_line(error: &serde_saphyr::Error) -> String {
+pub(super) fn first_line(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
     let line = text.lines().next().unwrap_or_default();
     line.split(" at line ").next().unwrap_or(line).to_owned()

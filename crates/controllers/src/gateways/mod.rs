@@ -9,6 +9,10 @@
 //! | `platform` | what else rendering depends on: cluster version, database | nothing |
 //! | `render`, [`names`], [`rbac`] | the manifest set as typed objects | nothing |
 //! | `network` | who may connect to whom, as network policies | nothing |
+//! | `restart` | what a gateway reads only at its start | nothing |
+//! | `forecast`, [`Foretold`] | what would be done, and whether a gateway would restart and why | nothing |
+//! | `overview` | how all gateways stand, from what was written down | nothing |
+//! | [`SourceFile`] | `platform-config` as people keep it in a file | nothing |
 //! | `pki` | what exists of certificates and keys is judged, what is missing is made | randomness |
 //! | `condition` | conditions, phase and the one-line summary | nothing |
 //! | [`Gateways`] | one gateway: snapshot and plan | API server, by the engine |
@@ -18,30 +22,39 @@ mod condition;
 mod controller;
 mod document;
 mod embedded;
+mod forecast;
+mod foretold;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod intent;
 mod key;
 pub mod names;
 mod network;
+mod overview;
 mod pki;
 mod platform;
 mod policies;
 mod problem;
 pub mod rbac;
 mod render;
+mod restart;
 mod schema;
+mod source_file;
 mod status;
 mod toml;
 mod version;
 
 pub use controller::{Gateways, NAMESPACES_KEY, Options, OptionsError, PLATFORM_CONFIG, Snapshot};
+pub use forecast::Forecast;
+pub use foretold::{Action, Foretold, ObjectChange};
 pub use intent::{Entry, Intent, Intents, Origin, Rules};
 pub use key::GatewayKey;
 pub use network::{Egress, EgressError, PodsError, PodsOf};
+pub use overview::{Line, overview};
 pub use platform::{ClusterVersion, ClusterVersionError, Database, DatabaseError};
 pub use policies::{Policies, Rollout};
 pub use problem::{Position, Problem};
+pub use source_file::SourceFile;
 pub use status::{GatewayMetrics, GatewayStatus, OfTenant, Report, STATUS, StatusSnapshot};
 pub use version::GatewayVersion;
 

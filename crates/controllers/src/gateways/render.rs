@@ -24,6 +24,7 @@ use super::intent::Intent;
 use super::key::GatewayKey;
 use super::network::{self, Peers};
 use super::platform::Database;
+use super::restart::Inputs;
 use super::version::GatewayVersion;
 use super::{names, toml};
 
@@ -64,8 +65,8 @@ pub(super) fn foundation(intent: &Intent, peers: &Peers<'_>) -> Result<Vec<Desir
     ])
 }
 
-/// Configuration, Service and workload. `hash` stands for everything that the gateway reads only at its start.
-pub(super) fn workload(intent: &Intent, hash: &str) -> Result<Vec<Desired>, Error> {
+/// Configuration, Service and workload.
+pub(super) fn workload(intent: &Intent, inputs: &Inputs<'_>) -> Result<Vec<Desired>, Error> {
     let key = &intent.key;
     Ok(vec![
         Desired::of(&ConfigMap {
@@ -74,7 +75,7 @@ pub(super) fn workload(intent: &Intent, hash: &str) -> Result<Vec<Desired>, Erro
             ..ConfigMap::default()
         })?,
         Desired::of(&service(key))?,
-        Desired::of(&stateful_set(intent, hash))?.on_immutable(OnImmutable::RecreateOrphaning),
+        Desired::of(&stateful_set(intent, inputs))?.on_immutable(OnImmutable::RecreateOrphaning),
     ])
 }
 
@@ -154,20 +155,22 @@ fn service(key: &GatewayKey) -> Service {
     }
 }
 
-fn stateful_set(intent: &Intent, hash: &str) -> StatefulSet {
+fn stateful_set(intent: &Intent, inputs: &Inputs<'_>) -> StatefulSet {
     let key = &intent.key;
     let mut pod_labels = key.object_labels();
     pod_labels.extend(key.pod_selector());
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(pod_labels),
-            annotations: Some([(annotations::CONFIG_HASH.to_owned(), hash.to_owned())].into()),
+            annotations: Some([(annotations::CONFIG_HASH.to_owned(), inputs.hash())].into()),
             ..ObjectMeta::default()
         }),
         spec: Some(pod(intent)),
     };
+    let mut metadata = meta(key, names::GATEWAY);
+    metadata.annotations = Some([(annotations::RESTART_INPUTS.to_owned(), inputs.parts())].into());
     StatefulSet {
-        metadata: meta(key, names::GATEWAY),
+        metadata,
         spec: Some(StatefulSetSpec {
             replicas: Some(1),
             service_name: Some(key.gateway().to_owned()),

@@ -79,6 +79,9 @@ fn without_keys(object: &mut Value) {
     {
         annotations.remove("paddock.dev/config-hash");
     }
+    if let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        annotations.remove("paddock.dev/restart-inputs");
+    }
     if let Some(data) = object.pointer_mut("/data").and_then(Value::as_object_mut) {
         data.remove("summary");
     }

@@ -111,7 +111,7 @@ fn gw_l08_switching_the_database_leaves_no_second_workload() {
 fn new_database_credentials_restart_the_gateway() {
     let [_, (_, postgres)] = databases();
     let mut snapshot = snapshot(111, &postgres, 36, "");
-    let hash = |snapshot: &Snapshot| config_hash(snapshot.entry.as_ref().unwrap().intent.as_ref().unwrap(), snapshot);
+    let hash = |snapshot: &Snapshot| inputs(snapshot.entry.as_ref().unwrap().intent.as_ref().unwrap(), snapshot).hash();
     let before = hash(&snapshot);
     snapshot.database = Some("other".to_owned());
     assert_ne!(hash(&snapshot), before);

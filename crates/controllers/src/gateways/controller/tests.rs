@@ -89,6 +89,7 @@ fn golden(tenant: &str) -> String {
         }
         if let Some(annotations) = body.pointer_mut("/spec/template/metadata/annotations") {
             annotations[annotations::CONFIG_HASH] = "(hash)".into();
+            body["metadata"]["annotations"][annotations::RESTART_INPUTS] = "(digests)".into();
         }
         if object.target().name == names::ANCHOR {
             let mut summary: Value = serde_json::from_str(body["data"]["summary"].as_str().unwrap()).unwrap();

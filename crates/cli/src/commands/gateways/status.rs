@@ -1,0 +1,284 @@
+//! `paddock gateways status`: the table of gateways, once or as it changes.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, ListParams};
+use kube::runtime::watcher::{Config, Event, watcher};
+use kube::{Client, ResourceExt};
+use paddock_api::labels;
+use paddock_controllers::gateways::{Line, STATUS, overview};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::connect;
+use crate::exit::{Failure, Outcome, chain};
+use crate::output;
+use crate::settings::{Effective, table};
+
+/// The most characters of a message that are shown where the width is not known.
+const WIDTH: usize = 160;
+
+/// Prints the table. Exit codes: 0 all are ready, 1 one is not, 3 it could not be determined.
+pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcome {
+    let client = connect(settings).await?;
+    let namespace = settings.get(&table::CONTROL_NAMESPACE);
+    let json = settings.get(&table::JSON);
+    if settings.get(&table::WATCH) {
+        return tokio::select! {
+            outcome = watch(client, &namespace, json) => outcome,
+            () = stop.cancelled() => Ok(()),
+        };
+    }
+    let lines = tokio::select! {
+        lines = once(&client, &namespace) => lines.map_err(|error| Failure::undetermined(chain(&error)))?,
+        () = stop.cancelled() => return Err(Failure::undetermined("stopped")),
+    };
+    if json {
+        output::data(&lines.iter().map(json_line).collect::<String>())?;
+    } else {
+        output::data(&table_of(&lines, Timestamp::now(), width()))?;
+    }
+    let waiting = lines.iter().filter(|line| !line.ready).count();
+    if waiting == 0 {
+        Ok(())
+    } else {
+        Err(Failure::found(format!("{waiting} of {} gateways are not ready", lines.len())))
+    }
+}
+
+async fn once(client: &Client, namespace: &str) -> Result<Vec<Line>, kube::Error> {
+    let everywhere: Api<ConfigMap> = Api::all(client.clone());
+    let mut params = ListParams::default().labels(labels::TENANT).limit(500);
+    let mut objects = Vec::new();
+    loop {
+        let page = everywhere.list(&params).await?;
+        objects.extend(page.items.iter().filter_map(|object| serde_json::to_value(object).ok()));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => break,
+        }
+    }
+    let status = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(STATUS).await?;
+    let status = status.and_then(|status| serde_json::to_value(status).ok());
+    Ok(overview(&objects, status.as_ref()))
+}
+
+/// On a terminal the table is drawn over itself; else each line that changed is printed.
+async fn watch(client: Client, namespace: &str, json: bool) -> Outcome {
+    let anchors = watcher(Api::<ConfigMap>::all(client.clone()), Config::default().labels(labels::TENANT));
+    let status = Config::default().fields(&format!("metadata.name={STATUS}"));
+    let status = watcher(Api::<ConfigMap>::namespaced(client, namespace), status);
+    let mut events = futures::stream::select(anchors.boxed().map(|e| (false, e)), status.boxed().map(|e| (true, e)));
+    let (mut objects, mut report) = (BTreeMap::new(), None);
+    let (mut listed, mut shown, mut drawn) = ([false, false], Vec::new(), 0);
+    let in_place = std::io::stdout().is_terminal() && !json;
+    while let Some((of_status, event)) = events.next().await {
+        match event {
+            Err(error) => {
+                output::remark(&format!("cannot look: {}", chain(&error)));
+                continue;
+            }
+            Ok(Event::Init) => {}
+            Ok(Event::InitDone) => listed[usize::from(of_status)] = true,
+            Ok(Event::Apply(object) | Event::InitApply(object)) => {
+                let value = serde_json::to_value(&object).unwrap_or(Value::Null);
+                if of_status {
+                    report = Some(value);
+                } else {
+                    objects.insert((object.namespace(), object.name_any()), value);
+                }
+            }
+            Ok(Event::Delete(object)) if !of_status => {
+                objects.remove(&(object.namespace(), object.name_any()));
+            }
+            Ok(Event::Delete(_)) => report = None,
+        }
+        if listed != [true, true] {
+            continue;
+        }
+        let lines = overview(objects.values(), report.as_ref());
+        if lines == shown && drawn > 0 {
+            continue;
+        }
+        if in_place {
+            let table = table_of(&lines, Timestamp::now(), width());
+            let back = if drawn > 0 { format!("\x1b[{drawn}A\x1b[J") } else { String::new() };
+            drawn = table.lines().count();
+            output::data(&format!("{back}{table}"))?;
+        } else {
+            drawn = 1;
+            output::data(&news(&shown, &lines, json))?;
+        }
+        shown = lines;
+    }
+    Err(Failure::undetermined("the watch ended"))
+}
+
+/// The lines that are new or differ, and those that are gone.
+fn news(before: &[Line], after: &[Line], json: bool) -> String {
+    let place = |line: &Line| (line.namespace.clone(), line.gateway.clone());
+    let changed = after.iter().filter(|line| !before.contains(line));
+    let told = changed.map(|line| if json { json_line(line) } else { brief(line) });
+    let gone = before.iter().filter(|line| !after.iter().any(|now| place(now) == place(line)));
+    let gone = gone.map(|line| {
+        if json {
+            format!(
+                "{}\n",
+                serde_json::json!({ "namespace": line.namespace, "gateway": line.gateway, "phase": "Gone" })
+            )
+        } else {
+            format!("{}/{} gone\n", line.namespace, line.gateway)
+        }
+    });
+    told.chain(gone).collect()
+}
+
+fn brief(line: &Line) -> String {
+    let Line { namespace, gateway, phase, reason, message, .. } = line;
+    let colon = if message.is_empty() { "" } else { ": " };
+    format!("{namespace}/{gateway} {phase} {reason}{colon}{}\n", one_line(message))
+}
+
+fn json_line(line: &Line) -> String {
+    format!("{}\n", serde_json::to_string(line).unwrap_or_default())
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// The table; no line is longer than `width`.
+fn table_of(lines: &[Line], now: Timestamp, width: usize) -> String {
+    let head = ["NAMESPACE", "GATEWAY", "PHASE", "READY", "REASON", "IMAGE", "HASH", "CERT-END", "AGE", "MESSAGE"];
+    let short = |text: &str, length: usize| text.chars().take(length).collect::<String>();
+    let rows = lines.iter().map(|line| {
+        [
+            line.namespace.clone(),
+            line.gateway.clone(),
+            line.phase.clone(),
+            if line.ready { "yes" } else { "no" }.to_owned(),
+            line.reason.clone(),
+            // The registry is the same for all of them, mostly.
+            line.image.rsplit('/').next().unwrap_or_default().to_owned(),
+            short(&line.config_hash, 8),
+            short(&line.not_after, 10),
+            line.since.map_or_else(String::new, |since| age(since, now)),
+            one_line(&line.message),
+        ]
+    });
+    let all: Vec<[String; 10]> = [head.map(str::to_owned)].into_iter().chain(rows).collect();
+    let mut widths = [0; 10];
+    for row in &all {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in &all {
+        let mut line = String::new();
+        for (at, cell) in row.iter().enumerate() {
+            line.push_str(cell);
+            if at + 1 < row.len() {
+                line.extend(std::iter::repeat_n(' ', widths[at].saturating_sub(cell.chars().count()) + 2));
+            }
+        }
+        let line = line.trim_end();
+        if line.chars().count() > width {
+            text.extend(line.chars().take(width.saturating_sub(1)));
+            text.push('…');
+        } else {
+            text.push_str(line);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn width() -> usize {
+    let known = console::Term::stdout().size_checked().map(|(_, width)| usize::from(width));
+    known.filter(|width| std::io::stdout().is_terminal() && *width > 20).unwrap_or(WIDTH)
+}
+
+/// As kubectl has it: `45s`, `12m`, `3h`, `9d`.
+fn age(since: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(since).as_secs().max(0);
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(namespace: &str, message: &str) -> Line {
+        Line {
+            namespace: namespace.to_owned(),
+            gateway: "openshell-gateway".to_owned(),
+            phase: "Degraded".to_owned(),
+            ready: false,
+            reason: "InvalidEntry".to_owned(),
+            message: message.to_owned(),
+            image: "ghcr.io/nvidia/openshell/gateway:0.0.71".to_owned(),
+            config_hash: "0123456789abcdef".to_owned(),
+            not_after: "2027-11-21T05:00:00Z".to_owned(),
+            since: Some("2026-11-20T05:00:00Z".parse().unwrap()),
+        }
+    }
+
+    fn now() -> Timestamp {
+        "2026-11-21T05:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn gw_w01_the_table_says_how_each_gateway_stands() {
+        let text = table_of(&[line("tenant-a", "bad")], now(), 200);
+        assert_eq!(
+            text.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>(),
+            [
+                "tenant-a",
+                "openshell-gateway",
+                "Degraded",
+                "no",
+                "InvalidEntry",
+                "gateway:0.0.71",
+                "01234567",
+                "2027-11-21",
+                "24h",
+                "bad"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_is_cut_at_the_terminals_width() {
+        let text = table_of(&[line("tenant-a", &"ä\n".repeat(300))], now(), 120);
+        assert!(text.lines().all(|line| line.chars().count() <= 120));
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.ends_with("…\n"));
+    }
+
+    #[test]
+    fn only_what_changed_is_news() {
+        let (before, after) = ([line("a", ""), line("b", "x"), line("c", "")], [line("a", ""), line("b", "y")]);
+        assert_eq!(
+            news(&before, &after, false),
+            "b/openshell-gateway Degraded InvalidEntry: y\nc/openshell-gateway gone\n"
+        );
+    }
+
+    #[test]
+    fn ages_are_short() {
+        let at = |text: &str| age(text.parse().unwrap(), now());
+        assert_eq!(at("2026-11-21T04:59:15Z"), "45s");
+        assert_eq!(at("2026-11-01T05:00:00Z"), "20d");
+        assert_eq!(at("2027-11-01T05:00:00Z"), "0s");
+    }
+}

@@ -1,0 +1,135 @@
+//! What a controller would do, without doing it: the very same passes, over a client that turns every write into a dry run.
+//!
+//! Reads see what the writes would have left, so that a plan which needs several passes (an owner first, then what it
+//! owns) is followed to its end. Without a server the same is done against objects that were given, or against nothing.
+//! May read the API server and send it dry runs.
+
+mod desk;
+mod place;
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::context::{Context, Identity};
+use crate::controller::{Change, Controller};
+use crate::error::Error;
+use crate::execute::Said;
+use crate::pass::run_pass;
+use crate::plan::Verdict;
+use desk::Desk;
+
+/// One object that a controller would write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Foreseen {
+    /// As it is; `None` when it does not exist.
+    pub before: Option<Value>,
+    /// As it would be; `None` when it would be deleted.
+    pub after: Option<Value>,
+}
+
+/// What the passes of one key would do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rehearsed {
+    /// Every object that would be written, in the order of the first write.
+    pub objects: Vec<Foreseen>,
+    /// The notes of the events that would be written.
+    pub notes: Vec<String>,
+    /// How things would stand then, or what went wrong.
+    pub result: Result<Verdict, Error>,
+}
+
+/// A controller that rehearses.
+#[derive(Debug)]
+pub struct Rehearsal<C> {
+    controller: C,
+    cx: Context,
+    desk: Arc<Desk>,
+}
+
+/// More passes than this are no convergence.
+const PASSES: usize = 8;
+
+impl<C: Controller> Rehearsal<C> {
+    /// Against a cluster: reads and dry runs.
+    pub fn against(client: kube::Client, identity: Identity, controller: C) -> Self {
+        Self::on(Desk::over(client), identity, controller)
+    }
+
+    /// Against nothing but what [`Rehearsal::assume`] puts there. `version` is the version that the cluster would have.
+    pub fn offline(version: Option<String>, identity: Identity, controller: C) -> Self {
+        Self::on(Desk::empty(version), identity, controller)
+    }
+
+    fn on(desk: Desk, identity: Identity, controller: C) -> Self {
+        let desk = Arc::new(desk);
+        let cx = Context::new(Arc::clone(&desk).client(), identity);
+        Self { controller, cx, desk }
+    }
+
+    /// Replaces the clock; tests give a manual one.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { cx: self.cx.with_clock(clock), ..self }
+    }
+
+    /// The controller, with the memory it has gathered.
+    pub fn controller(&self) -> &C {
+        &self.controller
+    }
+
+    /// Reads see this object from now on, in the place of what the cluster has. `plural` is its kind's name in URLs.
+    ///
+    /// # Errors
+    /// Says what is missing when the object does not tell where it belongs.
+    pub fn assume(&self, plural: &str, object: Value) -> Result<(), String> {
+        self.desk.assume(plural, object)
+    }
+
+    /// Lists what the controller's sources select, once each, and returns the keys concerned.
+    ///
+    /// # Errors
+    /// When a source cannot be listed. A kind that is not served is empty.
+    pub async fn gather(&self) -> Result<BTreeSet<C::Key>, Error> {
+        let mut keys = BTreeSet::new();
+        let mut held = HashSet::new();
+        for source in self.controller.sources() {
+            let cache = Cache::new(source.selection.clone());
+            match source.list(&self.cx).await {
+                Ok(listed) => {
+                    cache.begin_list();
+                    for object in listed {
+                        keys.extend(source.keys_of(&Change { before: None, after: Some(&object) }));
+                        cache.list_item(object);
+                    }
+                    cache.finish_list();
+                }
+                Err(Error::Waiting { .. }) => cache.mark_missing(),
+                Err(error) => return Err(error),
+            }
+            if held.insert(source.selection) {
+                self.cx.caches.add(Arc::new(cache));
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Follows the passes of one key to their end.
+    pub async fn rehearse(&self, key: &C::Key) -> Rehearsed {
+        self.desk.begin();
+        let mut said = Said::default();
+        let mut result = Ok(Verdict::Settled);
+        for _ in 0..PASSES {
+            let before = self.desk.changes();
+            result = run_pass(&self.controller, &self.cx, key, &mut said).await.result;
+            if self.desk.changes() == before {
+                break;
+            }
+        }
+        let (objects, notes) = self.desk.end();
+        Rehearsed { objects, notes, result }
+    }
+}
