@@ -33,6 +33,9 @@ pub mod annotations {
     pub const RESTART_INPUTS: &str = "paddock.dev/restart-inputs";
     /// On an object of ours: never delete it (any value but `false`).
     pub const PROTECT: &str = "paddock.dev/protect";
+    /// On the Secret of a gateway's authority (or, where there is none yet, of its server certificate): asks for another
+    /// authority. A value that was not seen before is a request; running sandboxes keep their trust.
+    pub const ROTATE_AUTHORITY: &str = "paddock.dev/rotate-authority";
 }
 
 /// Condition types of a gateway, in the order in which they become true.
@@ -50,19 +53,22 @@ pub enum GatewayCondition {
     Applied,
     /// The workload runs the newest template.
     RolledOut,
+    /// The gateway answers over mutual TLS that it is well. Says nothing of its database or of sandboxes.
+    Serving,
     /// The summary of all others.
     Ready,
 }
 
 impl GatewayCondition {
     /// All of them in order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ConfigValid,
         Self::NamespaceReady,
         Self::Prerequisites,
         Self::PkiReady,
         Self::Applied,
         Self::RolledOut,
+        Self::Serving,
         Self::Ready,
     ];
 
@@ -75,6 +81,7 @@ impl GatewayCondition {
             Self::PkiReady => "PkiReady",
             Self::Applied => "Applied",
             Self::RolledOut => "RolledOut",
+            Self::Serving => "Serving",
             Self::Ready => "Ready",
         }
     }

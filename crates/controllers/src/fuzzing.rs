@@ -3,7 +3,9 @@
 //!
 //! A target panics when the rule is broken, and on nothing else.
 
-pub use crate::gateways::fuzzing::{gateway_toml, platform_config, server_names_and_image};
+pub use crate::gateways::fuzzing::{
+    gateway_answer, gateway_secrets, gateway_toml, platform_config, server_names_and_image,
+};
 
 /// What a fuzzer feeds.
 pub type Target = fn(&[u8]);
@@ -13,6 +15,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("platform_config", platform_config),
     ("gateway_toml", gateway_toml),
     ("server_names_and_image", server_names_and_image),
+    ("gateway_secrets", gateway_secrets),
+    ("gateway_answer", gateway_answer),
 ];
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
+use crate::key::pem;
 use crate::{PkiError, SubjectAltName, renew_at};
 
 /// What a certificate says about itself.
@@ -50,6 +51,22 @@ impl CertificateInfo {
                 .is_ok()
     }
 
+    /// Whether this certificate names `authority` as its issuer. The signature is not checked, so it says so for every
+    /// algorithm, also those that [`Self::is_issued_by`] does not know.
+    pub fn names_as_issuer(&self, authority: &Self) -> bool {
+        let (Ok((_, this)), Ok((_, issuer))) =
+            (X509Certificate::from_der(&self.der), X509Certificate::from_der(&authority.der))
+        else {
+            return false;
+        };
+        this.issuer().as_raw() == issuer.subject().as_raw()
+    }
+
+    /// The certificate alone as PEM, in one spelling.
+    pub fn to_pem(&self) -> String {
+        pem("CERTIFICATE", &self.der)
+    }
+
     /// Whether the certificate is valid at `now`.
     pub fn is_valid_at(&self, now: Timestamp) -> bool {
         self.not_before <= now && now < self.not_after
@@ -72,8 +89,31 @@ impl CertificateInfo {
 pub fn inspect(certificate_pem: &str) -> Result<CertificateInfo, PkiError> {
     let der = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
         .map_err(|error| PkiError::Pem { expected: "CERTIFICATE", reason: error.to_string() })?;
+    read(&der)
+}
+
+/// Reads every certificate of a bundle, such as a `ca.crt`: at least one, at most `limit`.
+///
+/// # Errors
+/// As [`inspect`]; [`PkiError::Certificate`] when there are more than `limit`.
+pub fn inspect_bundle(bundle_pem: &str, limit: usize) -> Result<Vec<CertificateInfo>, PkiError> {
+    let mut found = Vec::new();
+    for der in CertificateDer::pem_slice_iter(bundle_pem.as_bytes()) {
+        let der = der.map_err(|error| PkiError::Pem { expected: "CERTIFICATE", reason: error.to_string() })?;
+        if found.len() == limit {
+            return Err(PkiError::Certificate(format!("more than {limit} of them in one bundle")));
+        }
+        found.push(read(&der)?);
+    }
+    if found.is_empty() {
+        return Err(PkiError::Pem { expected: "CERTIFICATE", reason: "the text has no such section".to_owned() });
+    }
+    Ok(found)
+}
+
+fn read(der: &CertificateDer<'_>) -> Result<CertificateInfo, PkiError> {
     let (rest, certificate) =
-        X509Certificate::from_der(&der).map_err(|error| PkiError::Certificate(error.to_string()))?;
+        X509Certificate::from_der(der).map_err(|error| PkiError::Certificate(error.to_string()))?;
     if !rest.is_empty() {
         return Err(PkiError::Certificate(format!("{} bytes follow it", rest.len())));
     }
@@ -89,7 +129,7 @@ pub fn inspect(certificate_pem: &str) -> Result<CertificateInfo, PkiError> {
         is_authority: certificate.is_ca(),
         serves: usages.is_none_or(|usage| usage.server_auth || usage.any),
         authenticates_client: usages.is_none_or(|usage| usage.client_auth || usage.any),
-        fingerprint: sha256_hex(&der),
+        fingerprint: sha256_hex(der),
         der: der.to_vec(),
     })
 }
@@ -140,10 +180,31 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::inspect;
+    use super::{inspect, inspect_bundle};
+    use crate::CertificateAuthority;
     use crate::key::pem;
 
+    fn authority(name: &str) -> CertificateAuthority {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        CertificateAuthority::generate(name, now, jiff::SignedDuration::from_hours(24)).unwrap()
+    }
+
+    #[test]
+    fn bundle_is_read_whole_and_has_a_limit() {
+        let (one, two) = (authority("one"), authority("two"));
+        let bundle = format!("{}{}", one.certificate_pem(), two.certificate_pem());
+        let read = inspect_bundle(&bundle, 2).unwrap();
+        assert_eq!([&read[0], &read[1]], [one.info(), two.info()]);
+        assert!(inspect_bundle(&bundle, 1).is_err() && inspect_bundle("", 2).is_err());
+        assert_eq!(read[0].to_pem(), one.certificate_pem().replace("\r\n", "\n"));
+    }
+
     proptest! {
+        #[test]
+        fn foreign_bundle_never_panics(text in "(-----BEGIN CERTIFICATE-----\n|[A-Za-z0-9+/=\n]{0,20}|-----END CERTIFICATE-----\n){0,12}") {
+            let _ = inspect_bundle(&text, 4);
+        }
+
         #[test]
         fn foreign_text_never_panics(text in ".{0,400}") {
             let _ = inspect(&text);

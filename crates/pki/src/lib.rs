@@ -19,9 +19,9 @@ mod san;
 mod secret;
 
 pub use authority::{CertificateAuthority, Leaf, LeafRequest, Usage, key_belongs};
-pub use inspection::{CertificateInfo, inspect, sha256_hex};
+pub use inspection::{CertificateInfo, inspect, inspect_bundle, sha256_hex};
 pub use jwt::JwtKeys;
-pub use lifetime::{CLOCK_SKEW, renew_at};
+pub use lifetime::{CLOCK_SKEW, renew_at, spread};
 pub use provider::{CRYPTO_PROVIDER_NAME, crypto_provider};
 pub use rs256::Rs256Key;
 pub use san::SubjectAltName;

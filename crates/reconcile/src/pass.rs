@@ -69,9 +69,12 @@ fn after(cx: &Context, plan: &Plan, result: &Result<Verdict, Error>) -> Finish {
     });
     match result {
         Ok(Verdict::Settled) if plan.is_empty() => Finish::Forgotten,
-        Ok(Verdict::Settled) => Finish::Settled { look_again },
         Ok(Verdict::Waiting { on, .. }) => Finish::Waiting { on: on.clone(), look_again },
-        Ok(Verdict::Invalid { .. }) => Finish::Invalid { look_again },
+        Ok(verdict) => match (&plan.listen, verdict) {
+            (Some(on), _) => Finish::Waiting { on: on.clone(), look_again },
+            (None, Verdict::Invalid { .. }) => Finish::Invalid { look_again },
+            (None, _) => Finish::Settled { look_again },
+        },
         Err(error) => after_error(error, look_again),
     }
 }

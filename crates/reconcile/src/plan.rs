@@ -31,6 +31,10 @@ pub struct Plan {
     pub audit: Vec<AuditRecord>,
     /// When to look again though nothing changes, such as a certificate's renewal time.
     pub look_again: Option<Timestamp>,
+    /// What starts the next pass though the key waits for nothing: news from outside the API, by [`Context::wake`].
+    ///
+    /// [`Context::wake`]: crate::Context::wake
+    pub listen: Option<Dependency>,
     /// How things stand with the key once the plan is carried out.
     pub verdict: Verdict,
     /// What to report instead of `status` and `events` when applying or deleting fails or has to wait.

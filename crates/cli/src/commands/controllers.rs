@@ -69,6 +69,8 @@ pub(crate) fn gateway_options(settings: &Effective, namespace: String) -> Result
     gateways.monitoring = parsed(settings, &table::GATEWAY_MONITORING)?;
     gateways.egress = parsed(settings, &table::GATEWAY_EGRESS)?;
     gateways.rules.break_glass = settings.get(&table::GATEWAY_BREAK_GLASS);
+    gateways.adopt = settings.get(&table::GATEWAY_ADOPT);
+    gateways.probe = !settings.get(&table::GATEWAY_SKIP_PROBE);
     Ok(gateways)
 }
 

@@ -276,6 +276,26 @@ pub(crate) static GATEWAY_BREAK_GLASS: Setting<bool> = Setting::new(
     GATEWAYS,
 );
 
+/// Take over what an earlier provisioner left.
+pub(crate) static GATEWAY_ADOPT: Setting<bool> = Setting::new(
+    "gateways-adopt",
+    &["PADDOCK_GATEWAYS_ADOPT"],
+    "",
+    Default::Is("false"),
+    "Take over what an earlier provisioner left in tenants' namespaces (`app.kubernetes.io/managed-by: agent-control-plane`) and the Secrets that OpenShell's own generator made",
+    GATEWAYS,
+);
+
+/// Do not ask gateways whether they serve.
+pub(crate) static GATEWAY_SKIP_PROBE: Setting<bool> = Setting::new(
+    "gateways-skip-probe",
+    &["PADDOCK_GATEWAYS_SKIP_PROBE"],
+    "",
+    Default::Is("false"),
+    "Do not ask gateways whether they serve, for an operator that cannot reach their Services: there is no condition `Serving` then, and certificates are not verified",
+    GATEWAYS,
+);
+
 /// `--health-listen` of a component in a pod.
 pub(crate) static HEALTH_LISTEN: Setting<OptionalAddr> = Setting::new(
     "health-listen",
@@ -410,6 +430,8 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         &GATEWAY_MONITORING.row,
         &GATEWAY_EGRESS.row,
         &GATEWAY_BREAK_GLASS.row,
+        &GATEWAY_ADOPT.row,
+        &GATEWAY_SKIP_PROBE.row,
         &HEALTH_LISTEN.row,
         &HEALTH_LISTEN_UP.row,
         &JSON.row,

@@ -72,6 +72,8 @@ impl Conditions {
             .iter()
             .filter(|kind| !matches!(kind, GatewayCondition::Prerequisites | GatewayCondition::Ready))
             .chain([&GatewayCondition::Prerequisites]);
+        // What does not run does not serve: said once.
+        let first = first.filter(|kind| **kind != GatewayCondition::Serving || self.holds(GatewayCondition::RolledOut));
         let failing: Vec<_> = first.filter_map(of).filter(|condition| condition.status != "True").collect();
         let messages: Vec<_> = failing.iter().map(|condition| condition.message.as_str()).collect();
         Some((failing.first()?.reason.clone(), messages.join("; ")))
@@ -91,7 +93,10 @@ impl Conditions {
                 let pki = self.current.iter().find(|c| c.kind == GatewayCondition::PkiReady.as_str());
                 let pki = pki.is_none_or(|c| c.status == "True" || c.reason == PROGRESSING);
                 let on_its_way = self.holds(GatewayCondition::ConfigValid) && pki;
-                let worked = self.holds(GatewayCondition::RolledOut) || was_running;
+                // A gateway that has just been rolled out and was not asked yet has not failed.
+                let serving = self.current.iter().find(|c| c.kind == GatewayCondition::Serving.as_str());
+                let asked = serving.is_none_or(|c| c.reason != PROGRESSING);
+                let worked = (self.holds(GatewayCondition::RolledOut) && asked) || was_running;
                 let phase = if on_its_way && !worked { GatewayPhase::Provisioning } else { GatewayPhase::Degraded };
                 (phase, reason, message)
             }

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, ListParams};
 use paddock_api::{GatewayCondition, annotations, labels};
 use paddock_policy::image::{ImageError, ImagePolicy, ImageReference};
 use paddock_reconcile::{
@@ -22,9 +23,11 @@ use super::intent::{Entry, Intent, Intents, Origin, Rules};
 use super::key::GatewayKey;
 use super::network::{Egress, Peers, PodsOf};
 use super::platform::{ClusterVersion, Database};
+use super::probe::Probes;
 use super::problem::Problem;
 use super::render;
 use super::restart::Inputs;
+use super::serving::{self, View};
 use super::version::GatewayVersion;
 use super::{names, pki};
 
@@ -41,6 +44,11 @@ pub struct Options {
     pub monitoring: Option<PodsOf>,
     /// Where gateways may connect to; `None` for anywhere.
     pub egress: Option<Egress>,
+    /// Whether what an earlier provisioner left (`managed-by: agent-control-plane`), and Secrets that OpenShell's own generator
+    /// made, become ours.
+    pub adopt: bool,
+    /// Whether gateways are asked if they serve; `false` where this process cannot reach their Services.
+    pub probe: bool,
 }
 
 impl Options {
@@ -63,6 +71,8 @@ impl Options {
             ingress: None,
             monitoring: None,
             egress: None,
+            adopt: false,
+            probe: true,
         })
     }
 }
@@ -145,6 +155,7 @@ pub struct Gateways {
     options: Options,
     memory: Memory,
     cluster: Mutex<Option<Asked>>,
+    probes: Option<Probes>,
 }
 
 /// When the cluster was asked for its version, and what it said.
@@ -174,11 +185,41 @@ pub struct Snapshot {
     /// Served versions of the Sandbox kind; empty when its definition does not exist.
     pub(super) sandbox_versions: String,
     pub(super) has_node: bool,
+    /// What was seen of the gateway itself.
+    pub(super) view: View,
 }
 
 impl Gateways {
     pub(super) fn new(options: Options, memory: Memory) -> Self {
-        Self { options, memory, cluster: Mutex::default() }
+        let probes = options.probe.then(Probes::default);
+        Self { options, memory, cluster: Mutex::default(), probes }
+    }
+
+    /// Looks at gateways by `probes`, or not at all: then nothing is said of whether they serve.
+    #[must_use]
+    pub fn with_probes(mut self, probes: Option<Probes>) -> Self {
+        self.probes = probes;
+        self
+    }
+
+    /// What was seen of a gateway last; begins to look at it when it runs and ends when it does not. Never waits for it.
+    async fn view(&self, cx: &Context, key: &GatewayKey, existing: &pki::Existing, runs: bool) -> Result<View, Error> {
+        let Some(probes) = &self.probes else { return Ok(View::Off) };
+        let gateway = key.to_string();
+        if !runs {
+            probes.forget(&gateway);
+            return Ok(View::NotRunning);
+        }
+        let service = cx.get(&ObjectRef::of::<Service>(Some(key.namespace()), key.gateway())).await?;
+        let target = match serving::target(key, existing, service.as_deref(), cx.clock()) {
+            Ok(target) => target,
+            Err(why) => {
+                probes.forget(&gateway);
+                return Ok(View::Unable(why));
+            }
+        };
+        let wanted = target.fingerprint.clone();
+        Ok(probes.look_at(cx, &gateway, target).map_or(View::NotYet, |seen| View::Last { seen, wanted }))
     }
 
     /// The cluster's version. `None` where it may not be asked for: that is the same on every pass.
@@ -308,6 +349,7 @@ impl Controller for Gateways {
             database: None,
             sandbox_versions: String::new(),
             has_node: true,
+            view: View::NotRunning,
         };
         let Some(intent) = snapshot.entry.as_ref().and_then(|entry| entry.intent.clone()) else { return Ok(snapshot) };
         snapshot.home = home(cx.get(&ObjectRef::of::<Namespace>(None, key.namespace())).await?.as_deref());
@@ -320,15 +362,23 @@ impl Controller for Gateways {
         snapshot.sandbox_versions = cx.get(&definition).await?.as_deref().map(served_versions).unwrap_or_default();
         if snapshot.anchor.is_some() {
             let here = Some(key.namespace());
-            let existing = pki::Existing {
+            let mut existing = pki::Existing {
                 authority: cx.get_as::<Secret>(Some(&self.options.namespace), &key.ca_secret()).await?,
                 server: cx.get_as::<Secret>(here, &key.name_of(names::SERVER_TLS)).await?,
                 client: cx.get_as::<Secret>(here, &key.name_of(names::CLIENT_TLS)).await?,
                 jwt: cx.get_as::<Secret>(here, &key.name_of(names::JWT_KEYS)).await?,
                 kek: cx.get_as::<Secret>(here, &key.name_of(names::KEK)).await?,
                 kek_in_use: snapshot.workload.as_deref().is_some_and(render::uses_kek),
+                sandboxes: pki::Sandboxes::Unknown,
+                served: None,
             };
-            let material = pki::ensure(&existing, &intent, cx.clock().now());
+            if pki::replaces_authority(existing.authority.as_ref()) {
+                existing.sandboxes = sandboxes(cx, key).await;
+            }
+            let runs = snapshot.workload.as_deref().is_some_and(is_rolled_out);
+            snapshot.view = self.view(cx, key, &existing, runs).await?;
+            existing.served = snapshot.view.served();
+            let material = pki::ensure(&existing, &intent, self.options.adopt, cx.clock().now());
             snapshot.material = Some(material.map_err(|error| Error::transient(format!("{key}: {error}")))?);
         }
         if let Database::Postgres { secret } = &intent.database {
@@ -399,6 +449,12 @@ impl Controller for Gateways {
         for made in &material.made {
             plan.event(Event::normal(anchor_ref(key), "Issued", format!("made the {made}")));
         }
+        for loss in &material.losses {
+            plan.event(Event::warning(anchor_ref(key), "TrustLost", loss.clone()));
+        }
+        if !matches!(snapshot.view, View::Off | View::NotRunning) {
+            plan.listen = Some(Probes::dependency(&key.to_string()));
+        }
         if let Some(running) = running_hash(snapshot).filter(|running| *running != hash) {
             let note = format!("the configuration changed (hash {running:.8} to {hash:.8}): the gateway restarts once");
             plan.event(Event::normal(anchor_ref(key), "Restarting", note));
@@ -407,9 +463,11 @@ impl Controller for Gateways {
             plan.look_again_at(due);
         }
         if plan.verdict == Verdict::Settled
-            && let Some(message) = report.waits.clone()
+            && let Some((for_workload, message)) = report.waits.clone()
         {
-            plan.verdict = Verdict::Waiting { on: Dependency::Object(workload_ref(key)), message };
+            let looking = plan.listen.clone().filter(|_| !for_workload);
+            let on = looking.unwrap_or_else(|| Dependency::Object(workload_ref(key)));
+            plan.verdict = Verdict::Waiting { on, message };
         }
         let key = key.clone();
         plan.on_error(move |error| {
@@ -432,7 +490,8 @@ const APPLY_FAILED: &str = "ApplyFailed";
 #[derive(Clone)]
 struct Report {
     conditions: Conditions,
-    waits: Option<String>,
+    /// What is waited for: the workload, else what is seen of the gateway.
+    waits: Option<(bool, String)>,
     image: String,
     hash: String,
     not_after: String,
@@ -440,7 +499,7 @@ struct Report {
 
 impl Report {
     fn new(snapshot: &Snapshot, intent: &Intent, wanted: &str, invalid: &str, now: Timestamp) -> Self {
-        use GatewayCondition::{Applied, ConfigValid, NamespaceReady, PkiReady, Prerequisites, RolledOut};
+        use GatewayCondition::{Applied, ConfigValid, NamespaceReady, PkiReady, Prerequisites, RolledOut, Serving};
         let before = snapshot.anchor.as_deref().and_then(|anchor| anchor["data"]["conditions"].as_str());
         let mut conditions = Conditions::since(Conditions::read(before.unwrap_or_default()), now);
         match invalid {
@@ -460,10 +519,15 @@ impl Report {
             }
             versions => conditions.set(Prerequisites, true, "SandboxKindServed", format!("served: {versions}")),
         }
-        match snapshot.material.as_ref().map(|material| &material.trouble) {
+        let material = snapshot.material.as_ref();
+        match material.map(|material| &material.trouble) {
             None => conditions.set(PkiReady, false, PROGRESSING, "certificates are being made"),
             Some(Some((reason, message))) => conditions.set(PkiReady, false, reason, message),
-            Some(None) => conditions.set(PkiReady, true, "Complete", ""),
+            Some(None) => match (snapshot.view.certificate(), material.and_then(|material| material.note.as_ref())) {
+                (Some((reason, message)), _) => conditions.set(PkiReady, false, reason, message),
+                (None, Some((reason, message))) => conditions.set(PkiReady, true, reason, message),
+                (None, None) => conditions.set(PkiReady, true, "Complete", ""),
+            },
         }
         let workload = snapshot.workload.as_deref();
         let applied = running_hash(snapshot) == Some(wanted)
@@ -485,7 +549,13 @@ impl Report {
                 true => (PROGRESSING, "the gateway is not ready yet"),
             };
             conditions.set(RolledOut, false, reason, message);
-            waits = Some(format!("{reason}: {message}"));
+            waits = Some((true, format!("{reason}: {message}")));
+        }
+        if let Some((holds, reason, message)) = snapshot.view.serving() {
+            if !holds && waits.is_none() {
+                waits = Some((false, format!("{reason}: {message}")));
+            }
+            conditions.set(Serving, holds, reason, message);
         }
         // What this pass makes may never be stored: only what was found is reported, or a failing pass would never rest.
         let stored = snapshot.material.as_ref().filter(|material| material.made.is_empty());
@@ -541,6 +611,24 @@ fn inputs<'a>(intent: &'a Intent, snapshot: &'a Snapshot) -> Inputs<'a> {
         tokens: snapshot.material.as_ref().map_or("", |material| &material.restart_token),
         sandboxes: &snapshot.sandbox_versions,
         database: snapshot.database.as_deref(),
+    }
+}
+
+/// When the gateway's sandboxes were created. Asked for only while an authority is replaced; what cannot be asked is unknown.
+async fn sandboxes(cx: &Context, key: &GatewayKey) -> pki::Sandboxes {
+    let api: Api<Pod> = Api::namespaced(cx.client().clone(), key.namespace());
+    let mut params = ListParams::default().labels(names::SANDBOX_POD_LABEL).limit(500);
+    params.field_selector = Some("status.phase!=Succeeded,status.phase!=Failed".to_owned());
+    let mut created = Vec::new();
+    loop {
+        let Ok(page) = api.list_metadata(&params).await else { return pki::Sandboxes::Unknown };
+        // One without a time of its creation could be as old as any.
+        let times = page.items.iter().map(|pod| pod.metadata.creation_timestamp.as_ref());
+        created.extend(times.map(|time| time.map_or(Timestamp::MIN, |time| time.0)));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return pki::Sandboxes::Created(created),
+        }
     }
 }
 

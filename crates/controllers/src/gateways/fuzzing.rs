@@ -73,3 +73,22 @@ pub fn server_names_and_image(data: &[u8]) {
         assert_eq!(version.to_string().parse(), Ok(version));
     }
 }
+
+/// Whatever stands in a gateway's Secrets, they are judged without a panic; what is made of them is judged in turn and, where
+/// nothing else is amiss, found good.
+///
+/// # Panics
+/// When that does not hold.
+pub fn gateway_secrets(data: &[u8]) {
+    super::pki::fuzz(data);
+}
+
+/// Whatever a gateway answers, it is read without a panic, and what is longer than its frame says is no answer.
+///
+/// # Panics
+/// When that does not hold.
+pub fn gateway_answer(data: &[u8]) {
+    if super::probe::reads(data) {
+        assert!(!super::probe::reads(&[data, b"x"].concat()));
+    }
+}

@@ -14,6 +14,8 @@
 //! | `overview` | how all gateways stand, from what was written down | nothing |
 //! | [`SourceFile`] | `platform-config` as people keep it in a file | nothing |
 //! | `pki` | what exists of certificates and keys is judged, what is missing is made | randomness |
+//! | [`probe`] | what gateways say of themselves, over mutual TLS | the gateways |
+//! | `serving` | what that means for the conditions | nothing |
 //! | `condition` | conditions, phase and the one-line summary | nothing |
 //! | [`Gateways`] | one gateway: snapshot and plan | API server, by the engine |
 //! | [`GatewayStatus`] | `platform-config-status` and metrics | API server, by the engine |
@@ -34,11 +36,13 @@ mod overview;
 mod pki;
 mod platform;
 mod policies;
+pub mod probe;
 mod problem;
 pub mod rbac;
 mod render;
 mod restart;
 mod schema;
+mod serving;
 mod source_file;
 mod status;
 mod toml;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, PolicyRule, Role, RoleBinding};
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Resource};
 use kube::runtime::wait::await_condition;
@@ -148,6 +148,16 @@ async fn gw_a04_the_shipped_role_is_what_the_controllers_need() {
         let service = services.get(GATEWAY).await.expect("the service").metadata.uid;
         services.delete(GATEWAY, &DeleteParams::default()).await.expect("a deletion");
         replaced(services, GATEWAY, service).await;
+        // Another authority: sandboxes are counted.
+        let authorities: Api<Secret> = Api::namespaced(client.clone(), HOME);
+        let asked = json!({"metadata": {"annotations": {"paddock.dev/rotate-authority": "1"}}});
+        let name = "openshell-ca-tenant-a";
+        authorities.patch(name, &PatchParams::default(), &Patch::Merge(&asked)).await.expect("a request");
+        let overlaps = |secret: Option<&Secret>| {
+            let record = secret.and_then(|secret| secret.data.as_ref()?.get("rotation"));
+            record.is_some_and(|record| String::from_utf8_lossy(&record.0).contains("Overlapping"))
+        };
+        await_condition(authorities, name, overlaps).await.expect("an overlap");
         // The end of the tenant: its report goes.
         configure(&server, "[]").await;
         reported(&server, None).await;

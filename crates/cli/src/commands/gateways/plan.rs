@@ -25,6 +25,8 @@ pub(crate) async fn run(settings: &Effective) -> Outcome {
     let offline = settings.get(&table::PLAN_OFFLINE);
     let rules = options.rules.clone();
     let (controller, _) = controllers(options, GatewayMetrics::default());
+    // A plan is about objects: nobody has to be asked whether it serves.
+    let controller = controller.with_probes(None);
     let rehearsal = if offline {
         Rehearsal::offline(settings.find(&table::KUBERNETES_VERSION), identity(), controller)
     } else {

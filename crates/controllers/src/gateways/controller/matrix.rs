@@ -21,7 +21,7 @@ fn snapshot(version: u16, database: &Database, cluster: u16, config: &str) -> Sn
     let entry = Memory::new(rules).observe(Some(&config)).entries["tenant-a"].clone();
     let intent = entry.intent.as_ref().unwrap_or_else(|| panic!("{:?}", entry.problems));
     Snapshot {
-        material: Some(pki::ensure(&Existing::default(), intent, now()).unwrap()),
+        material: Some(pki::ensure(&Existing::default(), intent, false, now()).unwrap()),
         entry: Some(entry),
         home: Home::There,
         anchor: Some(Arc::new(serde_json::json!({ "metadata": { "name": names::ANCHOR, "uid": "anchor-uid" } }))),
@@ -29,6 +29,7 @@ fn snapshot(version: u16, database: &Database, cluster: u16, config: &str) -> Sn
         database: matches!(database, Database::Postgres { .. }).then(|| "digest".to_owned()),
         sandbox_versions: "v1beta1".to_owned(),
         has_node: true,
+        view: View::NotRunning,
     }
 }
 
@@ -135,7 +136,7 @@ fn gw_l16_lost_encryption_key_is_reported_and_never_replaced() {
     assert!(render::uses_kek(&running) && !render::uses_kek(&workload(99, &Database::Sqlite)));
     let existing = Existing { kek_in_use: true, ..Existing::default() };
     let intent = snapshot.entry.as_ref().unwrap().intent.clone().unwrap();
-    snapshot.material = Some(pki::ensure(&existing, &intent, now()).unwrap());
+    snapshot.material = Some(pki::ensure(&existing, &intent, false, now()).unwrap());
     let plan = plan(&snapshot, "tenant-a");
     assert!(plan.apply.iter().all(|object| object.target().name != names::KEK));
     assert!(body(&plan, "ConfigMap", names::ANCHOR)["data"]["conditions"].to_string().contains("EncryptionKeyMissing"));

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
 
 use super::*;
+use crate::gateways::probe::{Health, Seen};
 use crate::gateways::{GatewayMetrics, controllers};
 
 pub(super) fn now() -> Timestamp {
@@ -36,7 +37,8 @@ fn entry(yaml: &str, tenant: &str) -> Entry {
 /// What a pass sees in a namespace where only the anchor exists.
 fn snapshot(yaml: &str, tenant: &str) -> Snapshot {
     let entry = entry(yaml, tenant);
-    let material = entry.intent.as_ref().map(|intent| pki::ensure(&pki::Existing::default(), intent, now()).unwrap());
+    let material =
+        entry.intent.as_ref().map(|intent| pki::ensure(&pki::Existing::default(), intent, false, now()).unwrap());
     Snapshot {
         entry: Some(entry),
         home: Home::There,
@@ -46,6 +48,7 @@ fn snapshot(yaml: &str, tenant: &str) -> Snapshot {
         database: None,
         sandbox_versions: "v1alpha1".to_owned(),
         has_node: false,
+        view: View::NotRunning,
     }
 }
 
@@ -212,7 +215,55 @@ fn ready(mut snapshot: Snapshot) -> Snapshot {
     workload["status"] = json!({ "observedGeneration": 1, "updatedReplicas": 1, "readyReplicas": 1 });
     snapshot.workload = Some(Arc::new(workload));
     snapshot.has_node = true;
+    let seen = Seen::Answered { fingerprint: String::new(), health: Ok(Health::Healthy) };
+    snapshot.view = View::Last { seen, wanted: String::new() };
     snapshot
+}
+
+/// The gateway runs, and was seen like this.
+fn seen(view: View) -> Snapshot {
+    let first = snapshot(&example(), "tenant-b");
+    let one = plan(&first, "tenant-b");
+    Snapshot { view, ..ready(after(first, &one)) }
+}
+
+fn summary(plan: &Plan) -> Summary {
+    Summary::read(body(plan, "ConfigMap", names::ANCHOR)["data"]["summary"].as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn gw_w13_a_gateway_that_runs_and_does_not_answer_is_not_ready() {
+    let view = View::Last { seen: Seen::Deadline, wanted: "wanted".to_owned() };
+    let plan = plan(&seen(view), "tenant-b");
+    let summary = summary(&plan);
+    assert_eq!((summary.ready, summary.reason.as_str()), (false, "DeadlineExceeded"));
+    let looks = Probes::dependency("tenant-b/openshell-gateway");
+    assert!(matches!(&plan.verdict, Verdict::Waiting { on, .. } if *on == looks), "{:?}", plan.verdict);
+}
+
+#[test]
+fn gw_d05_a_new_certificate_counts_when_the_gateway_serves_it() {
+    let health = Ok(Health::Healthy);
+    let old = Seen::Answered { fingerprint: "old".to_owned(), health };
+    let plan = plan(&seen(View::Last { seen: old, wanted: "new".to_owned() }), "tenant-b");
+    let summary = summary(&plan);
+    assert_eq!((summary.ready, summary.reason.as_str()), (false, "Waiting"));
+}
+
+#[test]
+fn gateway_that_was_not_asked_yet_has_not_failed() {
+    let summary = summary(&plan(&seen(View::NotYet), "tenant-b"));
+    assert_eq!((summary.phase, summary.reason.as_str()), (paddock_api::GatewayPhase::Provisioning, "Progressing"));
+}
+
+#[test]
+fn settled_gateway_listens_to_what_is_seen_of_it() {
+    let plan = plan(&seen(View::Off), "tenant-b");
+    assert_eq!((plan.verdict, plan.listen), (Verdict::Settled, None));
+    let first = snapshot(&example(), "tenant-b");
+    let one = super::tests::plan(&first, "tenant-b");
+    let two = super::tests::plan(&ready(after(first, &one)), "tenant-b");
+    assert_eq!((two.verdict, two.listen.is_some()), (Verdict::Settled, true));
 }
 
 #[test]
@@ -247,7 +298,7 @@ fn renewed_certificates_restart_nothing() {
     let mut snapshot = snapshot("- name: tenant-b\n", "tenant-b");
     let before = hash(&plan(&snapshot, "tenant-b"));
     let renewed = snapshot.entry.as_ref().unwrap().intent.clone().unwrap();
-    let mut material = pki::ensure(&pki::Existing::default(), &renewed, now()).unwrap();
+    let mut material = pki::ensure(&pki::Existing::default(), &renewed, false, now()).unwrap();
     material.restart_token.clone_from(&snapshot.material.as_ref().unwrap().restart_token);
     snapshot.material = Some(material);
     assert_eq!(hash(&plan(&snapshot, "tenant-b")), before);
