@@ -1,6 +1,6 @@
 //! What to do about a profile that cannot be served as asked (`spec.tlsAdherence` of OpenShift's `APIServer`).
 
-use crate::{Outcome, Resolution};
+use crate::{ClientModel, Outcome, Resolution};
 
 /// How strictly components follow the platform's profile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -24,6 +24,19 @@ pub enum Verdict {
 }
 
 impl Adherence {
+    /// `Legacy` or `Strict`, the name in a contract.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Legacy => "Legacy",
+            Self::Strict => "Strict",
+        }
+    }
+
+    /// The adherence of that name, spelled exactly.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Legacy, Self::Strict].into_iter().find(|adherence| adherence.name() == name)
+    }
+
     /// Reads the field. A value that is not known counts as strict; the flag says that this should be warned of.
     pub fn parse(text: Option<&str>) -> (Self, bool) {
         match text {
@@ -33,9 +46,11 @@ impl Adherence {
         }
     }
 
-    /// What to do with a resolution.
+    /// What to do with a resolution. What Kubernetes itself could not speak is served only where a warning is enough.
     pub fn judge(self, resolution: &Resolution) -> Verdict {
+        let spoken = resolution.effective.as_ref().is_none_or(|effective| ClientModel::KUBERNETES.speaks(effective));
         match (&resolution.outcome, self) {
+            (Outcome::Exact | Outcome::Reduced, Self::Strict) if !spoken => Verdict::Keep,
             (Outcome::Exact | Outcome::Reduced, _) => Verdict::Serve,
             (Outcome::Unservable(_), Self::Legacy) => Verdict::Baseline,
             (Outcome::Unservable(_), Self::Strict) => Verdict::Keep,
@@ -64,5 +79,13 @@ mod tests {
         let resolution = resolve(&profile, &Backend::RUSTLS_AWS_LC, &Options::default());
         let verdicts = [Adherence::Legacy, Adherence::Strict].map(|adherence| adherence.judge(&resolution));
         assert_eq!(verdicts, [Verdict::Baseline, Verdict::Keep]);
+    }
+
+    #[test]
+    fn tls_f21_what_kubernetes_cannot_speak_is_refused_where_adherence_is_strict() {
+        let profile = Profile { groups: Some(vec!["SecP256r1MLKEM768".to_owned()]), ..Profile::default() };
+        let resolution = resolve(&profile, &Backend::RUSTLS_AWS_LC, &Options::default());
+        let verdicts = [Adherence::Legacy, Adherence::Strict].map(|adherence| adherence.judge(&resolution));
+        assert_eq!(verdicts, [Verdict::Serve, Verdict::Keep]);
     }
 }

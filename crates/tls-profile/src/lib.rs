@@ -9,8 +9,14 @@
 //!   [`Profile::hash`].
 //! - [`resolve`] says what a server serves of a profile: never more than was asked for, and why each thing that is left out is.
 //! - [`Adherence`] says what to do when that is nothing.
+//! - A [`Contract`] is what a component is told before it begins, besides the profile: `contract.json`.
+//! - A [`ClientModel`] tells whether the clients that matter can talk to what is served.
 
 mod adherence;
+mod client;
+mod contract;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod group;
 mod named;
 mod profile;
@@ -20,9 +26,13 @@ mod suite;
 mod version;
 
 pub use adherence::{Adherence, Verdict};
+pub use client::ClientModel;
+pub use contract::{
+    Client, Contract, DRAIN_SECONDS, Decision, Known, MetricsAuth, ParsedContract, Schema, Source, files,
+};
 pub use group::Group;
 pub use named::{Generation, Named};
-pub use profile::{Invalid, MAX_NAME_LENGTH, MAX_NAMES, Parsed, Profile};
+pub use profile::{Invalid, MAX_NAME_LENGTH, MAX_NAMES, Parsed, Profile, hex_sha256};
 pub use request::Request;
 pub use resolve::{
     Backend, Dropped, Effective, KeyKind, Note, Options, Outcome, Reason, Resolution, Tls13Policy, Unservable, resolve,

@@ -47,6 +47,11 @@ impl Generation {
             Self::C => "C",
         }
     }
+
+    /// The generation of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::A, Self::B, Self::C].into_iter().find(|generation| generation.name() == name)
+    }
 }
 
 /// Suites of Old that only generation A has: finite-field Diffie-Hellman.

@@ -3,7 +3,7 @@
 use aws_lc_rs::digest;
 use serde_json::{Map, Value};
 
-use crate::{Group, Suite, Version};
+use crate::{Generation, Group, Named, Suite, Version};
 
 /// Most suites or groups that a profile may list.
 pub const MAX_NAMES: usize = 256;
@@ -46,6 +46,26 @@ pub enum Invalid {
     /// `minTLSVersion` names no version.
     #[error("minTLSVersion {0:?} is no version: use VersionTLS10, VersionTLS11, VersionTLS12 or VersionTLS13")]
     UnknownVersion(String),
+    /// A contract without the version of its shape.
+    #[error("schemaVersion is missing: this is no start-up contract")]
+    NoSchema,
+    /// A contract of another time.
+    #[error("schemaVersion {0:?} is of another major version than 1: this build cannot read it")]
+    OtherSchema(String),
+    /// A contract that does not say how to judge its profile.
+    #[error("decision is missing")]
+    NoDecision,
+    /// A decision that is not the one of its hash.
+    #[error("decisionHash is not the hash of decision: one of the two was changed")]
+    OtherDecision,
+    /// A member has a text that means nothing there.
+    #[error("{member} {value:?} is not known")]
+    UnknownValue {
+        /// Which member.
+        member: &'static str,
+        /// What it says.
+        value: String,
+    },
     /// A list is too long.
     #[error("{member} has {count} names; at most {MAX_NAMES} are read")]
     TooMany {
@@ -121,8 +141,30 @@ impl Profile {
 
     /// SHA-256 of [`Profile::canonical`], 64 lower-case hexadecimal digits: the value of the hash annotation.
     pub fn hash(&self) -> String {
-        let digest = digest::digest(&digest::SHA256, self.canonical().as_bytes());
-        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex_sha256(self.canonical().as_bytes())
+    }
+
+    /// What is served where nobody asks for anything: Intermediate of the newest generation.
+    pub fn baseline() -> Self {
+        Named::Intermediate.profile(Generation::C)
+    }
+
+    /// The bytes of `profile.json` for kubernetes-nmstate, byte for byte as its own operator writes them: groups are called
+    /// `curves`, behind the version. The second value names the groups that it has no word for: they are left out. The hash of
+    /// such a file is the hash of these bytes ([`hex_sha256`]).
+    pub fn canonical_for_nmstate(&self) -> (String, Vec<String>) {
+        let plain = Self { groups: None, ..self.clone() };
+        let unspeakable = |name: &&String| {
+            matches!(Group::from_name(name), None | Some(Group::Secp256r1MlKem768 | Group::Secp384r1MlKem1024))
+        };
+        let (left_out, groups): (Vec<_>, Vec<_>) = self.groups.iter().flatten().partition(unspeakable);
+        let mut text = plain.canonical();
+        if !groups.is_empty() {
+            let curves: Vec<String> = groups.into_iter().map(|name| json_text(name)).collect();
+            text.truncate(text.len().saturating_sub(1));
+            text.push_str(&format!(",\"curves\":[{}]}}", curves.join(",")));
+        }
+        (text, left_out.into_iter().cloned().collect())
     }
 
     /// The listed suites that are known, each once, in the order of the list; and the names that are not.
@@ -134,6 +176,11 @@ impl Profile {
     pub(crate) fn known_groups(&self) -> Option<(Vec<Group>, Vec<String>)> {
         self.groups.as_deref().filter(|groups| !groups.is_empty()).map(|groups| sorted_out(groups, Group::from_name))
     }
+}
+
+/// SHA-256 as 64 lower-case hexadecimal digits: how the hashes of files and decisions are written.
+pub fn hex_sha256(bytes: &[u8]) -> String {
+    digest::digest(&digest::SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn sorted_out<T: PartialEq>(names: &[String], read: impl Fn(&str) -> Option<T>) -> (Vec<T>, Vec<String>) {
@@ -239,6 +286,19 @@ mod tests {
                 "46e7848f42cbe00b4ec74f6c0e697b0c0710ccb557e200a71ff2f2cdab4a5d55",
             ]
         );
+    }
+
+    #[test]
+    fn nmstate_gets_the_bytes_that_its_own_operator_writes() {
+        let profile = Profile {
+            groups: Some(["X25519", "SecP256r1MLKEM768", "P-256"].map(str::to_owned).to_vec()),
+            ..custom(Some(&["a"]), Some(Version::Tls12))
+        };
+        let (text, left_out) = profile.canonical_for_nmstate();
+        assert_eq!(text, r#"{"ciphers":["a"],"minTLSVersion":"VersionTLS12","curves":["X25519","P-256"]}"#);
+        assert_eq!(left_out, ["SecP256r1MLKEM768"]);
+        let plain = custom(Some(&["a"]), None);
+        assert_eq!(plain.canonical_for_nmstate(), (plain.canonical(), vec![]));
     }
 
     #[test]

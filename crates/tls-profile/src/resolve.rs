@@ -1,6 +1,8 @@
 //! What a server serves of a profile. Never more than the profile asks for: what is left out is said, with the reason.
 
-use crate::{Authentication, Group, Profile, Suite, Version};
+use serde_json::{Value, json};
+
+use crate::{Authentication, ClientModel, Group, Profile, Suite, Version};
 
 /// What a TLS library can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,21 @@ pub enum Tls13Policy {
     Strict,
 }
 
+impl Tls13Policy {
+    /// `Platform` or `Strict`, the name in a contract.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Platform => "Platform",
+            Self::Strict => "Strict",
+        }
+    }
+
+    /// The policy of that name, spelled exactly.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Platform, Self::Strict].into_iter().find(|policy| policy.name() == name)
+    }
+}
+
 /// The kind of the serving key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyKind {
@@ -84,6 +101,12 @@ impl Effective {
             .into_iter()
             .filter_map(|(version, served)| served.then_some(version))
             .collect()
+    }
+
+    /// Whether everything of `other` is in this: going from this to `other` lets nobody in who was not.
+    pub fn covers(&self, other: &Self) -> bool {
+        other.suites.iter().all(|suite| self.suites.contains(suite))
+            && other.groups.iter().all(|group| self.groups.contains(group))
     }
 }
 
@@ -174,6 +197,52 @@ pub struct Resolution {
     pub dropped: Vec<Dropped>,
     /// What else to know.
     pub notes: Vec<Note>,
+}
+
+impl Outcome {
+    /// `Exact`, `Reduced` or `Unservable`, as reports and metrics have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "Exact",
+            Self::Reduced => "Reduced",
+            Self::Unservable(_) => "Unservable",
+        }
+    }
+}
+
+impl Resolution {
+    /// The resolution as reports show it: `outcome`, `reason`, `minTLSVersion`, `versions`, `suites`, `groups`, `dropped`,
+    /// `notes` and `clientsShutOut`. Suites have OpenSSL's names.
+    pub fn report(&self) -> Value {
+        let effective = self.effective.as_ref();
+        let reason = match self.outcome {
+            Outcome::Unservable(why) => Some(why.to_string()),
+            Outcome::Exact | Outcome::Reduced => None,
+        };
+        let versions: Vec<_> =
+            effective.map(Effective::versions).unwrap_or_default().iter().map(|v| v.name()).collect();
+        let suites: Vec<_> = effective.iter().flat_map(|e| &e.suites).map(|suite| suite.openssl()).collect();
+        let groups: Vec<_> = effective.iter().flat_map(|e| &e.groups).map(|group| group.name()).collect();
+        let dropped: Vec<_> =
+            self.dropped.iter().map(|d| json!({"name": d.name, "reason": d.reason.to_string()})).collect();
+        let notes: Vec<_> = self.notes.iter().map(ToString::to_string).collect();
+        let shut_out: Vec<_> = ClientModel::ALL
+            .iter()
+            .filter(|client| effective.is_some_and(|effective| !client.speaks(effective)))
+            .map(|client| client.name)
+            .collect();
+        json!({
+            "clientsShutOut": shut_out,
+            "dropped": dropped,
+            "groups": groups,
+            "minTLSVersion": versions.first(),
+            "notes": notes,
+            "outcome": self.outcome.name(),
+            "reason": reason,
+            "suites": suites,
+            "versions": versions,
+        })
+    }
 }
 
 /// Says what a server serves of a profile.
