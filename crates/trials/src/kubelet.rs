@@ -1,13 +1,20 @@
 //! A scripted kubelet and workload controllers in one: it makes the pods of StatefulSets and Deployments and gives them the
-//! state that the script says. One step at a time, so tests need no sleeps. May touch workloads and pods.
+//! state that the script says. One step at a time, so tests need no sleeps. May touch workloads and pods; with
+//! [`Kubelet::serving`] also loopback, where gateways' pods really listen.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use paddock_reconcile::Kind;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use paddock_reconcile::{Clock, Kind};
 use serde_json::{Value, json};
 
 use crate::World;
+use crate::gateway::{Gateway, Mounted};
 
 /// What becomes of a workload's pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,12 +32,45 @@ pub enum Fate {
 #[derive(Clone, Debug, Default)]
 pub struct Kubelet {
     rules: Vec<(String, String, Fate)>,
+    network: Option<Network>,
+}
+
+/// The listeners of gateways' pods.
+#[derive(Clone, Debug)]
+struct Network {
+    clock: Clock,
+    /// How long after a Secret changed its pods see it.
+    delay: Duration,
+    listening: Arc<Mutex<HashMap<(String, String), Listening>>>,
+}
+
+#[derive(Debug)]
+struct Listening {
+    pod: String,
+    gateway: Arc<Gateway>,
+    mounted: Mounted,
+    /// What is on its way to the pod, and since when.
+    coming: Option<(Mounted, Duration)>,
 }
 
 impl Kubelet {
     /// Everything becomes ready.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Pods of gateways really listen, on loopback: see [`Gateway`]. A changed Secret reaches them in the first step that is
+    /// `delay` after the one that noticed it.
+    #[must_use]
+    pub fn serving(mut self, clock: Clock, delay: Duration) -> Self {
+        self.network = Some(Network { clock, delay, listening: Arc::default() });
+        self
+    }
+
+    /// The listener of this workload's pod, while it runs.
+    pub fn gateway(&self, namespace: &str, workload: &str) -> Option<Arc<Gateway>> {
+        let listening = self.network.as_ref()?.lock();
+        listening.get(&(namespace.to_owned(), workload.to_owned())).map(|listening| Arc::clone(&listening.gateway))
     }
 
     /// From the next step on, the workload (or bare pod) of this name has this fate. Later rules win.
@@ -95,6 +135,7 @@ impl Kubelet {
                     pod["metadata"]["name"] = pod_name.as_str().into();
                     pod["metadata"]["namespace"] = namespace.into();
                     pod["metadata"]["annotations"]["trial/generation"] = revision.into();
+                    add_claims(&mut pod, workload, &pod_name);
                     pod["metadata"]["ownerReferences"] = json!([{
                         "apiVersion": kind.api_version(), "kind": kind.kind, "name": name,
                         "uid": workload["metadata"]["uid"], "controller": true,
@@ -104,7 +145,13 @@ impl Kubelet {
                     serde_json::to_value(made).map_err(kube::Error::SerdeError)?
                 }
             };
-            set_status(world, &pods, &pod, pod_status(&pod, fate)).await?;
+            let mut status = pod_status(&pod, fate);
+            if let Some(network) = &self.network
+                && let Some(address) = network.step(world, name, &pod, fate).await?
+            {
+                status["podIP"] = address.ip().to_string().into();
+            }
+            set_status(world, &pods, &pod, status).await?;
         }
         let ready = if fate == Fate::Ready { replicas } else { 0 };
         let status = json!({
@@ -113,6 +160,91 @@ impl Kubelet {
         });
         set_status(world, kind, workload, status).await
     }
+}
+
+impl Network {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Listening>> {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts, reloads or ends the listener of a pod that mounts a server's certificate. Others have none.
+    async fn step(
+        &self,
+        world: &impl World,
+        workload: &str,
+        pod: &Value,
+        fate: Fate,
+    ) -> kube::Result<Option<SocketAddr>> {
+        let namespace = text(pod, "/metadata/namespace");
+        let key = (namespace.to_owned(), workload.to_owned());
+        let Some(server) = mounted_secret(pod, "/etc/openshell-tls/server") else { return Ok(None) };
+        if fate != Fate::Ready {
+            self.lock().remove(&key);
+            return Ok(None);
+        }
+        let secrets: Api<Secret> = Api::namespaced(world.client(), namespace);
+        let Some(server) = secrets.get_opt(&server).await? else { return Ok(None) };
+        let clients = mounted_secret(pod, "/etc/openshell-tls/client-ca").unwrap_or_default();
+        let clients = secrets.get_opt(&clients).await?.unwrap_or_default();
+        let of = |secret: &Secret, key: &str| {
+            secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.clone()).unwrap_or_default()
+        };
+        let found = Mounted {
+            certificate: of(&server, "tls.crt"),
+            key: of(&server, "tls.key"),
+            client_authorities: of(&clients, "ca.crt"),
+        };
+        let (uid, now) = (text(pod, "/metadata/uid"), self.clock.monotonic());
+        if let Some(listening) = self.lock().get_mut(&key).filter(|listening| listening.pod == uid) {
+            listening.see(found, now, self.delay);
+            return Ok(Some(listening.gateway.address));
+        }
+        // What cannot be served is a gateway that does not start; the script says ready, so nobody listens.
+        let Ok(gateway) = Gateway::start(&found, self.clock.clone()).await else { return Ok(None) };
+        let address = gateway.address;
+        let started = Listening { pod: uid.to_owned(), gateway: Arc::new(gateway), mounted: found, coming: None };
+        self.lock().insert(key, started);
+        Ok(Some(address))
+    }
+}
+
+impl Listening {
+    fn see(&mut self, found: Mounted, now: Duration, delay: Duration) {
+        if found == self.mounted {
+            self.coming = None;
+            return;
+        }
+        // The newest content arrives at the time of the first change: the kubelet syncs in its own rhythm.
+        let since = self.coming.take().map_or(now, |(_, since)| since);
+        if now.saturating_sub(since) >= delay {
+            self.gateway.reload(&found);
+            self.mounted = found;
+        } else {
+            self.coming = Some((found, since));
+        }
+    }
+}
+
+/// A StatefulSet's pod has a volume for each of its claims, named after the claim and the pod.
+fn add_claims(pod: &mut Value, workload: &Value, pod_name: &str) {
+    let claims = workload.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
+    let names = claims.into_iter().flatten().map(|claim| text(claim, "/metadata/name"));
+    let volumes: Vec<Value> = names
+        .map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": format!("{name}-{pod_name}")}}))
+        .collect();
+    match &mut pod["spec"]["volumes"] {
+        Value::Array(there) => there.extend(volumes),
+        none => *none = volumes.into(),
+    }
+}
+
+/// The Secret that the pod's first container sees at `path`.
+fn mounted_secret(pod: &Value, path: &str) -> Option<String> {
+    let mounts = pod.pointer("/spec/containers/0/volumeMounts")?.as_array()?;
+    let volume = &mounts.iter().find(|mount| mount["mountPath"] == path)?["name"];
+    let volumes = pod.pointer("/spec/volumes")?.as_array()?;
+    let secret = &volumes.iter().find(|one| one["name"] == *volume)?["secret"]["secretName"];
+    secret.as_str().map(str::to_owned)
 }
 
 fn pod_status(pod: &Value, fate: Fate) -> Value {

@@ -7,10 +7,12 @@
 //! | [`invariants`] | the six rules that hold for every controller, one function each | the API server |
 //! | [`role`] | whether a shipped role is just what its controller needs | the API server |
 //! | [`network`] | who reaches whom under a set of network policies | nothing |
+//! | [`gateway`] | the network side of a gateway's pod: mutual TLS, h2, the health RPC | loopback |
 //! | [`kubelet`] | a scripted kubelet: pods become ready, crash or stay unschedulable as told | the API server |
 //!
 //! Everything works against any kube client: the embedded server's in-process one, or a real cluster's.
 
+pub mod gateway;
 pub mod invariants;
 pub mod kubelet;
 pub mod network;

@@ -12,11 +12,11 @@ use paddock_controllers::gateways::{
 use paddock_trials::{Process, Request, Subject, World};
 use serde_json::{Value, json};
 
-const HOME: &str = "paddock-system";
+pub(crate) const HOME: &str = "paddock-system";
 const TWO: &str = "- name: tenant-a\n  gateway: {serverDnsNames: [a.example]}\n- name: tenant-b\n";
 
 /// A server of one's own with the control plane's namespace and two tenants'.
-struct Cluster(Server);
+pub(crate) struct Cluster(pub(crate) Server);
 
 impl World for Cluster {
     fn client(&self) -> kube::Client {
@@ -34,13 +34,13 @@ impl Cluster {
         cluster
     }
 
-    async fn namespace(&self, name: &str) {
+    pub(crate) async fn namespace(&self, name: &str) {
         let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
         let namespace = Namespace { metadata, ..Namespace::default() };
         Api::all(self.client()).create(&PostParams::default(), &namespace).await.unwrap();
     }
 
-    async fn config(&self, document: &str) {
+    pub(crate) async fn config(&self, document: &str) {
         set_config(self.client(), document.to_owned()).await;
     }
 
@@ -49,7 +49,7 @@ impl Cluster {
         secret.data.unwrap().into_iter().map(|(key, value)| (key, value.0)).collect()
     }
 
-    async fn workload(&self, tenant: &str) -> StatefulSet {
+    pub(crate) async fn workload(&self, tenant: &str) -> StatefulSet {
         Api::namespaced(self.client(), tenant).get("openshell-gateway").await.unwrap()
     }
 
@@ -74,7 +74,7 @@ async fn set_config(client: kube::Client, document: String) {
 }
 
 /// Fresh keys differ from run to run, and with them the hash and the certificate's end.
-fn without_keys(object: &mut Value) {
+pub(crate) fn without_keys(object: &mut Value) {
     if let Some(annotations) = object.pointer_mut("/spec/template/metadata/annotations").and_then(Value::as_object_mut)
     {
         annotations.remove("paddock.dev/config-hash");

@@ -5,3 +5,4 @@
 mod gateways;
 mod plan;
 mod role;
+mod serving;

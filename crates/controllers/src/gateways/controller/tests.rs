@@ -258,11 +258,11 @@ fn gateway_that_was_not_asked_yet_has_not_failed() {
 
 #[test]
 fn settled_gateway_listens_to_what_is_seen_of_it() {
-    let plan = plan(&seen(View::Off), "tenant-b");
-    assert_eq!((plan.verdict, plan.listen), (Verdict::Settled, None));
+    let off = plan(&seen(View::Off), "tenant-b");
+    assert_eq!((off.verdict, off.listen), (Verdict::Settled, None));
     let first = snapshot(&example(), "tenant-b");
-    let one = super::tests::plan(&first, "tenant-b");
-    let two = super::tests::plan(&ready(after(first, &one)), "tenant-b");
+    let one = plan(&first, "tenant-b");
+    let two = plan(&ready(after(first, &one)), "tenant-b");
     assert_eq!((two.verdict, two.listen.is_some()), (Verdict::Settled, true));
 }
 

@@ -300,7 +300,8 @@ fn stand_by(
     let keeper = adoption::keeper(theirs);
     match (adoption::must_change(existing, intent, scope.now), keeper) {
         (None, _) => {
-            material.note("ForeignCertificates", "the certificates were made by somebody else and are kept as they are")
+            material
+                .note("ForeignCertificates", "the certificates were made by somebody else and are kept as they are");
         }
         (Some(why), Some(keeper)) => {
             let message = format!("{why}; Secret {name} belongs to {keeper}, which has to put it right");

@@ -34,11 +34,6 @@ fn applied(material: &Material) -> Existing {
     }
 }
 
-fn foreign(mut secret: Secret) -> Secret {
-    secret.metadata.labels = None;
-    secret
-}
-
 #[test]
 fn nothing_is_made_when_everything_is_good() {
     let first = ensure(&Existing::default(), &plain(), false, now()).unwrap();

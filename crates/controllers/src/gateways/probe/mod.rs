@@ -34,7 +34,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use message::{Health, Malformed};
-pub use watch::{Endpoint, Probes, Resolver, Target};
+pub use watch::{Endpoint, Looks, Probes, Resolver, Target};
 
 /// For fuzzers: whether bytes read as an answer.
 #[cfg(any(test, feature = "fuzzing"))]

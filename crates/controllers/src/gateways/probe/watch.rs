@@ -85,7 +85,32 @@ pub struct Probes {
     state: Arc<Mutex<State>>,
     resolver: Resolver,
     places: Arc<Semaphore>,
-    ended: watch::Sender<u64>,
+    looks: watch::Sender<Looks>,
+}
+
+/// How many looks there were, which tests wait by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Looks {
+    /// Begun.
+    pub begun: u64,
+    /// Ended, or given up because nobody wants to know any more.
+    pub ended: u64,
+}
+
+/// A look from its beginning to its end, however that comes.
+struct Begun(watch::Sender<Looks>);
+
+impl Begun {
+    fn now(looks: &watch::Sender<Looks>) -> Self {
+        looks.send_modify(|looks| looks.begun += 1);
+        Self(looks.clone())
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.0.send_modify(|looks| looks.ended += 1);
+    }
 }
 
 impl fmt::Debug for Probes {
@@ -105,12 +130,12 @@ impl Probes {
     /// resolver.
     pub fn new(resolver: Resolver) -> Self {
         let places = Arc::new(Semaphore::new(AT_ONCE));
-        Self { state: Arc::default(), resolver, places, ended: watch::Sender::new(0) }
+        Self { state: Arc::default(), resolver, places, looks: watch::Sender::default() }
     }
 
-    /// How many looks have ended; tests wait for one more.
-    pub fn ended(&self) -> watch::Receiver<u64> {
-        self.ended.subscribe()
+    /// How many looks there were so far.
+    pub fn looks(&self) -> watch::Receiver<Looks> {
+        self.looks.subscribe()
     }
 
     /// What wakes a key that listens to what is seen of `gateway`.
@@ -133,12 +158,12 @@ impl Probes {
             state: Arc::downgrade(&self.state),
             resolver: Arc::clone(&self.resolver),
             places: Arc::clone(&self.places),
-            ended: self.ended.clone(),
+            looks: self.looks.clone(),
             cx: cx.clone(),
             gateway: gateway.to_owned(),
             turn,
         };
-        let task = AbortOnDropHandle::new(tokio::spawn(this.run(target.clone())));
+        let task = AbortOnDropHandle::new(tokio::spawn(this.run(target.clone(), Begun::now(&self.looks))));
         state.watched.insert(gateway.to_owned(), Watched { target, seen: None, turn, _task: task });
         None
     }
@@ -153,16 +178,17 @@ struct Look {
     state: std::sync::Weak<Mutex<State>>,
     resolver: Resolver,
     places: Arc<Semaphore>,
-    ended: watch::Sender<u64>,
+    looks: watch::Sender<Looks>,
     cx: Context,
     gateway: String,
     turn: u64,
 }
 
 impl Look {
-    async fn run(self, target: Target) {
-        let mut failures = 0_u32;
+    async fn run(self, target: Target, first: Begun) {
+        let (mut failures, mut begun) = (0_u32, Some(first));
         loop {
+            let begun = begun.take().unwrap_or_else(|| Begun::now(&self.looks));
             let Ok(place) = self.places.acquire().await else { return };
             let seen = self.once(&target).await;
             drop(place);
@@ -174,6 +200,7 @@ impl Look {
             if self.tell(seen).is_none() {
                 return;
             }
+            drop(begun);
             self.cx.clock().sleep(wait(&self.gateway, failures)).await;
         }
     }
@@ -201,7 +228,6 @@ impl Look {
         if news {
             self.cx.wake(&Probes::dependency(&self.gateway));
         }
-        self.ended.send_modify(|ended| *ended += 1);
         Some(())
     }
 }
