@@ -14,6 +14,7 @@ use crate::error::{self, Dependency, Error};
 use crate::metrics::Metrics;
 use crate::object::{Kind, ObjectRef};
 use crate::plan::AuditRecord;
+use crate::requests;
 
 /// Who we are to the API server. The engine knows no product: all names are parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,12 +114,13 @@ impl fmt::Debug for Context {
 impl Context {
     /// A context with the system's clock, without caches: every read asks the API server until a runtime adds watches.
     pub fn new(client: kube::Client, identity: Identity) -> Self {
+        let metrics = Metrics::default();
         Self {
-            client,
+            client: requests::counted(client, &metrics),
             identity: Arc::new(identity),
             caches: Arc::default(),
             audit: Arc::new(LogSink),
-            metrics: Metrics::default(),
+            metrics,
             wakers: Arc::default(),
             clock: Clock::system(),
             chance: Chance::system(),
@@ -128,6 +130,7 @@ impl Context {
     /// The same context for a controller with an account of its own: another client and identity over the same caches.
     #[must_use]
     pub fn acting_as(&self, client: kube::Client, identity: Identity) -> Self {
+        let client = requests::counted(client, &self.metrics);
         Self { client, identity: Arc::new(identity), ..self.clone() }
     }
 

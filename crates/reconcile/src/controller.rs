@@ -48,7 +48,7 @@ pub trait Controller: Send + Sync + 'static {
 }
 
 /// How a controller's keys are run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Keys worked on at once.
     pub concurrency: usize,
@@ -58,18 +58,21 @@ pub struct Settings {
     pub backoff_min: Duration,
     /// Longest wait between retries.
     pub backoff_max: Duration,
+    /// The shortest time between the end of a key's pass and its next one: a burst of changes becomes few passes.
+    pub spacing: Duration,
     /// Every key is looked at this often (±10 %) even when nothing changes; from caches and, when settled, silent.
     pub resync: Duration,
 }
 
 impl Default for Settings {
-    /// 8 at once, 60 s a pass, backoff 1 s to 5 min, resync 10 min.
+    /// 8 at once, 60 s a pass, backoff 1 s to 5 min, no spacing, resync 10 min.
     fn default() -> Self {
         Self {
             concurrency: 8,
             timeout: Duration::from_secs(60),
             backoff_min: Duration::from_secs(1),
             backoff_max: Duration::from_secs(300),
+            spacing: Duration::ZERO,
             resync: Duration::from_secs(600),
         }
     }

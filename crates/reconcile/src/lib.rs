@@ -15,7 +15,7 @@
 //! | [`queue`] | which key runs when | nothing |
 //! | `worker`, `watch`, [`runtime`] | tasks around the queue and the caches; readiness, leadership, the end | API server |
 //! | [`lease`], [`health`], [`metrics`] | leader election; what readiness and metrics say | one Lease; nothing |
-//! | [`client`] | the one way to make a client | kubeconfig, network |
+//! | [`client`], `requests` | the one way to make a client; what is asked of the API server, counted | kubeconfig, network |
 //! | [`clock`] | time and chance, owned by tests | the system's clock |
 
 pub mod act;
@@ -35,6 +35,7 @@ pub mod pass;
 pub mod plan;
 pub mod queue;
 pub mod rehearsal;
+mod requests;
 pub mod runtime;
 mod watch;
 mod worker;

@@ -32,6 +32,15 @@ pub struct OfWrite {
     pub write: String,
 }
 
+/// A kind of request to the API server and its answer.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct OfRequest {
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `other`.
+    pub verb: String,
+    /// The HTTP status code, or `none` when there was no answer.
+    pub code: String,
+}
+
 /// The engine's metrics. Clones share the figures.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -47,6 +56,8 @@ pub struct Metrics {
     pub writes: Family<OfWrite, Counter>,
     /// Objects of ours that others were found to have changed or deleted.
     pub drifts: Family<OfController, Counter>,
+    /// Requests to the API server, by verb and answer.
+    pub requests: Family<OfRequest, Counter>,
     /// 1 when every source is synced or known to be missing.
     pub synced: Family<OfController, Gauge>,
     /// 1 while this process holds the lease or needs none.
@@ -64,6 +75,7 @@ impl Default for Metrics {
             seconds: Family::new_with_constructor(histogram),
             writes: Family::default(),
             drifts: Family::default(),
+            requests: Family::default(),
             synced: Family::default(),
             leading: Gauge::default(),
         }
@@ -80,6 +92,7 @@ impl Metrics {
         registry.register_with_unit("pass_duration", "Duration of passes", Unit::Seconds, self.seconds.clone());
         registry.register("writes", "Intended writes by what became of them", self.writes.clone());
         registry.register("drifts", "Objects that others were found to have changed or deleted", self.drifts.clone());
+        registry.register("requests", "Requests to the API server, by verb and answer", self.requests.clone());
         registry.register("synced", "1 when every source is synced or not served", self.synced.clone());
         registry.register("leading", "1 while this process may write", self.leading.clone());
     }
@@ -93,6 +106,11 @@ impl Metrics {
     pub(crate) fn drift(&self, controller: &str, objects: usize) {
         let of = OfController { controller: controller.to_owned() };
         self.drifts.get_or_create(&of).inc_by(u64::try_from(objects).unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn request(&self, verb: &str, code: Option<http::StatusCode>) {
+        let code = code.map_or_else(|| "none".to_owned(), |code| code.as_str().to_owned());
+        self.requests.get_or_create(&OfRequest { verb: verb.to_owned(), code }).inc();
     }
 
     pub(crate) fn write(&self, controller: &str, write: &str) {

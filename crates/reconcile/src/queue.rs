@@ -50,6 +50,8 @@ struct Entry {
     state: State,
     failures: u32,
     due: Option<Duration>,
+    /// Not before this; see [`Settings::spacing`].
+    rests_until: Duration,
     waits_for: Option<Dependency>,
 }
 
@@ -89,6 +91,7 @@ impl<K: Key> Queue<K> {
             state: State::Idle,
             failures: 0,
             due: None,
+            rests_until: Duration::ZERO,
             waits_for: None,
         });
         match &mut entry.state {
@@ -99,7 +102,7 @@ impl<K: Key> Queue<K> {
                 let at = entry.due.map_or(soon, |due| due.min(soon));
                 self.set_due(key, Some(at));
             }
-            State::Idle => self.enqueue(key),
+            State::Idle => self.enqueue_rested(key, now),
         }
     }
 
@@ -165,13 +168,14 @@ impl<K: Key> Queue<K> {
             Finish::Invalid { look_again } => look_again.map(|at| at.max(soonest)),
         };
         entry.failures = 0;
+        entry.rests_until = now.saturating_add(self.settings.spacing);
         if dirty {
-            return self.enqueue(key);
+            return self.enqueue_rested(key, now);
         }
         self.set_due(key, due);
         if let Finish::Waiting { on, .. } = finish {
             if self.woken_since(on, woken_before) {
-                return self.enqueue(key);
+                return self.enqueue_rested(key, now);
             }
             self.waiting.entry(on.clone()).or_default().insert(key.clone());
             if let Some(entry) = self.entries.get_mut(key) {
@@ -204,6 +208,16 @@ impl<K: Key> Queue<K> {
     fn woken_since(&self, on: &Dependency, before: u64) -> bool {
         let news = usize::try_from(self.wakes - before).unwrap_or(usize::MAX);
         news > self.recent_wakes.len() || self.recent_wakes.iter().rev().take(news).any(|woken| woken == on)
+    }
+
+    /// Enqueues the key at once, or when it has rested.
+    fn enqueue_rested(&mut self, key: &K, now: Duration) {
+        let Some(entry) = self.entries.get(key) else { return };
+        if entry.rests_until <= now {
+            return self.enqueue(key);
+        }
+        let at = entry.due.map_or(entry.rests_until, |due| due.min(entry.rests_until));
+        self.set_due(key, Some(at));
     }
 
     fn enqueue(&mut self, key: &K) {
@@ -265,6 +279,19 @@ mod tests {
         (0..3).for_each(|_| q.add(&"a", S));
         assert_eq!(q.take(S), Some("a"));
         assert_eq!(q.take(S), None);
+    }
+
+    #[test]
+    fn burst_of_changes_is_few_passes_of_a_key_that_rests() {
+        let mut q = Queue::new(Settings { spacing: S, ..Settings::default() });
+        q.add(&"a", S);
+        assert_eq!(q.take(S), Some("a"), "the first change is followed at once");
+        q.add(&"a", S);
+        q.finish(&"a", &NO_LOOK, S, 0.5);
+        q.add(&"a", S);
+        assert_eq!(q.take(S), None, "it rests");
+        assert_eq!(q.next_due(), Some(2 * S));
+        assert_eq!(q.take(2 * S), Some("a"));
     }
 
     #[test]
@@ -409,8 +436,8 @@ mod tests {
     proptest! {
         /// Whatever happens: no overlap of a key with itself, no change is forgotten, and the indexes agree.
         #[test]
-        fn no_overlap_and_no_lost_change(ops in proptest::collection::vec(op(), 0..200)) {
-            let mut q: Queue<u8> = Queue::new(Settings::default());
+        fn no_overlap_and_no_lost_change(spacing in 0..5_u32, ops in proptest::collection::vec(op(), 0..200)) {
+            let mut q: Queue<u8> = Queue::new(Settings { spacing: S * spacing, ..Settings::default() });
             let mut now = S;
             let (mut running, mut owed) = (HashSet::new(), HashSet::new());
             let dep = |n: u8| Dependency::Named(n.to_string());
@@ -441,7 +468,7 @@ mod tests {
                     let comes = match entry.state {
                         State::Queued => true,
                         State::Running { dirty, .. } => dirty,
-                        State::Idle => entry.due.is_some_and(|at| at <= now + S) || entry.failures > 0,
+                        State::Idle => entry.due.is_some_and(|at| at <= now + S * spacing.max(1)) || entry.failures > 0,
                     };
                     prop_assert!(comes, "a change of {} is forgotten: {:?}", key, entry);
                 }

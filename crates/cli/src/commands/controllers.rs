@@ -101,7 +101,7 @@ impl Running {
     /// Starts the controllers. Nothing is asked of the API server before this returns.
     pub(crate) fn start(client: Client, options: &Options, stop: CancellationToken) -> Self {
         let context = Context::new(client, identity());
-        let mut registry = Registry::default();
+        let mut registry = Registry::with_prefix("paddock");
         context.metrics().register(&mut registry);
         let mut runtime = Runtime::new(context);
         if options.shared {

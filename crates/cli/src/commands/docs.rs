@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::Path;
 
+use super::metrics_page;
 use crate::exit::{Failure, Outcome};
 use crate::settings::reference;
 
 /// Where each generated page belongs, and its text.
-fn pages() -> [(&'static str, String); 1] {
-    [("docs/reference/configuration.md", reference::page())]
+fn pages() -> [(&'static str, String); 2] {
+    [("docs/reference/configuration.md", reference::page()), ("docs/reference/metrics.md", metrics_page::page())]
 }
 
 /// Writes the pages below `root`, or reports the first that is stale.

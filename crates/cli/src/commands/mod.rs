@@ -8,5 +8,6 @@ pub(crate) mod docs;
 pub(crate) mod embedded;
 pub(crate) mod gateways;
 pub(crate) mod manifests;
+mod metrics_page;
 pub(crate) mod operator;
 pub(crate) mod up;

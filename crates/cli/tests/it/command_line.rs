@@ -30,7 +30,7 @@ fn a_bad_variable_is_called_by_its_name() {
 }
 
 #[test]
-fn an_unreadable_kubeconfig_exits_2_and_is_named() {
+fn gw_f15_an_unreadable_kubeconfig_exits_2_and_is_named() {
     let output = run(&["operator", "--kubeconfig", "/does/not/exist", "--log-level", "off", "--health-listen", "off"]);
     assert_eq!(output.status.code(), Some(2));
     let text = stderr(&output);

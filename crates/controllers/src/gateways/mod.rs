@@ -18,6 +18,7 @@
 //! | `serving` | what that means for the conditions | nothing |
 //! | `condition` | conditions, phase and the one-line summary | nothing |
 //! | [`Gateways`] | one gateway: snapshot and plan | API server, by the engine |
+//! | [`GatewayMetrics`] | what is counted per tenant | nothing |
 //! | [`GatewayStatus`] | `platform-config-status` and metrics | API server, by the engine |
 
 mod condition;
@@ -30,6 +31,7 @@ mod foretold;
 pub(crate) mod fuzzing;
 mod intent;
 mod key;
+mod metrics;
 pub mod names;
 mod network;
 mod overview;
@@ -53,13 +55,14 @@ pub use forecast::Forecast;
 pub use foretold::{Action, Foretold, ObjectChange};
 pub use intent::{Entry, Intent, Intents, Origin, Rules};
 pub use key::GatewayKey;
+pub use metrics::{GatewayMetrics, OfPhase, OfTenant};
 pub use network::{Egress, EgressError, PodsError, PodsOf};
 pub use overview::{Line, overview};
 pub use platform::{ClusterVersion, ClusterVersionError, Database, DatabaseError};
 pub use policies::{Policies, Rollout};
 pub use problem::{Position, Problem};
 pub use source_file::SourceFile;
-pub use status::{GatewayMetrics, GatewayStatus, OfTenant, Report, STATUS, StatusSnapshot};
+pub use status::{GatewayStatus, Report, STATUS, StatusSnapshot};
 pub use version::GatewayVersion;
 
 /// The two controllers: one keeps the gateways right, the other reports. They share the judged `platform-config`.

@@ -2,11 +2,12 @@
 //!
 //! The anchors in the tenants' namespaces say how each gateway stands; this controller copies their summaries into one
 //! ConfigMap next to `platform-config`, adds what has no anchor (wrong entries, missing namespaces) and counts phases.
-//! It has a single key, so that a burst of changes becomes one write.
+//! It has a single key that rests between passes, so that a burst of changes becomes few writes.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
@@ -14,22 +15,22 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use paddock_api::{GatewayPhase, labels};
 use paddock_policy::tenant::TenantName;
 use paddock_reconcile::{Change, Context, Controller, Desired, Error, Event, Kind, ObjectRef, Plan, Settings, Source};
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
 use serde_json::Value;
 
 use super::condition::Summary;
 use super::controller::{Home, Memory, PLATFORM_CONFIG, anchor_ref, home};
 use super::intent::Intents;
 use super::key::GatewayKey;
+use super::metrics::GatewayMetrics;
 use super::names;
 
 /// The ConfigMap with the report.
 pub const STATUS: &str = "platform-config-status";
 /// The entry about the document as a whole; a tenant cannot have this name.
 const DOCUMENT: &str = "_document";
+
+/// At most one write in this time: a burst of changes, such as a thousand gateways becoming ready, is few writes.
+const SPACING: Duration = Duration::from_millis(500);
 
 /// The only key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,30 +39,6 @@ pub struct Report;
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(STATUS)
-    }
-}
-
-/// Labels of the phase metric. Its series are bounded by the tenants of `platform-config`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct OfTenant {
-    /// The tenant.
-    pub tenant: String,
-    /// Its phase.
-    pub phase: String,
-}
-
-/// What the gateways controller counts. Clones share the figures.
-#[derive(Debug, Clone, Default)]
-pub struct GatewayMetrics {
-    /// 1 for each tenant in its phase.
-    pub phase: Family<OfTenant, Gauge>,
-}
-
-impl GatewayMetrics {
-    /// Registers everything below the prefix `gateways`.
-    pub fn register(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("gateways");
-        registry.register("phase", "1 for each tenant in its phase", self.phase.clone());
     }
 }
 
@@ -100,7 +77,7 @@ impl Controller for GatewayStatus {
     }
 
     fn settings(&self) -> Settings {
-        Settings { concurrency: 1, ..Settings::default() }
+        Settings { concurrency: 1, spacing: SPACING, ..Settings::default() }
     }
 
     fn sources(&self) -> Vec<Source<Report>> {
@@ -142,13 +119,9 @@ impl Controller for GatewayStatus {
         Ok(StatusSnapshot { intents, tenants })
     }
 
-    fn plan(&self, _: &Report, snapshot: &StatusSnapshot, _: Timestamp) -> Result<Plan, Error> {
+    fn plan(&self, _: &Report, snapshot: &StatusSnapshot, now: Timestamp) -> Result<Plan, Error> {
         let rows = rows(snapshot);
-        self.metrics.phase.clear();
-        for (tenant, summary) in &rows {
-            let of = OfTenant { tenant: tenant.clone(), phase: summary.phase.to_string() };
-            self.metrics.phase.get_or_create(&of).set(1);
-        }
+        self.metrics.show(&rows, now);
         let mut plan = Plan::new();
         let labels = [(labels::MANAGED_BY, labels::MANAGED_BY_PADDOCK)];
         plan.apply(Desired::of(&ConfigMap {

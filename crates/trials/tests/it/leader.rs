@@ -41,7 +41,7 @@ async fn holder(world: &Stand) -> Option<String> {
 }
 
 #[tokio::test]
-async fn second_process_waits_and_takes_over_when_the_first_is_gone() {
+async fn gw_d30_second_process_waits_and_takes_over_when_the_first_is_gone() {
     let world = Stand::two_tenants().await;
     let clock = Clock::manual(jiff::Timestamp::UNIX_EPOCH);
     let first = candidate(&world, &clock, "first");

@@ -70,7 +70,7 @@ async fn drift_is_reverted_by_the_child_watch() {
 }
 
 #[tokio::test]
-async fn change_of_the_intent_is_followed() {
+async fn gw_f09_change_of_the_intent_is_followed() {
     let world = Stand::two_tenants().await;
     let running = run(&world, Sample::default());
     applied(&world).await;
@@ -81,7 +81,7 @@ async fn change_of_the_intent_is_followed() {
 }
 
 #[tokio::test]
-async fn failing_key_backs_off_on_the_clock_and_others_go_on() {
+async fn gw_d28_failing_key_backs_off_on_the_clock_and_others_go_on() {
     let world = Stand::two_tenants().await;
     world
         .server
@@ -110,7 +110,7 @@ async fn failing_key_backs_off_on_the_clock_and_others_go_on() {
 }
 
 #[tokio::test]
-async fn deletion_missed_while_disconnected_is_found_by_the_relist() {
+async fn gw_f13_deletion_missed_while_disconnected_is_found_by_the_relist() {
     let world = Stand::two_tenants().await;
     let faults = world.server.faults();
     // The watch of Deployments ends after our two creations, and cannot be taken up again until the test says so.
@@ -200,7 +200,7 @@ async fn unreachable_server_is_told_by_readiness_and_ends_nothing() {
 }
 
 #[tokio::test]
-async fn forbidden_list_makes_unready_and_ends_nothing() {
+async fn gw_d11_forbidden_list_makes_unready_and_ends_nothing() {
     let world = Stand::two_tenants().await;
     world.server.faults().add(Rule::new(Action::Status(403)).verb(Verb::List).resource("services").always());
     let running = run(&world, Sample::default());
@@ -210,7 +210,7 @@ async fn forbidden_list_makes_unready_and_ends_nothing() {
 }
 
 #[tokio::test]
-async fn fatal_error_ends_the_runtime_with_an_error() {
+async fn gw_f16_fatal_error_ends_the_runtime_with_an_error() {
     let world = Stand::two_tenants().await;
     world.intent("a", &json!({"image": "web:1", "fatal": "true"})).await;
     let running = run(&world, Sample::default());
@@ -219,7 +219,7 @@ async fn fatal_error_ends_the_runtime_with_an_error() {
 }
 
 #[tokio::test]
-async fn cancellation_finishes_the_pass_that_runs() {
+async fn gw_d09_cancellation_finishes_the_pass_that_runs() {
     let world = Stand::two_tenants().await;
     world
         .server

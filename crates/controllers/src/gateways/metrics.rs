@@ -1,0 +1,115 @@
+//! What is counted of the gateways. Labels are bounded by the tenants that exist: one that goes takes its series along. Holds
+//! figures; touches nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use paddock_api::GatewayPhase;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::condition::Summary;
+
+/// A tenant in a phase. There are as many as tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfPhase {
+    /// The tenant.
+    pub tenant: String,
+    /// Its phase.
+    pub phase: String,
+}
+
+/// A tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfTenant {
+    /// The tenant.
+    pub tenant: String,
+}
+
+/// What is counted of the gateways. Clones share the figures.
+#[derive(Debug, Clone, Default)]
+pub struct GatewayMetrics {
+    /// 1 for each tenant in its phase.
+    pub phase: Family<OfPhase, Gauge>,
+    /// End of each tenant's server certificate, in seconds since 1970.
+    pub not_after: Family<OfTenant, Gauge>,
+    /// When each tenant's gateway was last seen to be as it should be, in seconds since 1970.
+    pub last_success: Family<OfTenant, Gauge>,
+    /// The phases shown now, so that exactly those of before go.
+    shown: Arc<Mutex<BTreeMap<String, GatewayPhase>>>,
+}
+
+impl GatewayMetrics {
+    /// Registers everything below the prefix `gateways`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("gateways");
+        registry.register("phase", "1 for each tenant in its phase", self.phase.clone());
+        let help = "End of the server certificate, seconds since 1970";
+        registry.register("certificate_expiry_timestamp_seconds", help, self.not_after.clone());
+        let help = "When the gateway was last seen to be as it should be, seconds since 1970";
+        registry.register("last_success_timestamp_seconds", help, self.last_success.clone());
+    }
+
+    /// Shows how things stand; what is no longer there leaves no series behind.
+    pub(super) fn show(&self, rows: &BTreeMap<String, Summary>, now: Timestamp) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh: BTreeMap<String, GatewayPhase> =
+            rows.iter().map(|(tenant, summary)| (tenant.clone(), summary.phase)).collect();
+        for (tenant, phase) in shown.iter().filter(|(tenant, phase)| fresh.get(*tenant) != Some(phase)) {
+            self.phase.remove(&OfPhase { tenant: tenant.clone(), phase: phase.to_string() });
+            if !fresh.contains_key(tenant) {
+                self.not_after.remove(&OfTenant { tenant: tenant.clone() });
+                self.last_success.remove(&OfTenant { tenant: tenant.clone() });
+            }
+        }
+        for (tenant, summary) in rows {
+            let of = OfTenant { tenant: tenant.clone() };
+            if let Ok(end) = summary.not_after.parse::<Timestamp>() {
+                self.not_after.get_or_create(&of).set(end.as_second());
+            }
+            if summary.ready {
+                self.last_success.get_or_create(&of).set(now.as_second());
+            }
+            self.phase.get_or_create(&OfPhase { tenant: of.tenant, phase: summary.phase.to_string() }).set(1);
+        }
+        *shown = fresh;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(registry: &Registry) -> Vec<String> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn gw_w01_metrics_follow_the_tenants_and_leave_nothing_behind() {
+        let metrics = GatewayMetrics::default();
+        let mut registry = Registry::with_prefix("paddock");
+        metrics.register(&mut registry);
+        let mut row = Summary::of(GatewayPhase::Running, "Ready", "");
+        (row.ready, row.not_after) = (true, "1970-01-01T00:01:40Z".into());
+        metrics.show(&[("a".to_owned(), row.clone())].into(), Timestamp::from_second(7).unwrap());
+        assert_eq!(
+            series(&registry),
+            [
+                r#"paddock_gateways_phase{tenant="a",phase="Running"} 1"#,
+                r#"paddock_gateways_certificate_expiry_timestamp_seconds{tenant="a"} 100"#,
+                r#"paddock_gateways_last_success_timestamp_seconds{tenant="a"} 7"#,
+            ]
+        );
+        (row.ready, row.phase) = (false, GatewayPhase::Degraded);
+        metrics.show(&[("a".to_owned(), row)].into(), Timestamp::from_second(9).unwrap());
+        assert_eq!(series(&registry)[0], r#"paddock_gateways_phase{tenant="a",phase="Degraded"} 1"#);
+        assert_eq!(series(&registry)[2], r#"paddock_gateways_last_success_timestamp_seconds{tenant="a"} 7"#);
+        metrics.show(&BTreeMap::new(), Timestamp::from_second(9).unwrap());
+        assert_eq!(series(&registry), Vec::<String>::new());
+    }
+}
