@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use futures::stream::{BoxStream, Stream, StreamExt};
 use http::{HeaderMap, Method};
+use paddock_serve::Traffic;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -18,10 +19,11 @@ use crate::clock::Clock;
 use crate::crd::Names;
 use crate::documents::Documents;
 use crate::fault::{Action, Faults};
-use crate::handlers::Call;
+use crate::handlers::{Call, Unchanged, Views};
 use crate::incoming::RequestBody;
 use crate::kinds::names;
 use crate::log::{Entry, Log};
+use crate::metrics::Metrics;
 use crate::node::Nodes;
 use crate::registry::Registry;
 use crate::request::{Format, Query, ResourcePath, Verb, segments};
@@ -56,11 +58,27 @@ pub(crate) struct Answer {
 /// The body of an answer.
 pub(crate) enum Body {
     Whole(Bytes),
+    /// Text whose length is known and that is made as it is sent.
+    Chunks {
+        size: u64,
+        chunks: Box<dyn Iterator<Item = Bytes> + Send>,
+    },
     Stream(BoxStream<'static, Result<Bytes, std::io::Error>>),
     /// The connection becomes a WebSocket.
     Upgrade(Session),
     /// The connection is closed without an answer: a fault on order.
     Dropped,
+}
+
+impl Body {
+    /// All of it; `None` for a stream, which may have no end, and for no answer.
+    pub(crate) fn whole(self) -> Option<Bytes> {
+        match self {
+            Self::Whole(bytes) => Some(bytes),
+            Self::Chunks { chunks, .. } => Some(chunks.flatten().collect()),
+            Self::Stream(_) | Self::Upgrade(_) | Self::Dropped => None,
+        }
+    }
 }
 
 impl Answer {
@@ -125,6 +143,14 @@ pub(crate) struct Inner {
     pub(crate) log: Log,
     /// Signs and reads the tokens of service accounts.
     pub(crate) tokens: Tokens,
+    /// Applies that changed nothing.
+    pub(crate) unchanged: Unchanged,
+    /// Events as watches of other formats are shown them.
+    pub(crate) views: Views,
+    /// What handlers count.
+    pub(crate) metrics: Metrics,
+    /// What the listener counts.
+    pub(crate) traffic: Traffic,
     /// Held while something is booked in quotas, so that bookings do not fail by each other.
     pub(crate) quota_turn: tokio::sync::Mutex<()>,
     /// How users impersonated others last.
@@ -169,6 +195,7 @@ impl Api {
 
     /// Answers a request.
     pub(crate) async fn handle(&self, mut request: Request, body: &mut RequestBody) -> Answer {
+        let _running = Metrics::request(self);
         let Some(segments) = segments(&request.path) else {
             return Status::bad_request("the path is not valid UTF-8").into();
         };
@@ -470,13 +497,34 @@ fn fault_status(code: u16) -> Status {
     Status::new(code, reason, "injected fault")
 }
 
+/// At most `limit` of the events in a piece of a watch, and how many they are. Those of the initial list come several in one
+/// piece, a line each.
+fn first_events(text: &Bytes, limit: usize) -> (Bytes, usize) {
+    let ends: Vec<usize> = memchr::memmem::find_iter(text, b"\n{").map(|end| end + 1).collect();
+    match ends.get(limit - 1) {
+        Some(end) => (text.slice(..*end), limit),
+        None => (text.clone(), ends.len() + 1),
+    }
+}
+
 /// Ends a watch in the middle of the stream.
 fn cut(mut answer: Answer, events: usize) -> Answer {
     answer.body = match answer.body {
         Body::Stream(stream) => {
             let broken =
                 futures::stream::once(async { Err(std::io::Error::other("injected fault: the watch is cut")) });
-            Body::Stream(stream.take(events).chain(broken).boxed())
+            let events = futures::stream::unfold((stream, events), |(mut stream, left)| async move {
+                let item = if left > 0 { stream.next().await? } else { return None };
+                let (item, left) = match item {
+                    Ok(text) => {
+                        let (text, taken) = first_events(&text, left);
+                        (Ok(text), left - taken)
+                    }
+                    Err(error) => (Err(error), 0),
+                };
+                Some((item, (stream, left)))
+            });
+            Body::Stream(events.chain(broken).boxed())
         }
         other => other,
     };

@@ -42,6 +42,10 @@ impl Documents {
         let custom = |resource: &Resource| custom_schema(api, resource);
         match path.as_slice() {
             [] => root_paths(&served),
+            ["metrics"] => Answer {
+                content_type: "text/plain; version=0.0.4; charset=utf-8",
+                ..Answer::text(200, crate::metrics::page(api))
+            },
             ["version"] => Answer::json(200, &discovery::version()),
             ["api" | "apis"] if discovery::aggregated_version(&request.headers).is_some() => {
                 let version = discovery::aggregated_version(&request.headers).unwrap_or("v2");

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use paddock_cel::{Budget, Env, Type};
 use serde_json::{Value, json};
 
-use crate::api::{Body, Request};
+use crate::api::Request;
 use crate::authn::Claims;
 use crate::incoming::RequestBody;
 use crate::patch::{PatchType, apply_patch};
@@ -276,10 +276,7 @@ fn answered(method: Method, path: &str, query: &str, headers: &[(http::HeaderNam
     };
     let mut body = RequestBody::whole(body.to_vec());
     let answer = runtime.block_on(server.api().handle(request, &mut body));
-    let text = match answer.body {
-        Body::Whole(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Body::Stream(_) | Body::Upgrade(_) | Body::Dropped => String::new(),
-    };
+    let text = answer.body.whole().map_or_else(String::new, |bytes| String::from_utf8_lossy(&bytes).into_owned());
     // 501 and 504 are answers to what asks for a node or for the future. An apply that does not fit the schema is a 500 of
     // kube-apiserver's too.
     let misfit = text.contains("failed to create typed patch object");

@@ -3,13 +3,15 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::TryStreamExt;
 use http::{HeaderValue, Request as HttpRequest, Response, header};
-use http_body::{Body as HttpBody, Frame};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::upgrade::OnUpgrade;
@@ -21,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Answer, Api, Body, Request};
 use crate::authn::Caller;
-use crate::identity::Identity;
+use crate::identity::{Identity, new_uuid};
 use crate::incoming::RequestBody;
 use crate::request::Query;
 use crate::status::Status;
@@ -109,6 +111,7 @@ fn switch(upgrade: OnUpgrade, session: Session) -> Response<OutBody> {
 fn write(answer: Answer) -> Result<Response<OutBody>, Dropped> {
     let body = match answer.body {
         Body::Whole(bytes) => Full::new(bytes).map_err(|never: Infallible| match never {}).boxed_unsync(),
+        Body::Chunks { size, chunks } => Measured { left: size, chunks }.boxed_unsync(),
         Body::Stream(stream) => StreamBody::new(stream.map_ok(Frame::data)).boxed_unsync(),
         Body::Upgrade(_) | Body::Dropped => return Err(Dropped),
     };
@@ -117,7 +120,7 @@ fn write(answer: Answer) -> Result<Response<OutBody>, Dropped> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-    if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
+    if let Ok(id) = HeaderValue::from_str(&new_uuid()) {
         headers.insert("audit-id", id);
     }
     for (name, value) in answer.headers {
@@ -132,6 +135,31 @@ fn write(answer: Answer) -> Result<Response<OutBody>, Dropped> {
         }
     }
     Ok(response)
+}
+
+/// A body in chunks whose length is known, so that it is not sent as one whose end must be searched for.
+struct Measured {
+    left: u64,
+    chunks: Box<dyn Iterator<Item = Bytes> + Send>,
+}
+
+impl HttpBody for Measured {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let chunk = self.chunks.next();
+        self.left = self.left.saturating_sub(chunk.as_ref().map_or(self.left, |chunk| chunk.len() as u64));
+        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
 }
 
 /// All warnings of one answer together, in characters; above it each is cut.
@@ -201,9 +229,11 @@ pub(crate) async fn bind(
             }
         })
     };
+    let traffic = api.traffic.clone();
     tasks.spawn(renew(api.clone(), identity.clone(), source.clone(), renew_at, closing.clone()));
     tasks.spawn(async move {
-        paddock_serve::serve(listener, Some(source), service, Options::default(), closing).await;
+        let options = Options { traffic, ..Options::default() };
+        paddock_serve::serve(listener, Some(source), service, options, closing).await;
     });
     Ok(bound)
 }

@@ -242,6 +242,11 @@ pub(crate) fn user(certificates: &[CertificateDer<'static>]) -> Result<Option<Us
     Ok(Some(user))
 }
 
+/// A random uuid, from the thread's generator: every object and every answer has one, and the system is slower to ask.
+pub(crate) fn new_uuid() -> String {
+    uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string()
+}
+
 /// A certificate that is not believed.
 #[derive(Debug)]
 pub(crate) struct Rejected;

@@ -48,6 +48,7 @@ mod incoming;
 pub mod kinds;
 pub mod log;
 mod loops;
+mod metrics;
 pub mod node;
 mod openapi;
 pub mod patch;

@@ -125,7 +125,7 @@ impl ResourcePath {
 }
 
 /// Decoded query parameters, in order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query(Vec<(String, String)>);
 
 impl Query {

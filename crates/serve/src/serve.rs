@@ -1,9 +1,10 @@
 //! The accept loop: bind, TLS per connection, HTTP/1.1 and h2, limits, drain. Touches sockets and nothing else.
 
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::tls::{Tls, TlsSource};
+use crate::traffic::Traffic;
 
 /// Any error that a service or a body may give.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -59,20 +61,39 @@ pub struct Peer {
     /// Why the certificate that the client showed is not to be believed. A handler that authenticates answers 401 to it
     /// and does not treat the client as anonymous.
     pub rejected: Option<Arc<str>>,
+    /// See [`Peer::memo`].
+    memo: Memo,
+}
+
+/// One value that a handler keeps with a connection.
+#[derive(Clone, Default)]
+struct Memo(Arc<OnceLock<Arc<dyn Any + Send + Sync>>>);
+
+impl std::fmt::Debug for Memo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Memo")
+    }
 }
 
 impl Peer {
     /// A peer that showed no certificate.
     pub fn anonymous(addr: SocketAddr) -> Self {
-        Self { addr, certificates: Arc::default(), rejected: None }
+        Self { addr, certificates: Arc::default(), rejected: None, memo: Memo::default() }
+    }
+
+    /// What a handler made of this connection's certificates: made once, at the first request, and kept as long as the
+    /// connection. There is room for one type; another one is made anew each time.
+    pub fn memo<T: Any + Send + Sync>(&self, make: impl Fn() -> T) -> Arc<T> {
+        let kept = self.memo.0.get_or_init(|| Arc::new(make())).clone();
+        kept.downcast().unwrap_or_else(|_| Arc::new(make()))
     }
 
     fn judged(addr: SocketAddr, tls: &Tls, shown: Option<&[CertificateDer<'static>]>) -> Self {
         match shown {
             None | Some([]) => Self::anonymous(addr),
             Some(shown) => match tls.judge(shown) {
-                Ok(()) => Self { addr, certificates: shown.into(), rejected: None },
-                Err(why) => Self { addr, certificates: Arc::default(), rejected: Some(why.into()) },
+                Ok(()) => Self { certificates: shown.into(), ..Self::anonymous(addr) },
+                Err(why) => Self { rejected: Some(why.into()), ..Self::anonymous(addr) },
             },
         }
     }
@@ -99,6 +120,8 @@ pub struct Options {
     pub max_pending_accept_reset_streams: usize,
     /// After the stop signal, the time that running requests get to end by themselves. Default 5 s.
     pub drain: Duration,
+    /// Where connections are counted.
+    pub traffic: Traffic,
 }
 
 impl Default for Options {
@@ -112,6 +135,7 @@ impl Default for Options {
             max_concurrent_streams: 512,
             max_pending_accept_reset_streams: 64,
             drain: Duration::from_secs(5),
+            traffic: Traffic::default(),
         }
     }
 }
@@ -245,6 +269,8 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
+    let traffic = &shared.options.traffic;
+    let _open = traffic.connection();
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%addr, %error, "cannot set TCP_NODELAY");
     }
@@ -252,17 +278,26 @@ where
         return http_connection(shared, stream, Peer::anonymous(addr), service).await;
     };
     let handshake = TlsAcceptor::from(tls.config.clone()).accept(stream);
-    let accepted = tokio::select! {
-        () = shared.stop.cancelled() => return,
-        accepted = timeout(shared.options.handshake_timeout, handshake) => accepted,
+    let accepted = {
+        let _counted = traffic.handshake();
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            accepted = timeout(shared.options.handshake_timeout, handshake) => accepted,
+        }
     };
     match accepted {
         Ok(Ok(stream)) => {
             let peer = Peer::judged(addr, &tls, stream.get_ref().1.peer_certificates());
             http_connection(shared, stream, peer, service).await;
         }
-        Ok(Err(error)) => tracing::debug!(%addr, %error, "TLS handshake failed"),
-        Err(_) => tracing::debug!(%addr, "TLS handshake timed out"),
+        Ok(Err(error)) => {
+            traffic.handshake_failed();
+            tracing::debug!(%addr, %error, "TLS handshake failed");
+        }
+        Err(_) => {
+            traffic.handshake_late();
+            tracing::debug!(%addr, "TLS handshake timed out");
+        }
     }
 }
 
@@ -287,6 +322,7 @@ where
         tokio::select! {
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
+                    shared.options.traffic.broken();
                     tracing::debug!(%addr, error, "connection ended");
                 }
                 return;
@@ -299,6 +335,7 @@ where
             // hyper's own timer starts only once it knows the protocol; this one covers a client that says nothing.
             () = silence.as_mut(), if watching_silence => {
                 if !spoke.load(Ordering::Relaxed) {
+                    shared.options.traffic.silent();
                     return;
                 }
                 watching_silence = false;

@@ -40,6 +40,14 @@ pub(crate) struct Admission {
     made: Mutex<Made>,
 }
 
+impl Configured {
+    /// Whether nothing is: no webhook and no policy.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { mutating, validating, mutating_policies, validating_policies } = self;
+        mutating.is_empty() && validating.is_empty() && mutating_policies.is_empty() && validating_policies.is_empty()
+    }
+}
+
 impl Admission {
     /// What is configured now.
     pub(crate) fn configured(&self) -> arc_swap::Guard<Arc<Configured>> {

@@ -42,8 +42,9 @@ impl Api {
     pub(crate) fn authenticate(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Result<Caller, Status> {
         let mut rejected = false;
         if let Some(peer) = peer {
-            match identity::user(&peer.certificates) {
-                Ok(Some(user)) => return Ok(Caller { user, warning: None }),
+            // A certificate is read once for each connection: that takes longer than to answer a GET.
+            match &*peer.memo(|| identity::user(&peer.certificates)) {
+                Ok(Some(user)) => return Ok(Caller { user: user.clone(), warning: None }),
                 Ok(None) => rejected = peer.rejected.is_some(),
                 Err(identity::Rejected) => rejected = true,
             }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::admit::Admit;
 use super::meta::text;
-use super::update::Tracking;
+use super::update::{Tracking, Written};
 use super::{Call, WriteOptions};
 use crate::api::Answer;
 use crate::authz::{Attributes, Decision};
@@ -18,7 +18,7 @@ impl Call<'_> {
         let options = self.write_options("CreateOptions")?;
         let object = self.decode_body(body, options.validation)?;
         let stored = self.create_object(object, &options, Tracking::Update).await?;
-        self.answer_object(201, &stored)
+        self.answer_written(201, &stored)
     }
 
     /// Everything after decoding; also the end of a create by apply or by update.
@@ -27,7 +27,7 @@ impl Call<'_> {
         mut object: Value,
         options: &WriteOptions,
         tracking: Tracking,
-    ) -> Result<Value, Status> {
+    ) -> Result<Written, Status> {
         let resource = self.resource.clone();
         self.settle_namespace(&mut object)?;
         let had_version = !text(&object, "resourceVersion").is_empty() && text(&object, "resourceVersion") != "0";
@@ -68,11 +68,11 @@ impl Call<'_> {
                 return Err(self.already_exists(text(&object, "name")));
             }
             super::meta::metadata(&mut object).remove("resourceVersion");
-            return Ok(object);
+            return Ok(Written::Shown(object));
         }
         let value = self.api.encode_with(&resource, &object, self.raw.as_deref())?;
         match self.api.write(Write { key, expect: Expect::Absent, value: Some(value) }).await? {
-            Ok(committed) => self.decode_stored(&committed.object),
+            Ok(committed) => Ok(Written::Stored(committed.object)),
             Err(_) => Err(self.already_exists(text(&object, "name"))),
         }
     }

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::Call;
+use super::items::Items;
+use super::update::Written;
 use crate::api::{Answer, yaml};
 use crate::request::{Encoding, Shape};
 use crate::selector::{FieldSelector, LabelSelector};
@@ -60,11 +62,28 @@ impl Call<'_> {
         self.reach_revision().await;
         listing::check_get(self.query.get("resourceVersion"), self.api.store.revision())?;
         let object = self.stored(&self.path.name).ok_or_else(|| self.not_found(&self.path.name))?;
-        if self.format.shape == Shape::Object && self.format.encoding == Encoding::Json && self.stored_as_served() {
-            return Ok(Answer::bytes(200, object.bytes().clone()));
+        self.answer_stored(200, &object)
+    }
+
+    /// Answers with a stored object; where its bytes are what was asked for, without decoding it.
+    pub(crate) fn answer_stored(&self, code: u16, object: &Object) -> Result<Answer, Status> {
+        if self.is_plain() {
+            return Ok(Answer::bytes(code, object.bytes().clone()));
         }
-        let value = self.decode_stored(&object)?;
-        self.answer_object(200, &value)
+        self.answer_object(code, &self.decode_stored(object)?)
+    }
+
+    /// Answers with the outcome of a write.
+    pub(crate) fn answer_written(&self, code: u16, written: &Written) -> Result<Answer, Status> {
+        match written {
+            Written::Stored(object) => self.answer_stored(code, object),
+            Written::Shown(value) => self.answer_object(code, value),
+        }
+    }
+
+    /// Whether stored bytes are what is asked for: JSON of whole objects, in the version that is stored.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.format.shape == Shape::Object && self.format.encoding == Encoding::Json && self.stored_as_served()
     }
 
     /// Stored bytes are what this version serves: nothing to convert.
@@ -88,8 +107,8 @@ impl Call<'_> {
         let remaining = (page.next.is_some() && selection.is_everything()).then_some(page.remaining);
         let next = listing::next_token(&page, self.namespace());
         let meta = ListMeta { revision: page.revision, next, remaining };
-        if self.format.shape == Shape::Object && self.format.encoding == Encoding::Json && self.stored_as_served() {
-            return Ok(Answer::bytes(200, self.list_bytes(&page.objects, &meta)));
+        if self.is_plain() {
+            return Ok(self.list_of_bytes(page.objects, &meta));
         }
         let items = page.objects.iter().map(|o| self.decode_stored(o)).collect::<Result<Vec<_>, _>>()?;
         self.answer_list(items, Some(meta))
@@ -113,7 +132,7 @@ impl Call<'_> {
         })
     }
 
-    fn read_page(&self, plan: &ListPlan, selection: &Selection) -> Result<Listing, Status> {
+    pub(super) fn read_page(&self, plan: &ListPlan, selection: &Selection) -> Result<Listing, Status> {
         let request = ListRequest {
             resource: &self.resource.storage,
             namespace: self.namespace(),
@@ -123,8 +142,11 @@ impl Call<'_> {
         };
         let listing = if selection.is_everything() {
             self.api.store.list(&request)
-        } else if selection.labels.is_empty() && selection.fields.is_key_only() {
-            self.api.store.list_where(&request, |at, _| selection.fields.matches_key(&at.namespace, &at.name))
+        } else if selection.fields.is_key_only() {
+            let Selection { labels, fields } = selection;
+            self.api.store.list_where(&request, |at, object| {
+                fields.matches_key(&at.namespace, &at.name) && labels.matches_text(object.bytes())
+            })
         } else {
             let pass =
                 |_: &Position, object: &Object| self.decode_stored(object).is_ok_and(|v| selection.matches(self, &v));
@@ -141,27 +163,14 @@ impl Call<'_> {
     }
 
     /// A list written from stored bytes, without decoding one object.
-    fn list_bytes(&self, objects: &[Object], meta: &ListMeta) -> Bytes {
-        let size: usize = objects.iter().map(|o| o.bytes().len() + 1).sum();
-        let mut out = Vec::with_capacity(size + 256);
+    fn list_of_bytes(&self, objects: Vec<Object>, meta: &ListMeta) -> Answer {
         let head = json!({"apiVersion": self.resource.api_version(), "kind": &*self.resource.list_kind, "metadata": list_metadata(meta)});
-        let head = head.to_string();
-        out.extend_from_slice(&head.as_bytes()[..head.len() - 1]);
-        out.extend_from_slice(b",\"items\":[");
-        for (i, object) in objects.iter().enumerate() {
-            if i > 0 {
-                out.push(b',');
-            }
-            // Items of built-in lists carry no kind and apiVersion: the list says them.
-            if self.resource.custom {
-                out.extend_from_slice(object.bytes());
-            } else {
-                out.push(b'{');
-                out.extend_from_slice(&object.untyped());
-            }
-        }
-        out.extend_from_slice(b"]}");
-        out.into()
+        let mut head = head.to_string();
+        head.pop();
+        head.push_str(",\"items\":[");
+        // Items of built-in lists carry no kind and apiVersion: the list says them.
+        let items = Items { head: head.into_bytes(), objects, typed: self.resource.custom };
+        Answer { body: items.body(), ..Answer::bytes(200, Bytes::new()) }
     }
 
     /// Writes one object in the negotiated format.

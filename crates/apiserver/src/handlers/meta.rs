@@ -97,7 +97,7 @@ impl Call<'_> {
         let now = rfc3339_seconds(self.now);
         let has_generation = self.resource.strategy.has_generation();
         let metadata = metadata(object);
-        metadata.insert("uid".to_owned(), uuid::Uuid::new_v4().to_string().into());
+        metadata.insert("uid".to_owned(), crate::identity::new_uuid().into());
         metadata.insert("creationTimestamp".to_owned(), now.into());
         if has_generation {
             metadata.insert("generation".to_owned(), 1.into());

@@ -7,17 +7,22 @@ mod connect;
 mod create;
 mod delete;
 mod get;
+mod items;
 mod meta;
 mod patch;
 mod reviews;
 mod special;
 mod token;
+mod unchanged;
 mod update;
 mod versions;
+mod views;
 mod watch;
 
 pub(crate) use meta::{finalizers, is_terminating, text};
+pub(crate) use unchanged::Unchanged;
 pub(crate) use update::ATTEMPTS;
+pub(crate) use views::Views;
 
 use std::sync::Arc;
 

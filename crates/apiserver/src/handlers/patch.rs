@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::body::unknown_fields;
 use super::meta::text;
-use super::update::{ATTEMPTS, Attempt, Tracking};
+use super::update::{ATTEMPTS, Attempt, Tracking, Written};
 use super::versions::OtherVersions;
 use super::{Call, WriteOptions};
 use crate::api::Answer;
@@ -32,7 +32,7 @@ impl Call<'_> {
             self.check_patched(&new, &old)?;
             let attempt = self.attempt(part, new, &live, &old, &options, Tracking::Update).await?;
             if let Attempt::Done(stored) = attempt {
-                return self.answer_object(200, &stored);
+                return self.answer_written(200, &stored);
             }
             self.warnings.clear();
         }
@@ -96,9 +96,13 @@ impl Call<'_> {
     }
 
     async fn apply(&mut self, part: Part, bytes: &Bytes, options: &WriteOptions) -> Result<Answer, Status> {
+        if let Some(live) = self.known_unchanged(bytes) {
+            self.api.metrics.unchanged();
+            return self.answer_stored(200, &live);
+        }
         let read =
             body::parse(bytes, Format::Yaml).map_err(|e| Status::bad_request(format!("error decoding YAML: {e}")))?;
-        self.apply_config(part, read.value, read.duplicates, options).await
+        self.apply_config(part, read.value, read.duplicates, options, bytes).await
     }
 
     async fn apply_config(
@@ -107,6 +111,7 @@ impl Call<'_> {
         mut config: Value,
         duplicates: Vec<String>,
         options: &WriteOptions,
+        bytes: &Bytes,
     ) -> Result<Answer, Status> {
         let refuse = |detail: String| Status::bad_request(format!("error decoding YAML: {detail}"));
         self.warnings.extend(options.validation.judge(duplicates).map_err(refuse)?);
@@ -117,6 +122,7 @@ impl Call<'_> {
         let force = self.query.flag("force");
         let kept = self.warnings.len();
         for _ in 0..ATTEMPTS {
+            let as_of = self.api.store.revision();
             let live = self.stored(&name);
             let mut old = live.as_ref().map(|o| self.decode_stored(o)).transpose()?;
             if let Some(old) = &mut old {
@@ -149,7 +155,10 @@ impl Call<'_> {
                 (Some(live), Some(old)) => {
                     let attempt = self.attempt(part, merged, &live, &old, options, Tracking::Applied).await?;
                     if let Attempt::Done(stored) = attempt {
-                        return self.answer_object(200, &stored);
+                        if matches!(&stored, Written::Stored(object) if object.revision() == live.revision()) {
+                            self.remember_unchanged(bytes, &live, as_of);
+                        }
+                        return self.answer_written(200, &stored);
                     }
                 }
                 _ => {
@@ -158,7 +167,7 @@ impl Call<'_> {
                     match self.create_object(merged, options, Tracking::Applied).await {
                         // Someone else created it meanwhile: apply to theirs.
                         Err(status) if status.reason == "AlreadyExists" => {}
-                        created => return self.answer_object(201, &created?),
+                        created => return self.answer_written(201, &created?),
                     }
                 }
             }

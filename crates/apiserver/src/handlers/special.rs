@@ -100,7 +100,7 @@ impl Call<'_> {
             let new = subresources::with_scale(&self.resource, &old, &wanted, &|version| self.replicas_path(version))?;
             let attempt = self.attempt(Part::Other("scale"), new, &live, &old, &options, Tracking::Applied).await?;
             if let Attempt::Done(stored) = attempt {
-                let scale = self.scale_of(&stored)?;
+                let scale = self.scale_of(&stored.value(self)?)?;
                 return self.answer_object(200, &scale);
             }
         }

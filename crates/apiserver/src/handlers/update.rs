@@ -21,9 +21,27 @@ pub(crate) const ATTEMPTS: usize = 16;
 /// The outcome of one attempt.
 pub(crate) enum Attempt {
     /// Written, or nothing to write.
-    Done(Value),
+    Done(Written),
     /// Another writer was faster: read again.
     Raced,
+}
+
+/// The object that a write leaves.
+pub(crate) enum Written {
+    /// As it is stored now.
+    Stored(Object),
+    /// As it would be, or as it was when it went.
+    Shown(Value),
+}
+
+impl Written {
+    /// Decoded, as the resource's version shows it.
+    pub(crate) fn value(self, call: &Call<'_>) -> Result<Value, Status> {
+        match self {
+            Self::Stored(object) => call.decode_stored(&object),
+            Self::Shown(value) => Ok(value),
+        }
+    }
 }
 
 impl Call<'_> {
@@ -36,7 +54,7 @@ impl Call<'_> {
             let Some(live) = self.stored(&self.path.name) else {
                 if part == Part::Main && self.resource.strategy.create_on_update() {
                     let stored = self.create_object(sent, &options, Tracking::Replace).await?;
-                    return self.answer_object(201, &stored);
+                    return self.answer_written(201, &stored);
                 }
                 return Err(self.not_found(&self.path.name));
             };
@@ -44,7 +62,7 @@ impl Call<'_> {
             if let Attempt::Done(stored) =
                 self.attempt(part, sent.clone(), &live, &old, &options, Tracking::Replace).await?
             {
-                return self.answer_object(200, &stored);
+                return self.answer_written(200, &stored);
             }
         }
         Err(self.modified())
@@ -167,20 +185,24 @@ impl Call<'_> {
         }
         let goes = is_terminating(&new) && finalizers(&new).is_empty() && self.may_go(&new);
         if options.dry_run || (!goes && new == *old) {
-            return Ok(Attempt::Done(if options.dry_run { new } else { old.clone() }));
+            return Ok(Attempt::Done(if options.dry_run {
+                Written::Shown(new)
+            } else {
+                Written::Stored(live.clone())
+            }));
         }
         let encoded = self.api.encode_with(&resource, &new, raw.as_ref().map(|(_, text)| text.as_slice()))?;
         let key = self.key(&name);
         if goes {
             // The last finalizer was taken off: the object goes with this write.
             return match self.api.write(Write { key, expect: Expect::Revision(live.revision()), value: None }).await? {
-                Ok(_) => Ok(Attempt::Done(new)),
+                Ok(_) => Ok(Attempt::Done(Written::Shown(new))),
                 Err(_) if conditional => Err(self.modified()),
                 Err(_) => Ok(Attempt::Raced),
             };
         }
         match self.api.write(Write { key, expect: Expect::Revision(live.revision()), value: Some(encoded) }).await? {
-            Ok(committed) => Ok(Attempt::Done(self.decode_stored(&committed.object)?)),
+            Ok(committed) => Ok(Attempt::Done(Written::Stored(committed.object))),
             Err(_) if conditional => Err(self.modified()),
             Err(_) => Ok(Attempt::Raced),
         }

@@ -1,24 +1,30 @@
 //! GET with `watch=true`: a stream of events, from a revision on or after an initial list.
 //!
-//! The store keeps one history for all; a watch is a cursor into it. Plain JSON watches without selectors share the encoded
-//! frame of each event.
+//! The store keeps one history for all; a watch is a cursor into it. Plain JSON watches share the encoded frame of each event,
+//! those of other formats share `views`. A watch that does not read holds one batch of shared frames and is cut when what it has
+//! not seen falls out of the history; no writer ever waits for it.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, Stream};
 use serde_json::{Value, json};
+use tokio::time::Sleep;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::Call;
 use super::get::Selection;
+use super::views::View;
 use crate::api::{Answer, Api};
+use crate::metrics::{Metrics, Running};
 use crate::request::{Encoding, Format, ResourcePath, Shape};
 use crate::resource::Resource;
 use crate::status::Status;
-use crate::store::listing::{self, Start};
-use crate::store::{Event, EventKind, ListRequest, Object, Watch, WatchError};
+use crate::store::listing::{self, ListPlan, Start};
+use crate::store::{Event, EventKind, Object, Watch, WatchError};
 use crate::table;
 
 /// How long a watch lasts when the client names no time: between one and two times this.
@@ -42,25 +48,19 @@ impl Call<'_> {
             Some(seconds) if seconds > 0 => Duration::from_secs(seconds.unsigned_abs()),
             _ => DEFAULT_LIFETIME.mul_f64(1.0 + rand::random::<f64>()),
         };
-        let mut pending = VecDeque::new();
-        let namespace = self.namespace();
+        let mut initial = Initial::default();
         let from = match start {
             Start::After(revision) => revision,
             Start::Now => self.api.store.revision(),
             Start::Initial { bookmark: wants_bookmark } => {
-                let listing = self
-                    .api
-                    .store
-                    .list(&ListRequest { namespace, ..ListRequest::all(&self.resource.storage) })
-                    .map_err(|_| Status::internal("the current revision is always there"))?;
-                for object in &listing.objects {
-                    let value = self.decode_stored(object)?;
-                    if selection.matches(self, &value) {
-                        pending.push_back(self.frame("ADDED", value)?);
-                    }
+                let listing = self.read_page(&ListPlan { at: None, after: None, limit: None }, &selection)?;
+                // What cannot be shown in this version is an answer, not an event.
+                if let Some(first) = listing.objects.first().filter(|_| !self.is_plain()) {
+                    self.decode_stored(first)?;
                 }
+                initial.objects = listing.objects.into_iter();
                 if wants_bookmark {
-                    pending.push_back(self.frame("BOOKMARK", bookmark(&self.resource, listing.revision, true))?);
+                    initial.end = Some(self.frame("BOOKMARK", bookmark(&self.resource, listing.revision, true))?);
                 }
                 listing.revision
             }
@@ -74,6 +74,8 @@ impl Call<'_> {
                 return Ok(Answer::stream(content_type(self.format), stream::iter([Ok(frame)])));
             }
         };
+        let now = tokio::time::Instant::now();
+        let ends = now + lifetime;
         let watcher = Watcher {
             api: self.api.clone(),
             resource: self.resource.clone(),
@@ -82,10 +84,15 @@ impl Call<'_> {
             selection,
             namespace: self.path.namespace.clone(),
             cursor,
-            pending,
+            initial,
+            pending: VecDeque::new(),
             bookmarks: options.allow_watch_bookmarks,
-            ends: tokio::time::Instant::now() + lifetime,
+            quiet_since: now,
+            ends,
+            timer: Box::pin(tokio::time::sleep_until(ends.min(now + BOOKMARK_EVERY))),
+            closing: Box::pin(self.api.closing.clone().cancelled_owned()),
             done: false,
+            _counted: Metrics::watch(self.api),
             headers: self.headers.clone(),
             query: self.query.clone(),
             user: self.user.clone(),
@@ -134,6 +141,17 @@ fn bookmark(resource: &Resource, revision: u64, initial_end: bool) -> Value {
     object
 }
 
+/// Text of the initial list that is made at a time: what a watch that does not read holds besides shared objects.
+const CHUNK: usize = 64 * 1024;
+
+/// The objects that a watch begins with, made into events as they are sent.
+#[derive(Default)]
+struct Initial {
+    objects: std::vec::IntoIter<Object>,
+    /// The bookmark that ends them.
+    end: Option<Bytes>,
+}
+
 /// A running watch.
 struct Watcher {
     api: Api,
@@ -143,10 +161,18 @@ struct Watcher {
     selection: Selection,
     namespace: String,
     cursor: Watch,
+    initial: Initial,
+    /// Events that are to be sent: never more than one batch of the cursor.
     pending: VecDeque<Bytes>,
     bookmarks: bool,
+    /// When the last event or bookmark came.
+    quiet_since: tokio::time::Instant,
     ends: tokio::time::Instant,
+    /// For the end and for bookmarks. It is set anew only when it has run out, not with each event.
+    timer: Pin<Box<Sleep>>,
+    closing: Pin<Box<WaitForCancellationFutureOwned>>,
     done: bool,
+    _counted: Running,
     headers: http::HeaderMap,
     query: crate::request::Query,
     user: crate::user::User,
@@ -154,7 +180,11 @@ struct Watcher {
 
 impl Watcher {
     fn into_stream(self) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
-        stream::unfold(self, |mut watcher| async move { watcher.next().await.map(|frame| (Ok(frame), watcher)) })
+        // Boxed, because it is moved with each frame.
+        stream::unfold(
+            Box::new(self),
+            |mut watcher| async move { watcher.next().await.map(|frame| (Ok(frame), watcher)) },
+        )
     }
 
     /// The next frame; `None` ends the stream.
@@ -166,25 +196,39 @@ impl Watcher {
             if self.done {
                 return None;
             }
-            let quiet = tokio::time::Instant::now() + BOOKMARK_EVERY;
-            let closing = self.api.closing.clone();
+            if let Some(frames) = self.initial_frames() {
+                return Some(frames);
+            }
             let batch = tokio::select! {
                 batch = self.cursor.next() => batch,
-                () = tokio::time::sleep_until(self.ends) => return None,
-                () = closing.cancelled() => return None,
-                () = tokio::time::sleep_until(quiet), if self.bookmarks => {
-                    let revision = self.cursor.progress();
-                    if let Ok(frame) = self.call().frame("BOOKMARK", bookmark(&self.resource, revision, false)) {
-                        self.pending.push_back(frame);
+                () = self.closing.as_mut() => return None,
+                () = self.timer.as_mut() => {
+                    let now = tokio::time::Instant::now();
+                    if now >= self.ends {
+                        return None;
                     }
+                    if self.bookmarks && now >= self.quiet_since + BOOKMARK_EVERY {
+                        self.quiet_since = now;
+                        let revision = self.cursor.progress();
+                        let frame = self.call().frame("BOOKMARK", bookmark(&self.resource, revision, false));
+                        self.pending.extend(frame);
+                    }
+                    let next = if self.bookmarks { self.quiet_since + BOOKMARK_EVERY } else { self.ends };
+                    self.timer.as_mut().reset(self.ends.min(next));
                     continue;
                 }
             };
+            self.quiet_since = tokio::time::Instant::now();
             let frames: Vec<Bytes> = match batch {
-                Ok(events) => events.iter().filter_map(|event| self.event_frame(event)).collect(),
+                Ok(events) => {
+                    let frames: Vec<Bytes> = events.iter().filter_map(|event| self.event_frame(event)).collect();
+                    self.api.metrics.watch_events(frames.len());
+                    frames
+                }
                 Err(WatchError::Closed) => return None,
                 Err(WatchError::Compacted(compacted)) => {
                     self.done = true;
+                    self.api.metrics.watch_expired();
                     let status = listing::watch_expired(&compacted);
                     self.call().frame("ERROR", status.to_json()).into_iter().collect()
                 }
@@ -209,25 +253,29 @@ impl Watcher {
         }
     }
 
+    /// The next events of the initial list, several at once.
+    fn initial_frames(&mut self) -> Option<Bytes> {
+        let mut text = Vec::new();
+        while text.len() < CHUNK {
+            let Some(object) = self.initial.objects.next() else { break };
+            let call = self.call();
+            if call.is_plain() {
+                text.extend_from_slice(&added(&object));
+            } else if let Ok(frame) = call.decode_stored(&object).and_then(|value| call.frame("ADDED", value)) {
+                text.extend_from_slice(&frame);
+            }
+        }
+        if text.is_empty() { self.initial.end.take() } else { Some(text.into()) }
+    }
+
     /// What this watcher sees of an event: an object that enters the selection is ADDED, one that leaves it DELETED.
     fn event_frame(&self, event: &Event) -> Option<Bytes> {
         if !self.namespace.is_empty() && *event.key.namespace != *self.namespace {
             return None;
         }
         let call = self.call();
-        let plain = self.format == Format::JSON && call.stored_as_served();
-        if plain && self.selection.is_everything() {
-            return Some(event.frame.clone());
-        }
-        let decode = |object: &Object| self.api.decode_stored(&self.resource, object).ok();
-        let object = decode(&event.object)?;
-        let now_in = event.kind != EventKind::Deleted && self.selection.matches(&call, &object);
-        let was_in = match &event.previous {
-            Some(previous) => {
-                self.selection.is_everything() || decode(previous).is_some_and(|p| self.selection.matches(&call, &p))
-            }
-            None => false,
-        };
+        let now_in = event.kind != EventKind::Deleted && self.selects(&call, event, &event.object);
+        let was_in = event.previous.as_ref().is_some_and(|previous| self.selects(&call, event, previous));
         let kind = match (was_in, now_in) {
             (false, false) => return None,
             (false, true) => "ADDED",
@@ -235,14 +283,39 @@ impl Watcher {
             (true, false) => "DELETED",
         };
         // What left is shown as it was, at the revision at which it left.
-        let shown = if kind == "DELETED" && event.kind != EventKind::Deleted {
-            let mut previous = decode(event.previous.as_ref()?)?;
-            super::meta::metadata(&mut previous)
-                .insert("resourceVersion".to_owned(), event.revision.to_string().into());
-            previous
-        } else {
-            object
-        };
-        call.frame(kind, shown).ok()
+        let left = if kind == "DELETED" && event.kind != EventKind::Deleted { event.previous.as_ref() } else { None };
+        if call.is_plain() {
+            return Some(match left {
+                Some(previous) => previous.deleted(event.revision).0,
+                None if kind == event.kind.as_str() => event.frame.clone(),
+                None => added(&event.object),
+            });
+        }
+        let second = if self.format.shape == Shape::Table { call.now.as_second() } else { 0 };
+        let include = self.query.get("includeObject").to_owned();
+        let (revision, resource) = (event.revision, self.resource.clone());
+        let view = View { revision, resource, format: self.format, kind, include, second };
+        self.api.views.get(&view, || {
+            let shown = match left {
+                Some(previous) => self.api.decode_stored(&self.resource, &previous.deleted(event.revision).1),
+                None => self.api.decode_stored(&self.resource, &event.object),
+            };
+            call.frame(kind, shown.ok()?).ok()
+        })
     }
+
+    /// Whether an object of an event is selected. Names and labels are looked at without decoding the rest.
+    fn selects(&self, call: &Call<'_>, event: &Event, object: &Object) -> bool {
+        let Selection { labels, fields } = &self.selection;
+        if fields.is_key_only() {
+            return fields.matches_key(&event.key.namespace, &event.key.name) && labels.matches_text(object.bytes());
+        }
+        call.decode_stored(object).is_ok_and(|value| self.selection.matches(call, &value))
+    }
+}
+
+/// The frame that shows a stored object as new.
+fn added(object: &Object) -> Bytes {
+    let parts: [&[u8]; 3] = [br#"{"type":"ADDED","object":"#, object.bytes(), b"}\n"];
+    parts.concat().into()
 }

@@ -282,7 +282,7 @@ async fn read(caller: Caller, storage: Arc<str>, sender: mpsc::Sender<Change>) {
             for event in &events {
                 let node = match event.kind {
                     EventKind::Deleted => None,
-                    _ => event.object.decode().ok().as_ref().and_then(Node::of),
+                    _ => Node::read(&event.object),
                 };
                 match node {
                     Some(_) => known.insert(event.key.clone()),

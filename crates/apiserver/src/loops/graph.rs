@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::Value;
 
-use crate::store::Key;
+use crate::store::{Key, Object};
 
 /// One entry of `metadata.ownerReferences`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +55,60 @@ impl Node {
                 .collect(),
             terminating: metadata.get("deletionTimestamp").is_some_and(Value::is_string),
             finalizers: list("finalizers").filter_map(Value::as_str).map(str::to_owned).collect(),
+        })
+    }
+}
+
+/// The part of a stored object that makes its [`Node`].
+#[derive(Deserialize)]
+struct Stored {
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    uid: Option<Arc<str>>,
+    #[serde(default)]
+    owner_references: Vec<Reference>,
+    #[serde(default)]
+    finalizers: Vec<String>,
+    deletion_timestamp: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Reference {
+    uid: Arc<str>,
+    api_version: String,
+    kind: String,
+    name: String,
+    block_owner_deletion: bool,
+}
+
+impl Default for Reference {
+    fn default() -> Self {
+        let (api_version, kind, name) = Default::default();
+        Self { uid: "".into(), api_version, kind, name, block_owner_deletion: false }
+    }
+}
+
+impl Node {
+    /// As [`Node::of`], from a stored object, of which nothing else is decoded: every change of every object is read.
+    pub(super) fn read(object: &Object) -> Option<Self> {
+        let Stored { metadata } = serde_json::from_slice(object.bytes()).ok()?;
+        let owner = |Reference { uid, api_version, kind, name, block_owner_deletion: blocks }| Owner {
+            uid,
+            api_version,
+            kind,
+            name,
+            blocks,
+        };
+        Some(Self {
+            uid: metadata.uid?,
+            owners: metadata.owner_references.into_iter().map(owner).collect(),
+            terminating: metadata.deletion_timestamp.is_some(),
+            finalizers: metadata.finalizers,
         })
     }
 }

@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Api, Body, Request};
+use crate::api::{Api, Request};
 use crate::incoming::RequestBody;
 use crate::request::Query;
 use crate::resource::Resource;
@@ -176,7 +176,7 @@ impl Caller {
         };
         let mut body = RequestBody::whole(body.map_or_else(Bytes::new, |b| b.to_string().into()));
         let answer = self.api.handle(request, &mut body).await;
-        let Body::Whole(bytes) = answer.body else { return Err(Status::internal("the request was dropped")) };
+        let Some(bytes) = answer.body.whole() else { return Err(Status::internal("the request was dropped")) };
         let value: Value = serde_json::from_slice(&bytes).map_err(|e| Status::internal(e.to_string()))?;
         if answer.code < 400 {
             return Ok(value);

@@ -1,29 +1,46 @@
 //! Where committed writes go: a redb file, or nowhere. The only room of the store that touches the disk.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `data.redb` | objects, and what proves that they are all there (`rows`) |
+//! | `acknowledged` | the revision up to which writes were answered; not synced, so it may lag behind after a power cut |
+//! | `lock` | held by the process that has the directory |
+//!
+//! A file is examined before it is believed, and left alone until then (`backend`): redb's checksums of every page, the digest of
+//! every row, the number and sum of all, and whether it has what was acknowledged. redb falls back to the commit before the last
+//! when the last one is damaged, which is right after a crash that cut a commit short, and would be a silent loss otherwise: that is
+//! what `acknowledged` tells apart.
+
+mod backend;
+mod rows;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write as _};
-use std::ops::Bound;
+use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use redb::backends::FileBackend;
-use redb::{
-    BackendError, Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, StorageError, TableDefinition,
-};
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction};
 
-use super::{Event, EventKind, Object};
+use self::backend::{Examiner, Guarded};
+use self::rows::{Totals, key_of};
+use super::{Event, Object};
 
-/// Version of the file's format. A newer one is refused; the first change of it brings a migration that copies first.
-const FORMAT: u64 = 1;
-/// (resource, namespace, name) → header and JSON text.
+/// Version of the file's format. A newer one is refused.
+const FORMAT: u64 = 2;
+/// The format without digests: such a file is copied and rewritten.
+const WITHOUT_DIGESTS: u64 = 1;
+/// (resource, namespace, name) → row.
 const OBJECTS: TableDefinition<'_, (&str, &str, &str), &[u8]> = TableDefinition::new("objects");
-/// `format` and `revision`.
+/// `format`, `revision`, `objects` and `digests`.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-/// Before the JSON text: created revision, revision (u64), body offset (u32), little endian.
-const HEADER: usize = 8 + 8 + 4;
 /// redb's own cache. Objects are read once, at start; the pages of the tree are all that is read again.
 const CACHE_BYTES: usize = 4 << 20;
+/// How long a file system that was full is left alone before the file is opened again.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Why a commit failed.
 #[derive(Debug)]
@@ -70,13 +87,41 @@ pub enum OpenError {
         /// The newest format known here.
         supported: u64,
     },
-    /// The file is not ours or is damaged.
-    #[error("{}: {what}", path.display())]
+    /// The file is not ours or is damaged. It was not changed.
+    #[error(
+        "{}: damaged at or near byte {offset} of {size}: {what}. Nothing was changed. Move the directory away, then restore a \
+         backup of it or begin with an empty one",
+        path.display()
+    )]
     Damaged {
         /// The data file.
         path: PathBuf,
         /// What is wrong with it.
         what: String,
+        /// The place in the file, as far as it can be told: the beginning of the page or row.
+        offset: u64,
+        /// Bytes in the file.
+        size: u64,
+    },
+    /// What was acknowledged is not in the file. It was not changed.
+    #[error(
+        "{}: it holds revision {found}, and writes up to revision {acknowledged} were acknowledged: the last commits are damaged, at \
+         or near byte {offset}, or the file is an older copy. Nothing was changed. Restore a backup; to go on without those \
+         writes, delete {}",
+        path.display(),
+        witness.display()
+    )]
+    Behind {
+        /// The data file.
+        path: PathBuf,
+        /// The file that says what was acknowledged.
+        witness: PathBuf,
+        /// The revision of the data file.
+        found: u64,
+        /// The revision that was acknowledged.
+        acknowledged: u64,
+        /// The place in the file, as far as it can be told.
+        offset: u64,
     },
     /// The system said no.
     #[error("{}: {source}", path.display())]
@@ -88,161 +133,336 @@ pub enum OpenError {
     },
 }
 
+/// Makes the file under redb; tests make one that fails.
+pub(super) type OpenFile<B> = fn(&Path) -> std::io::Result<B>;
+
+fn open_file(path: &Path) -> std::io::Result<FileBackend> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    FileBackend::new(file).map_err(std::io::Error::other)
+}
+
 /// A file with its directory's lock. The lock goes with the value.
-pub(crate) struct Disk {
+pub(crate) struct Disk<B: StorageBackend = FileBackend> {
     path: PathBuf,
+    witness: File,
     /// `None` after the disk was full: redb refuses everything after an I/O error until the file is opened again.
     db: Option<Database>,
-    /// Revision of the last commit.
-    revision: u64,
-    open: fn(&Path) -> Result<Database, redb::DatabaseError>,
+    /// As of the last commit.
+    totals: Totals,
+    /// A commit that failed for want of space, and may be in the file all the same.
+    doubtful: Vec<Event>,
+    /// When the file was opened again last.
+    tried: Option<Instant>,
+    pause: Duration,
+    open: OpenFile<B>,
     _lock: File,
 }
 
 impl Disk {
     /// Opens or creates `dir/data.redb`, hands every object to `each` and answers the revision.
     pub(crate) fn open(dir: &Path, each: impl FnMut(&str, &str, &str, Object)) -> Result<(Self, u64), OpenError> {
-        Self::open_with(dir, open_database, each)
+        Self::open_with(dir, open_file, each)
     }
+}
 
+impl<B: StorageBackend> Disk<B> {
     pub(super) fn open_with(
         dir: &Path,
-        open: fn(&Path) -> Result<Database, redb::DatabaseError>,
+        open: OpenFile<B>,
         mut each: impl FnMut(&str, &str, &str, Object),
     ) -> Result<(Self, u64), OpenError> {
-        std::fs::create_dir_all(dir).map_err(|source| OpenError::Io { path: dir.to_owned(), source })?;
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| OpenError::Io { path, source }
+        };
+        std::fs::create_dir_all(dir).map_err(io(dir))?;
         let lock = lock(&dir.join("lock"))?;
-        let path = dir.join("data.redb");
+        let (path, witness_path) = (dir.join("data.redb"), dir.join("acknowledged"));
         let created = !path.exists();
-        let damaged = |what: String| OpenError::Damaged { path: path.clone(), what };
-        let db = open(&path).map_err(|error| damaged(error.to_string()))?;
+        let acknowledged = match std::fs::read(&witness_path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            read => rows::witnessed(&read.map_err(io(&witness_path))?),
+        };
+        // A new file has its name only when it is whole, so that an end in the middle of the first start leaves nothing to doubt.
+        let unnamed = dir.join("data.redb.new");
+        if created && unnamed.exists() {
+            std::fs::remove_file(&unnamed).map_err(io(&unnamed))?;
+        }
+        let file = Arc::new(open(if created { &unnamed } else { &path }).map_err(io(&path))?);
+        let size = file.len().map_err(io(&path))?;
+        let (guarded, examiner) = Guarded::new(file.clone());
+        // A panic of redb over a damaged file is a damaged file.
+        let examined = catch_unwind(AssertUnwindSafe(|| examine(guarded, &examiner, &path)));
+        let examined = examined.unwrap_or_else(|_| Err(Bad::What("its structure makes no sense".to_owned())));
+        let Examined { db, mut totals, objects, format } = examined.map_err(|bad| match bad {
+            Bad::Newer(found) => OpenError::Newer { path: path.clone(), found, supported: FORMAT },
+            Bad::Row { what, row } => {
+                let offset = find(&path, &row).unwrap_or_else(|| examiner.suspect());
+                OpenError::Damaged { path: path.clone(), what, offset, size }
+            }
+            Bad::What(what) => OpenError::Damaged { path: path.clone(), what, offset: examiner.suspect(), size },
+        })?;
+        if let Some(acknowledged) = acknowledged.filter(|acknowledged| totals.revision < *acknowledged) {
+            let offset = examiner.suspect();
+            let witness = witness_path;
+            return Err(OpenError::Behind { path, witness, found: totals.revision, acknowledged, offset });
+        }
+        examiner.release(&*file).map_err(io(&path))?;
+        let witness = OpenOptions::new().write(true).create(true).truncate(false).open(&witness_path);
+        let witness = witness.map_err(io(&witness_path))?;
+        if format == Some(WITHOUT_DIGESTS) {
+            std::fs::copy(&path, dir.join("data.redb.format1")).map_err(io(&path))?;
+            totals = rewrite(&db, &objects, totals.revision)
+                .map_err(|error| OpenError::Io { path: path.clone(), source: std::io::Error::other(error) })?;
+        } else if format.is_none() {
+            initialise(&db)
+                .map_err(|error| OpenError::Io { path: path.clone(), source: std::io::Error::other(error) })?;
+        }
         if created {
-            // The file's name must survive a crash, not only its content.
-            File::open(dir)
-                .and_then(|d| d.sync_all())
-                .map_err(|source| OpenError::Io { path: dir.to_owned(), source })?;
+            std::fs::rename(&unnamed, &path).map_err(io(&path))?;
+            // The name must survive a crash, not only the content.
+            File::open(dir).and_then(|d| d.sync_all()).map_err(io(dir))?;
         }
-        let meta = read_meta(&db).map_err(|error| damaged(error.to_string()))?;
-        let revision = match meta {
-            None => {
-                initialise(&db).map_err(|error| damaged(error.to_string()))?;
-                1
-            }
-            Some((FORMAT, revision)) => revision,
-            Some((found, _)) if found > FORMAT => {
-                return Err(OpenError::Newer { path: path.clone(), found, supported: FORMAT });
-            }
-            Some((found, _)) => return Err(damaged(format!("unknown format {found}"))),
-        };
-        let mut load = || -> Result<Option<String>, redb::Error> {
-            let table = db.begin_read()?.open_table(OBJECTS)?;
-            for row in table.iter()? {
-                let (key, value) = row?;
-                let (resource, namespace, name) = key.value();
-                match decode_row(value.value()).filter(|object| object.revision() <= revision) {
-                    Some(object) => each(resource, namespace, name, object),
-                    None => return Ok(Some(format!("{resource} {namespace}/{name} is damaged"))),
-                }
-            }
-            Ok(None)
-        };
-        match load() {
-            Ok(None) => {}
-            Ok(Some(what)) => return Err(damaged(what)),
-            Err(error) => return Err(damaged(error.to_string())),
+        for (resource, namespace, name, object) in objects {
+            each(&resource, &namespace, &name, object);
         }
-        Ok((Self { path, db: Some(db), revision, open, _lock: lock }, revision))
+        let revision = totals.revision;
+        let doubtful = Vec::new();
+        let disk = Self { path, witness, db: Some(db), totals, doubtful, tried: None, pause: PAUSE, open, _lock: lock };
+        disk.acknowledge();
+        Ok((disk, revision))
     }
 
-    /// Opens the file again after the disk was full. It must be where the last good commit left it.
-    fn reopen(&mut self) -> Result<&Database, DiskError> {
-        let db = match self.db.take() {
-            Some(db) => db,
-            None => {
-                let db = (self.open)(&self.path).map_err(|error| classify(error.into()))?;
-                let found = read_meta(&db).map_err(classify)?;
-                if found != Some((FORMAT, self.revision)) {
-                    let what = format!("{} is at {found:?}, expected revision {}", self.path.display(), self.revision);
-                    return Err(DiskError::Fatal(what));
-                }
-                db
+    /// Opens the file again at once after it was full.
+    #[cfg(test)]
+    pub(super) fn without_pause(mut self) -> Self {
+        self.pause = Duration::ZERO;
+        self
+    }
+
+    /// Notes what is about to be answered. Not synced: it is there to tell a damaged file from a commit that a crash cut short, and
+    /// survives the end of the process as it is.
+    fn acknowledge(&self) {
+        if let Err(error) = self.witness.write_all_at(&rows::witness(self.totals.revision), 0) {
+            tracing::debug!(%error, "cannot note the acknowledged revision");
+        }
+    }
+
+    /// Opens the file again after the disk was full. It must be where the last good commit left it, or where the commit that
+    /// failed would have: then that one is taken back, since its writers were told so.
+    fn reopen(&mut self) -> Result<(), DiskError> {
+        if self.db.is_some() {
+            return Ok(());
+        }
+        if self.tried.is_some_and(|tried| tried.elapsed() < self.pause) {
+            return Err(DiskError::Full);
+        }
+        self.tried = Some(Instant::now());
+        let file = Arc::new((self.open)(&self.path).map_err(|error| classify(error.into()))?);
+        let (guarded, examiner) = Guarded::new(file.clone());
+        let db = create(guarded).map_err(|error| classify(error.into()))?;
+        examiner.release(&*file).map_err(|error| classify(error.into()))?;
+        let found = read_meta(&db).map_err(classify)?;
+        let expected = Some((FORMAT, self.totals));
+        if found != expected {
+            let mut failed = self.totals;
+            for event in &self.doubtful {
+                failed.change(event, &mut Vec::new());
             }
-        };
-        Ok(self.db.insert(db))
+            if found != Some((FORMAT, failed)) {
+                let what = format!("{} is at {found:?}, expected {expected:?}", self.path.display());
+                return Err(DiskError::Fatal(what));
+            }
+            undo(&db, &self.doubtful, self.totals).map_err(classify)?;
+        }
+        self.doubtful.clear();
+        self.db = Some(db);
+        Ok(())
     }
 }
 
-impl Backend for Disk {
+impl<B: StorageBackend> Backend for Disk<B> {
     fn commit(&mut self, events: &[Event]) -> Result<(), DiskError> {
-        let Some(last) = events.last() else { return Ok(()) };
-        let result = self.reopen().and_then(|db| write(db, events).map_err(classify));
-        match &result {
-            Ok(()) => self.revision = last.revision,
-            Err(_) => self.db = None,
+        if events.is_empty() {
+            return Ok(());
         }
-        result
+        self.reopen()?;
+        let Some(db) = &self.db else { return Err(DiskError::Full) };
+        match write(db, events, self.totals).map_err(classify) {
+            Ok(totals) => {
+                self.totals = totals;
+                self.acknowledge();
+                Ok(())
+            }
+            Err(error) => {
+                self.db = None;
+                self.doubtful = events.to_vec();
+                Err(error)
+            }
+        }
     }
 }
 
-fn write(db: &Database, events: &[Event]) -> Result<(), redb::Error> {
+/// A file that can be believed.
+struct Examined {
+    db: Database,
+    totals: Totals,
+    objects: Vec<(String, String, String, Object)>,
+    /// `None`: the file is new.
+    format: Option<u64>,
+}
+
+/// Why a file cannot be believed.
+enum Bad {
+    Newer(u64),
+    What(String),
+    Row { what: String, row: Vec<u8> },
+}
+
+/// What redb finds.
+fn bad(error: impl Into<redb::Error>) -> Bad {
+    Bad::What(error.into().to_string())
+}
+
+fn examine<B: StorageBackend>(file: Guarded<B>, examiner: &Examiner, path: &Path) -> Result<Examined, Bad> {
+    let new = file.len().is_ok_and(|len| len == 0);
+    let mut db = create(file).map_err(bad)?;
+    if new {
+        return Ok(Examined { db, totals: Totals::EMPTY, objects: Vec::new(), format: None });
+    }
+    examiner.look_again();
+    // Every page, from the roots down; nothing is followed that was not checked.
+    if !db.check_integrity().map_err(bad)? {
+        tracing::info!(path = %path.display(), "the data file was not closed in order, and has been repaired");
+    }
+    let Some((format, totals)) = read_meta(&db).map_err(bad)? else {
+        return Ok(Examined { db, totals: Totals::EMPTY, objects: Vec::new(), format: None });
+    };
+    if format > FORMAT {
+        return Err(Bad::Newer(format));
+    }
+    if !matches!(format, FORMAT | WITHOUT_DIGESTS) {
+        return Err(Bad::What(format!("unknown format {format}")));
+    }
+    let mut found = Totals { revision: totals.revision, ..Totals::EMPTY };
+    let mut objects = Vec::new();
+    let table = db.begin_read().map_err(bad)?.open_table(OBJECTS).map_err(bad)?;
+    for row in table.iter().map_err(bad)? {
+        let (key, value) = row.map_err(bad)?;
+        let (resource, namespace, name) = key.value();
+        let row = value.value();
+        let decoded =
+            if format == FORMAT { rows::decode(key.value(), row) } else { rows::plain(row).map(|object| (object, 0)) };
+        let Some((object, digest)) = decoded.filter(|(object, _)| object.revision() <= totals.revision) else {
+            return Err(Bad::Row {
+                what: format!("{resource} {namespace}/{name} is not what was written"),
+                row: row.to_vec(),
+            });
+        };
+        found.add(digest);
+        objects.push((resource.to_owned(), namespace.to_owned(), name.to_owned(), object));
+    }
+    if format == FORMAT && found != totals {
+        let Totals { objects: there, .. } = found;
+        return Err(Bad::What(format!("{there} objects are there, and not the {} that were written", totals.objects)));
+    }
+    drop(table);
+    Ok(Examined { db, totals, objects, format: Some(format) })
+}
+
+fn create<B: StorageBackend>(file: Guarded<B>) -> Result<Database, redb::DatabaseError> {
+    Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(file)
+}
+
+/// Where a row lies in the file.
+fn find(path: &Path, row: &[u8]) -> Option<u64> {
+    let bytes = std::fs::read(path).ok()?;
+    memchr::memmem::find(&bytes, row).map(|at| at as u64)
+}
+
+/// One commit; answers the totals after it.
+fn write(db: &Database, events: &[Event], mut totals: Totals) -> Result<Totals, redb::Error> {
     let transaction = db.begin_write()?;
     {
         let mut objects = transaction.open_table(OBJECTS)?;
         let mut row = Vec::new();
         for event in events {
-            let key = (&*event.key.resource, &*event.key.namespace, &*event.key.name);
-            if event.kind == EventKind::Deleted {
-                objects.remove(key)?;
+            if totals.change(event, &mut row) {
+                objects.insert(key_of(event), row.as_slice())?;
             } else {
-                encode_row(&event.object, &mut row);
-                objects.insert(key, row.as_slice())?;
+                objects.remove(key_of(event))?;
             }
         }
-        if let Some(last) = events.last() {
-            transaction.open_table(META)?.insert("revision", last.revision)?;
+    }
+    write_totals(&transaction, totals)?;
+    transaction.commit()?;
+    Ok(totals)
+}
+
+fn write_totals(transaction: &WriteTransaction, totals: Totals) -> Result<(), redb::Error> {
+    let Totals { revision, objects, sum } = totals;
+    let mut meta = transaction.open_table(META)?;
+    for (name, value) in [("revision", revision), ("objects", objects), ("digests", sum)] {
+        meta.insert(name, value)?;
+    }
+    Ok(())
+}
+
+/// Takes a commit back that its writers were told had failed.
+fn undo(db: &Database, events: &[Event], before: Totals) -> Result<(), redb::Error> {
+    let transaction = db.begin_write()?;
+    {
+        let mut objects = transaction.open_table(OBJECTS)?;
+        let mut row = Vec::new();
+        for event in events.iter().rev() {
+            match &event.previous {
+                Some(previous) => {
+                    rows::encode(key_of(event), previous, &mut row);
+                    objects.insert(key_of(event), row.as_slice())?;
+                }
+                None => {
+                    objects.remove(key_of(event))?;
+                }
+            }
         }
     }
+    write_totals(&transaction, before)?;
     transaction.commit()?;
     Ok(())
 }
 
 fn initialise(db: &Database) -> Result<(), redb::Error> {
-    let transaction = db.begin_write()?;
-    transaction.open_table(OBJECTS)?;
-    {
-        let mut meta = transaction.open_table(META)?;
-        meta.insert("format", FORMAT)?;
-        meta.insert("revision", 1)?;
-    }
-    transaction.commit()?;
-    Ok(())
+    rewrite(db, &[], Totals::EMPTY.revision).map(|_| ())
 }
 
-/// Format and revision; `None` for a file that was just created.
-fn read_meta(db: &Database) -> Result<Option<(u64, u64)>, redb::Error> {
+/// Writes every row anew, in this format.
+fn rewrite(db: &Database, all: &[(String, String, String, Object)], revision: u64) -> Result<Totals, redb::Error> {
+    let mut totals = Totals { revision, ..Totals::EMPTY };
+    let transaction = db.begin_write()?;
+    {
+        let mut objects = transaction.open_table(OBJECTS)?;
+        let mut row = Vec::new();
+        for (resource, namespace, name, object) in all {
+            let key = (resource.as_str(), namespace.as_str(), name.as_str());
+            totals.add(rows::encode(key, object, &mut row));
+            objects.insert(key, row.as_slice())?;
+        }
+        transaction.open_table(META)?.insert("format", FORMAT)?;
+    }
+    write_totals(&transaction, totals)?;
+    transaction.commit()?;
+    Ok(totals)
+}
+
+/// Format and totals; `None` for a file that was just created.
+fn read_meta(db: &Database) -> Result<Option<(u64, Totals)>, redb::Error> {
     let table = match db.begin_read()?.open_table(META) {
         Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
         other => other?,
     };
     let number = |name| Ok::<_, redb::Error>(table.get(name)?.map_or(0, |value| value.value()));
-    Ok(Some((number("format")?, number("revision")?)))
-}
-
-fn encode_row(object: &Object, row: &mut Vec<u8>) {
-    row.clear();
-    row.extend_from_slice(&object.created_revision().to_le_bytes());
-    row.extend_from_slice(&object.revision().to_le_bytes());
-    row.extend_from_slice(&object.body().to_le_bytes());
-    row.extend_from_slice(object.bytes());
-}
-
-fn decode_row(row: &[u8]) -> Option<Object> {
-    let (header, text) = row.split_at_checked(HEADER)?;
-    let (created, header) = header.split_first_chunk()?;
-    let (revision, header) = header.split_first_chunk()?;
-    let (body, _) = header.split_first_chunk()?;
-    let (created, revision) = (u64::from_le_bytes(*created), u64::from_le_bytes(*revision));
-    Object::restore(Bytes::copy_from_slice(text), revision, created, u32::from_le_bytes(*body))
+    let totals = Totals { revision: number("revision")?, objects: number("objects")?, sum: number("digests")? };
+    Ok(Some((number("format")?, totals)))
 }
 
 fn classify(error: redb::Error) -> DiskError {
@@ -270,51 +490,4 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
     file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io)?;
     Ok(file)
-}
-
-fn open_database(path: &Path) -> Result<Database, redb::DatabaseError> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-    let file = file.map_err(StorageError::from)?;
-    open_backend(SyncErrorsAreFatal(Arc::new(FileBackend::new(file)?)))
-}
-
-pub(super) fn open_backend(backend: impl StorageBackend) -> Result<Database, redb::DatabaseError> {
-    Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend)
-}
-
-/// A file whose failed fdatasync is never taken for a full disk: after one, what is on disk is unknown, whatever its errno.
-#[derive(Debug)]
-pub(super) struct SyncErrorsAreFatal<B>(pub(super) Arc<B>);
-
-impl<B: StorageBackend> StorageBackend for SyncErrorsAreFatal<B> {
-    fn len(&self) -> Result<u64, std::io::Error> {
-        self.0.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
-        self.0.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> Result<(), std::io::Error> {
-        self.0.set_len(len)
-    }
-    fn sync_data(&self) -> Result<(), std::io::Error> {
-        self.0.sync_data().map_err(|error| std::io::Error::other(format!("fdatasync: {error}")))
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
-        self.0.write(offset, data)
-    }
-    fn close(&self) -> Result<(), std::io::Error> {
-        self.0.close()
-    }
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.0.try_lock_range(start, end)
-    }
-    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.0.try_lock_shared_range(start, end)
-    }
-    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.lock_range(start, end)
-    }
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.unlock_range(start, end)
-    }
 }

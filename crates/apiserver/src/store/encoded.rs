@@ -65,8 +65,8 @@ impl Object {
     }
 
     /// The JSON text without `{"apiVersion":…,"kind":…,`, as items of a list are sent: write `{` before it.
-    pub fn untyped(&self) -> Bytes {
-        self.bytes.slice(self.body as usize..)
+    pub fn untyped(&self) -> &[u8] {
+        self.bytes.get(self.body as usize..).unwrap_or_default()
     }
 
     /// The object decoded. Stored text was written by [`Encoded`], so this fails on a damaged file only.
@@ -87,7 +87,7 @@ impl Object {
     }
 
     /// The frame of the event that deletes this object at `revision`, and the object it carries.
-    pub(super) fn deleted(&self, revision: u64) -> (Bytes, Self) {
+    pub(crate) fn deleted(&self, revision: u64) -> (Bytes, Self) {
         let digits = self.body as usize + BEFORE_REVISION.len();
         let tail = digits + decimal_len(self.revision);
         let (head, tail) = (&self.bytes[..digits], &self.bytes[tail..]);
@@ -169,7 +169,7 @@ impl Encoded {
     }
 
     /// The frame of the event that stores this value at `revision`, and the object it carries.
-    pub(super) fn stored(&self, kind: EventKind, revision: u64, created: u64) -> (Bytes, Object) {
+    pub(crate) fn stored(&self, kind: EventKind, revision: u64, created: u64) -> (Bytes, Object) {
         let (head, tail) = self.text.split_at(self.digits);
         frame(kind, head, tail, self.body, revision, created)
     }
@@ -235,7 +235,7 @@ mod tests {
     fn untyped_text_has_neither_api_version_nor_kind() {
         let (_, object) = Encoded::new(&secret()).unwrap().stored(EventKind::Added, 3, 3);
         let mut text = b"{".to_vec();
-        text.extend_from_slice(&object.untyped());
+        text.extend_from_slice(object.untyped());
         let mut expected = object.decode().unwrap();
         expected.as_object_mut().unwrap().retain(|name, _| name != "kind" && name != "apiVersion");
         assert_eq!(serde_json::from_slice::<Value>(&text).unwrap(), expected);

@@ -103,9 +103,23 @@ impl Index {
         self.resources.get(resource).map_or(0, |r| r.namespaces.values().map(|n| n.objects.len()).sum())
     }
 
+    /// Objects, events that are kept, and the bytes of those.
+    pub(super) fn sizes(&self) -> (usize, usize, usize) {
+        self.resources.values().fold((0, 0, 0), |(objects, events, bytes), resource| {
+            let here: usize = resource.namespaces.values().map(|space| space.objects.len()).sum();
+            (objects + here, events + resource.history.len(), bytes + resource.history_bytes)
+        })
+    }
+
     /// The revision of the last event of a resource, 0 when it had none since the start.
     pub(super) fn last_change(&self, resource: &str) -> u64 {
         self.resources.get(resource).map_or(0, |r| r.history.back().map_or(r.dropped, |event| event.revision))
+    }
+
+    /// The same of all resources that `counts`.
+    pub(super) fn last_change_where(&self, counts: impl Fn(&str) -> bool) -> u64 {
+        let resources = self.resources.iter().filter(|(name, _)| counts(name));
+        resources.map(|(_, r)| r.history.back().map_or(r.dropped, |event| event.revision)).max().unwrap_or(0)
     }
 
     /// An object from the file.
@@ -117,14 +131,20 @@ impl Index {
         self.resources.entry(name).or_insert_with_key(|name| Resource::new(name.clone()))
     }
 
-    /// Makes committed events visible. They are in order and follow `revision`.
-    pub(super) fn publish(&mut self, events: Vec<Event>, now: Timestamp) {
+    /// Makes committed events visible. They are in order and follow `revision`. Whose watchers are to be woken then, each
+    /// resource once, when nobody waits for the index any more.
+    pub(super) fn publish(&mut self, events: Vec<Event>, now: Timestamp) -> Vec<watch::Sender<()>> {
         let limits = self.limits;
+        let mut touched: Vec<Arc<str>> = Vec::new();
         for event in events {
             self.revision = event.revision;
             let name = event.key.resource.clone();
+            if !touched.contains(&name) {
+                touched.push(name.clone());
+            }
             self.resource(name).publish(event, &limits, now);
         }
+        touched.iter().filter_map(|name| self.resources.get(name)).map(|resource| resource.changed.clone()).collect()
     }
 
     /// Forgets the past: watches and lists can start from the present revision on.
@@ -157,6 +177,23 @@ impl Index {
         let start = resource.history.partition_point(|event| event.revision <= cursor);
         let events: Vec<_> = resource.history.range(start..).take(limit).cloned().collect();
         if events.is_empty() { After::Nothing(self.revision) } else { After::Events(events) }
+    }
+
+    /// One page of objects, where it ended, and how many follow; `None`: the past is asked for, see [`Self::list`]. Copies no keys.
+    pub(super) fn list_now(&self, request: &ListRequest<'_>) -> Option<(Vec<Object>, Option<Position>, usize)> {
+        if request.at.is_some_and(|at| at < self.revision) {
+            return None;
+        }
+        let Some(resource) = self.resources.get(request.resource) else { return Some((Vec::new(), None, 0)) };
+        let mut all = resource.objects(request.namespace, request.after);
+        let mut last = None;
+        let page = all.by_ref().take(request.limit.unwrap_or(usize::MAX)).map(|(namespace, name, object)| {
+            last = Some((namespace, name));
+            object.clone()
+        });
+        let objects = page.collect();
+        let last = last.map(|(namespace, name)| Position { namespace: namespace.clone(), name: name.clone() });
+        Some((objects, last, all.count()))
     }
 
     /// One page.
@@ -225,7 +262,6 @@ impl Resource {
         {
             self.drop_oldest();
         }
-        self.changed.send_replace(());
     }
 
     fn drop_oldest(&mut self) -> bool {

@@ -11,7 +11,7 @@
 //! | `continue_token` | where the next page starts |
 //!
 //! A write goes through a bounded queue to the writer, which checks its expectation, commits it together with whatever else
-//! waits, publishes it and answers. A read takes a short lock on the index and clones shared bytes.
+//! waits, publishes it and answers; where nothing is kept, the caller does that itself. A read takes a short lock on the index and clones shared bytes.
 
 mod continue_token;
 mod disk;
@@ -24,8 +24,10 @@ mod watch;
 mod writer;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -161,7 +163,7 @@ impl Listing {
 }
 
 /// One change, as every watch of the resource sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Event {
     /// The store's revision after it.
     pub revision: u64,
@@ -176,6 +178,38 @@ pub struct Event {
     /// The event as a line of a watch response in the storage version. `object` is a slice of it.
     pub frame: Bytes,
     at: Timestamp,
+}
+
+/// What the store did and holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Revision of the last write.
+    pub revision: u64,
+    /// Objects of all resources.
+    pub objects: usize,
+    /// Events that lists and watches can start from.
+    pub history_events: usize,
+    /// Bytes of those events.
+    pub history_bytes: usize,
+    /// Groups of writes that were committed.
+    pub commits: u64,
+    /// Writes that were committed.
+    pub writes: u64,
+    /// Writes that were refused because the disk was full.
+    pub full: u64,
+    /// Time spent in commits.
+    pub committing: Duration,
+    /// Writes that wait for the writer.
+    pub waiting: usize,
+}
+
+/// Counters of the writer.
+#[derive(Debug, Default)]
+struct Work {
+    commits: AtomicU64,
+    writes: AtomicU64,
+    full: AtomicU64,
+    nanoseconds: AtomicU64,
 }
 
 /// Whether the store takes writes.
@@ -204,9 +238,19 @@ struct Shared {
     index: RwLock<index::Index>,
     clock: Clock,
     lifecycle: tokio::sync::watch::Sender<Lifecycle>,
+    work: Work,
 }
 
 impl Shared {
+    fn new(index: index::Index, clock: Clock) -> Self {
+        Self {
+            index: RwLock::new(index),
+            clock,
+            lifecycle: tokio::sync::watch::Sender::new(Lifecycle::Open),
+            work: Work::default(),
+        }
+    }
+
     /// A poisoned lock is taken as it is: the index changes only in `publish`, which runs to its end or ends the writer.
     fn index(&self) -> RwLockReadGuard<'_, index::Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
@@ -228,22 +272,35 @@ impl Shared {
     }
 }
 
-/// The writer's thread. When the last handle of the store goes, the queue is drained and the file closed.
-struct Writer {
-    queue: Mutex<Option<mpsc::Sender<writer::Request>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+/// Who writes, one at a time.
+enum Writer {
+    /// The caller of a store that keeps nothing, while it holds this.
+    Caller(Mutex<()>, Arc<Shared>),
+    /// A thread. When the last handle of the store goes, the queue is drained and the file closed.
+    Thread { queue: Mutex<Option<mpsc::Sender<writer::Request>>>, thread: Mutex<Option<JoinHandle<()>>> },
 }
 
 impl Writer {
     fn queue(&self) -> Option<mpsc::Sender<writer::Request>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        match self {
+            Self::Caller(..) => None,
+            Self::Thread { queue, .. } => queue.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
     }
 
     fn join(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // A panic of the writer has been reported through the lifecycle.
-        let _ = thread.map(JoinHandle::join);
+        match self {
+            Self::Caller(turn, shared) => {
+                let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+                shared.end(Lifecycle::Closed);
+            }
+            Self::Thread { queue, thread } => {
+                queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let thread = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+                // A panic of the writer has been reported through the lifecycle.
+                let _ = thread.map(JoinHandle::join);
+            }
+        }
     }
 }
 
@@ -263,7 +320,8 @@ pub struct Store {
 impl Store {
     /// A store that forgets everything when it goes. The revision starts at 1.
     pub fn in_memory(clock: Clock) -> Self {
-        Self::start(index::Index::new(1, HistoryLimits::default()), clock, Box::new(disk::Nowhere))
+        let shared = Arc::new(Shared::new(index::Index::new(1, HistoryLimits::default()), clock));
+        Self { writer: Arc::new(Writer::Caller(Mutex::default(), shared.clone())), shared }
     }
 
     /// The store in `dir` (`data.redb`, `lock`), created when there is none. Reads the whole file into memory.
@@ -280,8 +338,7 @@ impl Store {
     }
 
     fn start(index: index::Index, clock: Clock, backend: Box<dyn disk::Backend>) -> Self {
-        let lifecycle = tokio::sync::watch::Sender::new(Lifecycle::Open);
-        let shared = Arc::new(Shared { index: RwLock::new(index), clock, lifecycle });
+        let shared = Arc::new(Shared::new(index, clock));
         let (queue, requests) = mpsc::channel(writer::QUEUE);
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn({
             let shared = shared.clone();
@@ -294,7 +351,7 @@ impl Store {
                 None
             }
         };
-        let writer = Arc::new(Writer { queue: Mutex::new(Some(queue)), thread: Mutex::new(thread) });
+        let writer = Arc::new(Writer::Thread { queue: Mutex::new(Some(queue)), thread: Mutex::new(thread) });
         Self { shared, writer }
     }
 
@@ -314,6 +371,11 @@ impl Store {
         resources.map(|resource| index.last_change(resource))
     }
 
+    /// The revision of the last change to any resource that `counts`.
+    pub fn last_change_where(&self, counts: impl Fn(&str) -> bool) -> u64 {
+        self.shared.index().last_change_where(counts)
+    }
+
     /// The changes of a resource after a revision, in order, as far as they are visible now.
     pub fn changes_after(&self, resource: &str, from: u64) -> Result<Vec<Arc<Event>>, Compacted> {
         match self.shared.index().after(resource, from, usize::MAX) {
@@ -330,7 +392,14 @@ impl Store {
 
     /// A page of objects.
     pub fn list(&self, request: &ListRequest<'_>) -> Result<Listing, Compacted> {
-        let page = self.shared.index().list(request)?;
+        let page = {
+            let index = self.shared.index();
+            if let Some((objects, last, remaining)) = index.list_now(request) {
+                let next = last.filter(|_| remaining > 0);
+                return Ok(Listing { objects, revision: index.revision, next, remaining });
+            }
+            index.list(request)?
+        };
         Ok(Listing::of(page.rows, page.revision, page.remaining))
     }
 
@@ -351,6 +420,14 @@ impl Store {
     /// Makes one change; waits while the queue is full. A write whose future is dropped may still be made.
     pub async fn write(&self, write: Write) -> Result<Committed, WriteError> {
         let closed = || WriteError::Closed(self.shared.lifecycle.borrow().cause());
+        if let Writer::Caller(turn, shared) = &*self.writer {
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            return if shared.lifecycle.borrow().is_over() {
+                Err(closed())
+            } else {
+                writer::commit_here(write, shared)
+            };
+        }
         let queue = self.writer.queue().ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
         queue.send(writer::Request::Write(write, reply)).await.map_err(|_| closed())?;
@@ -371,6 +448,18 @@ impl Store {
     /// Sets how much of the past is kept, from the next write to each resource on.
     pub fn set_history(&self, limits: HistoryLimits) {
         self.shared.index_mut().limits = limits;
+    }
+
+    /// What it did and holds.
+    pub fn stats(&self) -> Stats {
+        let waiting = self.writer.queue().map_or(0, |queue| queue.max_capacity() - queue.capacity());
+        let Work { commits, writes, full, nanoseconds } = &self.shared.work;
+        let [commits, writes, full] = [commits, writes, full].map(|counter| counter.load(Relaxed));
+        let committing = Duration::from_nanos(nanoseconds.load(Relaxed));
+        let index = self.shared.index();
+        let (objects, history_events, history_bytes) = index.sizes();
+        let revision = index.revision;
+        Stats { revision, objects, history_events, history_bytes, commits, writes, full, committing, waiting }
     }
 
     /// Whether writes are taken.

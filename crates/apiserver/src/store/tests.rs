@@ -1,6 +1,7 @@
 //! Rules of the store as its users see them.
 
 mod crash;
+mod damage;
 mod disk;
 mod model;
 
@@ -158,7 +159,7 @@ async fn old_events_go_but_the_last_ones_stay() {
     for name in ["a", "b", "c"] {
         create(&store, name).await;
     }
-    clock.advance(std::time::Duration::from_secs(301));
+    clock.advance(Duration::from_secs(301));
     create(&store, "d").await;
     assert_eq!([2, 3].map(|from| store.watch(RESOURCE, from).is_ok()), [false, true]);
 }

@@ -1,5 +1,7 @@
 //! The server as its users see it: over HTTPS or through a client in the same process.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
+mod crowds;
 mod faults;
 mod hostile;
 mod impersonation;
@@ -9,6 +11,7 @@ mod plugins;
 mod policies;
 mod puppet;
 mod rbac;
+mod settled;
 mod streams;
 mod tokens;
 mod webhooks;

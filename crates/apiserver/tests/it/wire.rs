@@ -8,7 +8,7 @@ use paddock_apiserver::Server;
 
 use crate::objects::map;
 
-async fn listening(dir: Option<&std::path::Path>) -> Server {
+pub(crate) async fn listening(dir: Option<&std::path::Path>) -> Server {
     let builder = Server::builder().listen("127.0.0.1:0".parse().expect("an address")).loops(false);
     let builder = match dir {
         Some(dir) => builder.data_dir(dir),
@@ -23,6 +23,25 @@ pub(crate) async fn client(kubeconfig: &str) -> Client {
     config.default_retry = false;
     let _ = rustls::crypto::CryptoProvider::install_default(rustls::crypto::aws_lc_rs::default_provider());
     Client::try_from(config).expect("a client")
+}
+
+/// An h2 connection of the administrator's.
+pub(crate) async fn h2(
+    server: &Server,
+) -> hyper::client::conn::http2::SendRequest<http_body_util::Empty<bytes::Bytes>> {
+    let kubeconfig = Kubeconfig::from_yaml(&server.kubeconfig().unwrap()).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    let _ = rustls::crypto::CryptoProvider::install_default(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = kube::client::ConfigExt::rustls_client_config(&config).unwrap();
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = tokio::net::TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let stream = tokio_rustls::TlsConnector::from(std::sync::Arc::new(tls)).connect(name, stream).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    tokio::spawn(connection);
+    sender
 }
 
 #[tokio::test]

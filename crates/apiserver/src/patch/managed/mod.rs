@@ -21,6 +21,8 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -80,7 +82,7 @@ pub struct Manager<'a> {
 }
 
 /// Metadata that nobody owns.
-fn unowned() -> FieldSet {
+static UNOWNED: LazyLock<FieldSet> = LazyLock::new(|| {
     FieldSet::of(&[
         &["apiVersion"],
         &["kind"],
@@ -95,7 +97,7 @@ fn unowned() -> FieldSet {
         &["metadata", "managedFields"],
         &["metadata", "resourceVersion"],
     ])
-}
+});
 
 fn managed_fields(object: &Value) -> Option<&Value> {
     object.get("metadata")?.get("managedFields")
@@ -143,7 +145,7 @@ fn take_over(
     let changes = Comparisons::of(target, old, new, entries, versions::Form::Stored);
     changes.yield_fields(entries, None);
     let changed = changes.own();
-    let taken = changed.modified.union(&changed.added).difference(&unowned());
+    let taken = changed.modified.union(&changed.added).difference(&UNOWNED);
     if !taken.is_empty() {
         let id = Id::new(name, Operation::Update, target.api_version, who.subresource);
         let owned = entries.entry(id).or_insert_with(|| Owned {
@@ -297,7 +299,10 @@ fn apply_to(
 
     let merged = at.merge(&before, &config);
     let after = match &last {
-        Some(last) if !last.set.is_empty() => prune::prune(target, merged, &entries, last),
+        // What is owned as before is not left out now.
+        Some(last) if !last.set.is_empty() && entries.get(&id).is_none_or(|now| *now != *last) => {
+            prune::prune(target, merged, &entries, last)
+        }
         _ => merged,
     };
     let changes = Comparisons::of(target, &before, &after, &entries, versions::Form::Sent);
@@ -310,7 +315,7 @@ fn apply_to(
     changes.yield_fields(&mut entries, Some(&id));
     let unchanged = changes.own().is_empty();
     if let Some(owned) = entries.get_mut(&id) {
-        owned.set = owned.set.difference(&unowned());
+        owned.set = owned.set.difference(&UNOWNED);
         if owned.set.is_empty() {
             entries.remove(&id);
         } else if !unchanged {

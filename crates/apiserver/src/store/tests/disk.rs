@@ -6,7 +6,7 @@ use std::ops::Bound;
 use redb::backends::FileBackend;
 use redb::{BackendError, Database, StorageBackend};
 
-use super::super::disk::{Disk, SyncErrorsAreFatal, open_backend};
+use super::super::disk::Disk;
 use super::*;
 
 fn open(dir: &Path) -> Store {
@@ -54,11 +54,11 @@ fn a_newer_format_is_refused_by_name() {
     let db = Database::create(&path).unwrap();
     let transaction = db.begin_write().unwrap();
     let meta = redb::TableDefinition::<&str, u64>::new("meta");
-    transaction.open_table(meta).unwrap().insert("format", 2).unwrap();
+    transaction.open_table(meta).unwrap().insert("format", 3).unwrap();
     transaction.commit().unwrap();
     drop(db);
     let error = Store::open(dir.path(), Clock::system()).unwrap_err().to_string();
-    assert_eq!(error, format!("{} has format 2; this program reads up to format 1", path.display()));
+    assert_eq!(error, format!("{} has format 3; this program reads up to format 2", path.display()));
 }
 
 #[test]
@@ -70,6 +70,8 @@ fn a_file_that_is_not_ours_is_damaged() {
 }
 
 thread_local! {
+    /// How many writes go through before the file system is full.
+    static ROOM: Cell<Option<usize>> = const { Cell::new(None) };
     /// The errno of writes and of syncs of this thread.
     static WRITES: Cell<i32> = const { Cell::new(0) };
     static SYNCS: Cell<i32> = const { Cell::new(0) };
@@ -84,6 +86,18 @@ fn fault(errno: &'static std::thread::LocalKey<Cell<i32>>) -> Result<(), std::io
     }
 }
 
+/// Whether this write still goes through.
+fn room() -> Result<(), std::io::Error> {
+    match ROOM.get() {
+        None => Ok(()),
+        Some(0) => Err(std::io::Error::from_raw_os_error(ENOSPC)),
+        Some(left) => {
+            ROOM.set(Some(left - 1));
+            Ok(())
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Faulty(FileBackend);
 
@@ -95,13 +109,13 @@ impl StorageBackend for Faulty {
         self.0.read(offset, out)
     }
     fn set_len(&self, len: u64) -> Result<(), std::io::Error> {
-        fault(&WRITES).and_then(|()| self.0.set_len(len))
+        fault(&WRITES).and_then(|()| room()).and_then(|()| self.0.set_len(len))
     }
     fn sync_data(&self) -> Result<(), std::io::Error> {
         fault(&SYNCS).and_then(|()| self.0.sync_data())
     }
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
-        fault(&WRITES).and_then(|()| self.0.write(offset, data))
+        fault(&WRITES).and_then(|()| room()).and_then(|()| self.0.write(offset, data))
     }
     fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
         self.0.try_lock_range(start, end)
@@ -111,9 +125,9 @@ impl StorageBackend for Faulty {
     }
 }
 
-fn faulty(path: &Path) -> Result<Database, redb::DatabaseError> {
-    let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).unwrap();
-    open_backend(SyncErrorsAreFatal(Arc::new(Faulty(FileBackend::new(file)?))))
+fn faulty(path: &Path) -> std::io::Result<Faulty> {
+    let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    Ok(Faulty(FileBackend::new(file).map_err(std::io::Error::other)?))
 }
 
 fn added(name: &str, revision: u64) -> Event {
@@ -124,7 +138,8 @@ fn added(name: &str, revision: u64) -> Event {
 #[test]
 fn a_full_file_system_loses_nothing_and_takes_writes_again_when_there_is_space() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut disk, _) = Disk::open_with(dir.path(), faulty, |_, _, _, _| {}).unwrap();
+    let (disk, _) = Disk::open_with(dir.path(), faulty, |_, _, _, _| {}).unwrap();
+    let mut disk = disk.without_pause();
     disk.commit(&[added("a", 2)]).unwrap();
     WRITES.set(ENOSPC);
     for _ in 0..2 {
@@ -144,4 +159,38 @@ fn a_failed_sync_is_fatal_even_when_it_says_that_the_disk_is_full() {
     let (mut disk, _) = Disk::open_with(dir.path(), faulty, |_, _, _, _| {}).unwrap();
     SYNCS.set(ENOSPC);
     assert!(matches!(disk.commit(&[added("a", 2)]), Err(DiskError::Fatal(_))));
+}
+
+/// Wherever in a commit space runs out: what was acknowledged is there, what was refused is not, and revisions go on from there.
+#[test]
+fn a_disk_that_fills_up_at_any_write_of_a_commit_loses_nothing_and_keeps_nothing_that_was_refused() {
+    let mut refusals = 0;
+    for room in 0..60 {
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, _) = Disk::open_with(dir.path(), faulty, |_, _, _, _| {}).unwrap();
+        let mut disk = disk.without_pause();
+        let mut kept = Vec::new();
+        let mut revision = 1;
+        ROOM.set(Some(room));
+        for at in 0..40 {
+            if at == 20 {
+                ROOM.set(None);
+            }
+            let name = format!("o-{at}");
+            match disk.commit(&[added(&name, revision + 1)]) {
+                Ok(()) => {
+                    revision += 1;
+                    kept.push(name);
+                }
+                Err(DiskError::Full) => refusals += 1,
+                Err(DiskError::Fatal(why)) => panic!("{why}"),
+            }
+        }
+        drop(disk);
+        let mut found = Vec::new();
+        let (_, there) = Disk::open(dir.path(), |_, _, name, _| found.push(name.to_owned())).unwrap();
+        kept.sort();
+        assert_eq!((found, there), (kept, revision), "room for {room} writes");
+    }
+    assert!(refusals > 100);
 }
