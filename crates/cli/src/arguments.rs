@@ -57,7 +57,12 @@ pub(crate) fn command() -> Command {
             with_settings(
                 "bench",
                 "Measure this machine: print Paddock's figures",
-                &["paddock bench", "paddock bench apiserver --json", "paddock bench gateways --tenants 20"],
+                &[
+                    "paddock bench",
+                    "paddock bench apiserver --json",
+                    "paddock bench apiserver --against ~/.kube/config",
+                    "paddock bench gateways --tenants 20",
+                ],
             )
             .arg(
                 Arg::new("what")

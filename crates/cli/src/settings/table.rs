@@ -402,6 +402,17 @@ pub(crate) static BENCH_TENANTS: Setting<u32> =
 pub(crate) static BENCH_SECONDS: Setting<u32> =
     Setting::new("seconds", &[], "N", Default::Is("3"), "How long each throughput figure is measured", &["bench"]);
 
+/// `--against` of the benchmark.
+pub(crate) static BENCH_AGAINST: Setting<PathBuf> = Setting::new(
+    "against",
+    &[],
+    "KUBECONFIG",
+    Default::Absent("no other server is measured"),
+    "A cluster that the API server's figures are taken from as well, side by side; ConfigMaps are written there, in namespaces \
+     of the benchmark's own that are deleted afterwards",
+    &["bench"],
+);
+
 /// Every row, in the order of the reference.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     [
@@ -442,6 +453,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         &BENCH_WATCHERS.row,
         &BENCH_TENANTS.row,
         &BENCH_SECONDS.row,
+        &BENCH_AGAINST.row,
         &LOG_LEVEL.row,
         &LOG_LEVEL_QUIET.row,
         &LOG_FORMAT.row,

@@ -1,41 +1,152 @@
-//! The figures of the embedded API server.
+//! The figures of the embedded API server; beside those of another server where one is given.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use http_body_util::BodyExt;
-use serde_json::{Value, json};
-use tokio::task::JoinSet;
-
 use super::Sizes;
-use super::figure::{Report, median};
+use super::figure::{Report, Wanted, median};
+use super::load::{self, Load, NUMBER, Next, Template};
 use super::server::{Server, directory, failed};
-use super::wire::{Dial, Protocol};
+use super::watches;
+use super::wire::Dial;
 use crate::exit::{Failure, Outcome};
 
 const STARTS: usize = 7;
-const ROUNDS: usize = 20;
-const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
-const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::H2];
+const LISTS: usize = 9;
+/// Objects that gets and applies go round.
+const OBJECTS: u64 = 1000;
+const JSON: &str = "application/json";
+const APPLY: &str = "application/apply-patch+yaml";
 
-pub(crate) async fn measure(sizes: &Sizes, report: &Report) -> Outcome {
-    start(report).await?;
-    for (name, durable) in [("in memory", false), ("durable", true)] {
-        for protocol in PROTOCOLS {
-            for connections in [1, 32] {
-                let rate = creates(durable, protocol, connections, sizes.seconds).await?;
-                report.add(
-                    format!("ConfigMap creates, {name}, {protocol}, {connections} connections"),
-                    rate,
-                    "per second",
-                    None,
-                )?;
-            }
-        }
+/// A server that is measured, through a namespace of the benchmark's own.
+#[derive(Clone)]
+pub(super) struct Side {
+    pub(super) dial: Dial,
+    namespace: String,
+}
+
+impl Side {
+    async fn of(kubeconfig: &Path) -> Result<Self, Failure> {
+        Self::in_namespace(Dial::of(kubeconfig).await?, "objects").await
     }
-    list(sizes, report).await?;
-    fan_out(sizes, report).await
+
+    /// The same server, through another namespace.
+    async fn fresh(&self, what: &str) -> Result<Self, Failure> {
+        Self::in_namespace(self.dial.clone(), what).await
+    }
+
+    async fn in_namespace(dial: Dial, what: &str) -> Result<Self, Failure> {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let namespace = format!("paddock-bench-{}-{what}-{number}", std::process::id());
+        let body = format!(r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{namespace}"}}}}"#);
+        let side = Self { dial, namespace };
+        side.once(&side.dial.request("POST", "/api/v1/namespaces", JSON, &body)).await?;
+        Ok(side)
+    }
+
+    async fn once(&self, request: &[u8]) -> Result<usize, Failure> {
+        self.dial.connect().await?.exchange(request).await
+    }
+
+    async fn leave(self) -> Outcome {
+        let path = format!("/api/v1/namespaces/{}", self.namespace);
+        self.once(&self.dial.request("DELETE", &path, JSON, "")).await?;
+        Ok(())
+    }
+
+    /// The path of ConfigMaps.
+    pub(super) fn maps(&self) -> String {
+        format!("/api/v1/namespaces/{}/configmaps", self.namespace)
+    }
+
+    /// A request that creates a ConfigMap.
+    pub(super) fn create(&self, prefix: &str, labels: &str) -> Template {
+        let body = config_map(prefix, labels);
+        Template::new(self.dial.request("POST", &format!("{}?fieldManager=bench", self.maps()), JSON, &body))
+    }
+
+    async fn load(&self, connections: usize, template: Template, next: Next) -> Result<Load, Failure> {
+        load::run(&self.dial, vec![template; connections], next).await
+    }
+
+    async fn creates(&self, connections: usize, time: Duration) -> Result<Load, Failure> {
+        self.load(connections, self.create("c", ""), for_time(time, u64::MAX)).await
+    }
+
+    async fn gets(&self, connections: usize, time: Duration) -> Result<Load, Failure> {
+        let template = Template::new(self.dial.get(&format!("{}/o-{NUMBER}", self.maps())));
+        self.load(connections, template, for_time(time, OBJECTS)).await
+    }
+
+    async fn applies(&self, connections: usize, time: Duration) -> Result<Load, Failure> {
+        let path = format!("{}/o-{NUMBER}?fieldManager=bench-apply&force=true", self.maps());
+        let request = |number: u64| {
+            let digits = format!("{number:08}");
+            let body = config_map("o", "").replace(NUMBER, &digits);
+            Template::new(self.dial.request("PATCH", &path.replace(NUMBER, &digits), APPLY, &body))
+        };
+        let templates: Vec<Template> = (0..connections as u64).map(request).collect();
+        // Once to own the fields; after that nothing changes.
+        load::run(&self.dial, templates.clone(), count(u64::from(u16::MAX).min(connections as u64 * 4))).await?;
+        load::run(&self.dial, templates, for_time(time, 1)).await
+    }
+
+    async fn list(&self) -> Result<Duration, Failure> {
+        let mut connection = self.dial.connect().await?;
+        let request = self.dial.get(&self.maps());
+        let mut times = Vec::new();
+        for _ in 0..LISTS {
+            let began = Instant::now();
+            connection.exchange(&request).await?;
+            times.push(began.elapsed());
+        }
+        Ok(median(times))
+    }
+}
+
+fn config_map(prefix: &str, labels: &str) -> String {
+    let padding = "x".repeat(100);
+    format!(
+        r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{prefix}-{NUMBER}","labels":{{{labels}}}}},"data":{{"key":"value","other":"{padding}"}}}}"#
+    )
+}
+
+/// Numbers below `round`, again and again, until the time is over.
+fn for_time(time: Duration, round: u64) -> Next {
+    let (at, end) = (AtomicU64::new(0), Instant::now() + time);
+    Arc::new(move || (Instant::now() < end).then(|| at.fetch_add(1, Ordering::Relaxed) % round))
+}
+
+/// The numbers below `count`, once.
+fn count(count: u64) -> Next {
+    let at = AtomicU64::new(0);
+    Arc::new(move || Some(at.fetch_add(1, Ordering::Relaxed)).filter(|number| *number < count))
+}
+
+pub(crate) async fn measure(sizes: &Sizes, report: &Report, against: Option<&Path>) -> Outcome {
+    start(report).await?;
+    in_memory(sizes, report).await?;
+    let theirs = match against {
+        Some(kubeconfig) => Some(Side::of(kubeconfig).await?),
+        None => None,
+    };
+    let outcome = side_by_side(sizes, report, theirs.as_ref()).await;
+    if let Some(theirs) = theirs {
+        theirs.leave().await?;
+    }
+    outcome?;
+    watches::idle(sizes, report).await
+}
+
+/// A server of ours that keeps what it is told, and the way to it.
+pub(super) async fn durable(dir: &Path) -> Result<(Server, Side), Failure> {
+    let data = dir.join("data");
+    let server = Server::start(dir, &["apiserver", "--data-dir", &data.to_string_lossy()]).await?;
+    let side = Side::of(&server.kubeconfig).await?;
+    Ok((server, side))
 }
 
 async fn start(report: &Report) -> Outcome {
@@ -46,136 +157,109 @@ async fn start(report: &Report) -> Outcome {
         let data = dir.path().join("data");
         let began = Instant::now();
         let server = Server::start(dir.path(), &["apiserver", "--data-dir", &data.to_string_lossy()]).await?;
-        Dial::to(&server)?.connect(Protocol::Http1).await?.get("/readyz").await?;
+        let dial = Dial::of(&server.kubeconfig).await?;
+        dial.connect().await?.exchange(&dial.get("/readyz")).await?;
         times.push(began.elapsed());
         // Idle means that its own loops have come to rest.
         tokio::time::sleep(Duration::from_millis(500)).await;
         memory = server.resident().unwrap_or_default();
         server.stop().await?;
     }
-    report.time("API server, process start to /readyz, median", median(times), Some(150.0))?;
-    report.add("API server, resident memory, idle", memory, "MB", Some(40.0))
+    report.time("API server, process start to /readyz, median", median(times), Wanted::AtMost(100.0))?;
+    report.add("API server, resident memory, idle", memory, "MB", Wanted::AtMost(30.0))
 }
 
-fn config_map(name: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"key": "value", "other": "x".repeat(100)}})
-}
-
-async fn serve(dir: &std::path::Path, durable: bool) -> Result<Server, Failure> {
-    if durable {
-        let data = dir.join("data");
-        Server::start(dir, &["apiserver", "--data-dir", &data.to_string_lossy()]).await
-    } else {
-        Server::start(dir, &["apiserver", "--in-memory"]).await
+async fn in_memory(sizes: &Sizes, report: &Report) -> Outcome {
+    for connections in [1, 32] {
+        let dir = directory()?;
+        let server = Server::start(dir.path(), &["apiserver", "--in-memory"]).await?;
+        let load = Side::of(&server.kubeconfig).await?.creates(connections, sizes.time()).await?;
+        server.stop().await?;
+        report.load(&format!("creates, in memory, {}", connected(connections)), &load, None, None)?;
     }
+    Ok(())
 }
 
-async fn creates(durable: bool, protocol: Protocol, connections: u32, seconds: u32) -> Result<f64, Failure> {
-    let dir = directory()?;
-    let server = serve(dir.path(), durable).await?;
-    let dial = Dial::to(&server)?;
-    let (count, next) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let mut open = Vec::new();
-    for _ in 0..connections {
-        open.push(dial.connect(protocol).await?);
-    }
-    let began = Instant::now();
-    let end = began + Duration::from_secs(u64::from(seconds));
-    let mut workers = JoinSet::new();
-    for mut connection in open {
-        let (count, next) = (count.clone(), next.clone());
-        workers.spawn(async move {
-            while Instant::now() < end {
-                let name = format!("c-{}", next.fetch_add(1, Ordering::Relaxed));
-                connection.post(CONFIG_MAPS, &config_map(&name)).await?;
-                count.fetch_add(1, Ordering::Relaxed);
+fn connected(connections: usize) -> String {
+    format!("{connections} connection{}", if connections == 1 { "" } else { "s" })
+}
+
+async fn side_by_side(sizes: &Sizes, report: &Report, theirs: Option<&Side>) -> Outcome {
+    let time = sizes.time();
+    for (connections, wanted) in [(1, None), (32, Some((12_000.0, 8.0)))] {
+        let dir = directory()?;
+        let (server, ours) = durable(dir.path()).await?;
+        let load = ours.creates(connections, time).await?;
+        server.stop().await?;
+        let other = match theirs {
+            Some(theirs) => {
+                let fresh = theirs.fresh("creates").await?;
+                let load = fresh.creates(connections, time).await?;
+                fresh.leave().await?;
+                Some(load)
             }
-            Ok::<(), Failure>(())
-        });
+            None => None,
+        };
+        report.load(&format!("creates, durable, {}", connected(connections)), &load, other.as_ref(), wanted)?;
     }
-    while let Some(ended) = workers.join_next().await {
-        ended.map_err(failed)??;
+
+    let dir = directory()?;
+    let (server, ours) = durable(dir.path()).await?;
+    let sides: Vec<&Side> = std::iter::once(&ours).chain(theirs).collect();
+    for side in &sides {
+        side.load(16, side.create("o", ""), count(OBJECTS)).await?;
     }
-    #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
-    let rate = count.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
+    let mut loads = Vec::new();
+    for side in &sides {
+        loads.push((side.gets(32, time).await?, side.applies(32, time).await?));
+    }
+    if let [(gets, applies), rest @ ..] = loads.as_slice() {
+        let (other_gets, other_applies) = rest.first().map(|(gets, applies)| (gets, applies)).unzip();
+        report.load("gets, 32 connections", gets, other_gets, Some((30_000.0, f64::INFINITY)))?;
+        let what = "applies that change nothing, 32 connections";
+        report.load(what, applies, other_applies, Some((12_000.0, f64::INFINITY)))?;
+    }
     server.stop().await?;
-    Ok(rate)
+
+    let dir = directory()?;
+    let (server, ours) = durable(dir.path()).await?;
+    let objects = u64::from(sizes.objects);
+    ours.load(16, ours.create("c", ""), count(objects)).await?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let memory = server.resident().unwrap_or_default();
+    report.add(
+        format!("API server, resident memory with {objects} small ConfigMaps"),
+        memory,
+        "MB",
+        Wanted::AtMost(60.0),
+    )?;
+    let list = ours.list().await?;
+    let other = match theirs {
+        Some(theirs) => {
+            let fresh = theirs.fresh("list").await?;
+            fresh.load(16, fresh.create("c", ""), count(objects)).await?;
+            let took = fresh.list().await?;
+            fresh.leave().await?;
+            Some(took)
+        }
+        None => None,
+    };
+    report.times(format!("list of {objects} ConfigMaps, median"), list, other, Wanted::AtMost(10.0))?;
+    server.stop().await?;
+
+    let dir = directory()?;
+    let (server, ours) = durable(dir.path()).await?;
+    let delivery = watches::delivery(sizes, &ours).await?;
+    server.stop().await?;
+    let other = match theirs {
+        Some(theirs) => Some(watches::delivery(sizes, theirs).await?),
+        None => None,
+    };
+    let what = format!("{} watchers, {} creates/s: create sent to event seen", sizes.watchers, watches::RATE);
+    report.times(format!("{what}, p50"), delivery.p50, other.as_ref().map(|o| o.p50), Wanted::Nothing)?;
+    report.times(format!("{what}, p99"), delivery.p99, other.as_ref().map(|o| o.p99), Wanted::AtMost(20.0))
 }
 
-async fn list(sizes: &Sizes, report: &Report) -> Outcome {
-    let dir = directory()?;
-    let server = serve(dir.path(), false).await?;
-    let dial = Dial::to(&server)?;
-    let mut workers = JoinSet::new();
-    let objects = sizes.objects;
-    for worker in 0..16 {
-        let mut connection = dial.connect(Protocol::Http1).await?;
-        workers.spawn(async move {
-            for at in (worker..objects).step_by(16) {
-                connection.post(CONFIG_MAPS, &config_map(&format!("c-{at}"))).await?;
-            }
-            Ok::<(), Failure>(())
-        });
-    }
-    while let Some(ended) = workers.join_next().await {
-        ended.map_err(failed)??;
-    }
-    for protocol in PROTOCOLS {
-        let mut connection = dial.connect(protocol).await?;
-        let (mut times, mut bytes) = (Vec::new(), 0);
-        for _ in 0..5 {
-            let began = Instant::now();
-            bytes = connection.get(CONFIG_MAPS).await?;
-            times.push(began.elapsed());
-        }
-        let kilobytes = bytes / 1000;
-        report.time(
-            format!("list of {objects} ConfigMaps ({kilobytes} kB), {protocol}, median"),
-            median(times),
-            None,
-        )?;
-    }
-    server.stop().await
-}
-
-/// From a create to the event at the last of the watchers.
-async fn fan_out(sizes: &Sizes, report: &Report) -> Outcome {
-    let dir = directory()?;
-    let server = serve(dir.path(), false).await?;
-    let dial = Dial::to(&server)?;
-    let (seen, mut arrivals) = tokio::sync::mpsc::channel(sizes.watchers as usize);
-    let mut watchers = JoinSet::new();
-    let path = format!("{CONFIG_MAPS}?watch=true&labelSelector=bench%3Dfan-out");
-    for _ in 0..sizes.watchers {
-        let (connection, mut body) = dial.connect(Protocol::Http1).await?.open(&path).await?;
-        let seen = seen.clone();
-        watchers.spawn(async move {
-            let _connection = connection;
-            while let Some(Ok(frame)) = body.frame().await {
-                let lines = frame.data_ref().map_or(0, |data| data.iter().filter(|byte| **byte == b'\n').count());
-                for _ in 0..lines {
-                    if seen.send(()).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        });
-    }
-    let mut writer = dial.connect(Protocol::Http1).await?;
-    let mut times = Vec::new();
-    for round in 0..ROUNDS {
-        let mut object = config_map(&format!("f-{round}"));
-        object["metadata"]["labels"] = json!({"bench": "fan-out"});
-        let began = Instant::now();
-        writer.post(CONFIG_MAPS, &object).await?;
-        for _ in 0..sizes.watchers {
-            tokio::time::timeout(Duration::from_secs(10), arrivals.recv())
-                .await
-                .map_err(|_| failed("a watcher did not see the event within 10 s"))?;
-        }
-        times.push(began.elapsed());
-    }
-    watchers.abort_all();
-    report.time(format!("create to event at the last of {} watchers, median", sizes.watchers), median(times), None)?;
-    server.stop().await
+pub(super) fn undelivered() -> Failure {
+    failed("an event did not come within 10 s")
 }

@@ -13,7 +13,7 @@ use paddock_reconcile::client;
 use serde_json::json;
 
 use super::Sizes;
-use super::figure::Report;
+use super::figure::{Report, Wanted};
 use super::server::{Server, directory, failed};
 use crate::commands::controllers::{CONTROL_NAMESPACE, create_namespace};
 use crate::commands::demo::observe;
@@ -37,7 +37,7 @@ pub(crate) async fn measure(sizes: &Sizes, report: &Report) -> Outcome {
     configure(&client, &names, "first.example.com").await?;
     let complete = tokio::time::timeout(PATIENCE, all_applied(&client, names.len())).await;
     complete.map_err(|_| failed(format!("not all gateways were applied in {} s", PATIENCE.as_secs())))??;
-    report.time(format!("{} tenants, cold to all objects applied", names.len()), began.elapsed(), None)?;
+    report.time(format!("{} tenants, cold to all objects applied", names.len()), began.elapsed(), Wanted::Nothing)?;
     tokio::time::sleep(REST).await;
 
     let before = versions(&client, &names).await?;
@@ -53,11 +53,11 @@ pub(crate) async fn measure(sizes: &Sizes, report: &Report) -> Outcome {
         format!("second pass over {} objects, after a restart: writes", after.len()),
         f64::from(writes),
         "",
-        Some(0.0),
+        Wanted::AtMost(0.0),
     )?;
 
     let took = edit_to_first_write(&client, &names).await?;
-    report.time("platform-config edit to first write", took, Some(1000.0))?;
+    report.time("platform-config edit to first write", took, Wanted::AtMost(1000.0))?;
     server.stop().await
 }
 

@@ -5,15 +5,20 @@
 //! | [`figure`] | pure: figures, medians, how they are printed |
 //! | [`machine`] | what the figures depend on: cores, the disk's fdatasync |
 //! | [`server`] | starts `paddock` as a child process and stops it |
-//! | [`wire`] | one HTTP client for every measurement, over HTTP/1.1 and over h2 |
-//! | [`apiserver`], [`gateways`] | the measurements |
+//! | [`wire`] | the HTTP client of the measurements |
+//! | [`load`] | many connections that each send as fast as they are answered |
+//! | [`apiserver`], [`watches`], [`gateways`] | the measurements |
 
 mod apiserver;
 mod figure;
 mod gateways;
+mod load;
 mod machine;
 mod server;
+mod watches;
 mod wire;
+
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +35,13 @@ pub(crate) struct Sizes {
     seconds: u32,
 }
 
+impl Sizes {
+    /// How long one throughput figure is measured.
+    fn time(&self) -> Duration {
+        Duration::from_secs(u64::from(self.seconds))
+    }
+}
+
 /// Takes the figures called `what`; `stop` ends it without the rest.
 pub(crate) async fn run(settings: &Effective, what: &str, stop: CancellationToken) -> Outcome {
     let sizes = Sizes {
@@ -38,6 +50,7 @@ pub(crate) async fn run(settings: &Effective, what: &str, stop: CancellationToke
         tenants: settings.get(&table::BENCH_TENANTS),
         seconds: settings.get(&table::BENCH_SECONDS),
     };
+    let against = settings.find(&table::BENCH_AGAINST);
     let machine =
         machine::look().map_err(|error| Failure::undetermined(format!("cannot measure the disk: {error}")))?;
     let report = Report::new(settings.get(&table::JSON), machine);
@@ -49,7 +62,7 @@ pub(crate) async fn run(settings: &Effective, what: &str, stop: CancellationToke
     }
     let all = async {
         if matches!(what, "all" | "apiserver") {
-            apiserver::measure(&sizes, &report).await?;
+            apiserver::measure(&sizes, &report, against.as_deref()).await?;
         }
         if matches!(what, "all" | "gateways") {
             gateways::measure(&sizes, &report).await?;

@@ -12,8 +12,6 @@ use crate::exit::Failure;
 /// A running server. Dropping it kills it.
 pub(crate) struct Server {
     child: Option<Child>,
-    /// `127.0.0.1:PORT`
-    pub(crate) address: String,
     pub(crate) kubeconfig: PathBuf,
 }
 
@@ -39,16 +37,14 @@ impl Server {
             .spawn()
             .map_err(failed)?;
         let stdout = child.stdout.take();
-        let mut server = Self { child: Some(child), address: String::new(), kubeconfig };
+        let server = Self { child: Some(child), kubeconfig };
         let stdout = stdout.ok_or_else(|| failed("no pipe to the server"))?;
         let first = spawn_blocking(move || {
             let mut line = String::new();
             BufReader::new(stdout).read_line(&mut line).map(|_| line)
         });
         let line = first.await.map_err(failed)?.map_err(failed)?;
-        let (_, address) = line.trim().split_once("https://").ok_or_else(|| failed("the server did not start"))?;
-        address.clone_into(&mut server.address);
-        Ok(server)
+        if line.contains("https://") { Ok(server) } else { Err(failed("the server did not start")) }
     }
 
     /// Resident memory in MB.
