@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+pub mod gateway;
+
 /// Labels on objects that we write.
 pub mod labels {
     /// Who manages the object; see [`MANAGED_BY_PADDOCK`].

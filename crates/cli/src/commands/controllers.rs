@@ -1,18 +1,22 @@
 //! Paddock's controllers in this process: started by `up`, `demo` and `operator` alike.
 
+use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use paddock_api::labels;
-use paddock_controllers::gateways::{self, GatewayMetrics};
+use paddock_controllers::gateways::{self, GatewayMetrics, ReservedNames};
 use paddock_reconcile::health::State;
 use paddock_reconcile::{Context, Error, Identity, LeaseConfig, Readiness, Runtime};
 use paddock_serve::{Check, Drained, Health, Listener, serve};
 use prometheus_client::registry::Registry;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -68,6 +72,11 @@ pub(crate) fn gateway_options(settings: &Effective, namespace: String) -> Result
     gateways.ingress = parsed(settings, &table::GATEWAY_INGRESS)?;
     gateways.monitoring = parsed(settings, &table::GATEWAY_MONITORING)?;
     gateways.egress = parsed(settings, &table::GATEWAY_EGRESS)?;
+    gateways.rules.namespaces = parsed(settings, &table::GATEWAY_NAMESPACES)?.unwrap_or_default();
+    if let Some(names) = settings.find(&table::GATEWAY_RESERVED) {
+        let names = names.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        gateways.rules.reserved = ReservedNames::new(names);
+    }
     gateways.rules.break_glass = settings.get(&table::GATEWAY_BREAK_GLASS);
     gateways.adopt = settings.get(&table::GATEWAY_ADOPT);
     gateways.probe = !settings.get(&table::GATEWAY_SKIP_PROBE);
@@ -166,16 +175,28 @@ fn hostname() -> String {
     if name.trim().is_empty() { "paddock".to_owned() } else { name.trim().to_owned() }
 }
 
-/// Prepares an API server that nobody installed Paddock on: the control plane's namespace and the role that gateways are bound to.
+/// Prepares an API server that nobody installed Paddock on: the control plane's namespace, the kinds of ours and the roles that
+/// gateways are bound to.
 pub(crate) async fn install(client: &Client) -> Outcome {
     create_namespace(client, CONTROL_NAMESPACE).await?;
-    let role = gateways::rbac::node_reader();
-    let name = role.metadata.name.clone().unwrap_or_default();
-    let roles: Api<ClusterRole> = Api::all(client.clone());
-    let applied = roles.patch(&name, &PatchParams::apply("paddock").force(), &Patch::Apply(&role)).await;
-    applied
-        .map_err(|error| Failure::undetermined(format!("cannot apply the ClusterRole {name}: {}", chain(&error))))?;
-    Ok(())
+    apply::<CustomResourceDefinition>(client, &gateways::definition::definition()).await?;
+    apply::<ClusterRole>(client, &gateways::rbac::node_reader()).await?;
+    apply::<ClusterRole>(client, &gateways::rbac::operator_role()).await
+}
+
+async fn apply<K>(client: &Client, object: &impl Serialize) -> Outcome
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let failed =
+        |name: &str, why: String| Failure::undetermined(format!("cannot apply the {} {name}: {why}", K::kind(&())));
+    let mut object = serde_json::to_value(object).map_err(|error| failed("", error.to_string()))?;
+    object["apiVersion"] = K::api_version(&()).into();
+    object["kind"] = K::kind(&()).into();
+    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let all: Api<K> = Api::all(client.clone());
+    let applied = all.patch(&name, &PatchParams::apply("paddock").force(), &Patch::Apply(&object)).await;
+    applied.map(|_| ()).map_err(|error| failed(&name, chain(&error)))
 }
 
 /// Creates a namespace unless it is there.

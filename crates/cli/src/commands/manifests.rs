@@ -22,10 +22,7 @@ const NAME: &str = super::controllers::LEASE;
 pub(crate) fn run(settings: &Effective, what: &str) -> Outcome {
     let (namespace, image) = (settings.get(&table::INSTALL_NAMESPACE), settings.get(&table::IMAGE));
     let text = match what {
-        "crds" => {
-            output::remark("this version of Paddock has no custom resources of its own: nothing to install");
-            return Ok(());
-        }
+        "crds" => crds(),
         "rbac" => rbac(&namespace),
         _ => install(&namespace, &image),
     };
@@ -34,11 +31,15 @@ pub(crate) fn run(settings: &Effective, what: &str) -> Outcome {
 
 type Yaml = Result<String, serde_saphyr::ser::Error>;
 
+fn crds() -> Yaml {
+    document(&gateways::definition::definition())
+}
+
 fn rbac(namespace: &str) -> Yaml {
-    let node_reader = gateways::rbac::node_reader();
     Ok([
         document(&service_account(namespace))?,
-        document(&node_reader)?,
+        document(&gateways::rbac::node_reader())?,
+        document(&gateways::rbac::operator_role())?,
         document(&cluster_role())?,
         document(&binding(namespace))?,
     ]
@@ -56,7 +57,7 @@ fn install(namespace: &str, image: &str) -> Yaml {
         },
         ..Namespace::default()
     };
-    Ok([document(&home)?, rbac(namespace)?, document(&deployment(namespace, image))?].concat())
+    Ok([document(&home)?, crds()?, rbac(namespace)?, document(&deployment(namespace, image))?].concat())
 }
 
 /// What the controllers of this build need, and the engine's own: the Lease that decides who writes.

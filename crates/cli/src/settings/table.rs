@@ -236,6 +236,26 @@ pub(crate) static GATEWAY_POSTGRES: Setting<String> = Setting::new(
     GATEWAYS,
 );
 
+/// The namespaces that may hold gateways.
+pub(crate) static GATEWAY_NAMESPACES: Setting<String> = Setting::new(
+    "gateways-namespaces",
+    &["PADDOCK_GATEWAYS_NAMESPACES"],
+    "LABELS",
+    Default::Absent("every namespace that is not reserved"),
+    "The labels of the namespaces that may hold gateways, as `LABEL=VALUE,…`, or `LABEL` for any value; a namespace that loses them is reported and left alone",
+    GATEWAYS,
+);
+
+/// The namespaces that may not hold gateways.
+pub(crate) static GATEWAY_RESERVED: Setting<String> = Setting::new(
+    "gateways-namespaces-reserved",
+    &["PADDOCK_GATEWAYS_NAMESPACES_RESERVED"],
+    "NAMES",
+    Default::Absent("`kube-*,default,openshift,openshift-*`"),
+    "The namespaces that never hold gateways, separated by commas, a trailing `*` for every name that begins so",
+    GATEWAYS,
+);
+
 /// Who may come in from outside.
 pub(crate) static GATEWAY_INGRESS: Setting<String> = Setting::new(
     "gateways-ingress-from",
@@ -437,6 +457,8 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         &GATEWAY_IMAGE.row,
         &GATEWAY_IMAGES_ALLOWED.row,
         &GATEWAY_POSTGRES.row,
+        &GATEWAY_NAMESPACES.row,
+        &GATEWAY_RESERVED.row,
         &GATEWAY_INGRESS.row,
         &GATEWAY_MONITORING.row,
         &GATEWAY_EGRESS.row,

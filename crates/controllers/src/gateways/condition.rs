@@ -105,6 +105,16 @@ impl Conditions {
         phase
     }
 
+    /// For an object's status: each says which generation it is about.
+    pub(super) fn observing(&self, generation: &Value) -> Value {
+        let with = |condition: &Condition| {
+            let mut value = serde_json::to_value(condition).unwrap_or_default();
+            value["observedGeneration"] = generation.clone();
+            value
+        };
+        self.current.iter().map(with).collect()
+    }
+
     /// For the anchor.
     pub(super) fn to_json(&self) -> String {
         serde_json::to_string(&self.current).unwrap_or_default()

@@ -11,143 +11,30 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ListParams};
-use paddock_api::{GatewayCondition, annotations, labels};
-use paddock_policy::image::{ImageError, ImagePolicy, ImageReference};
+use paddock_api::{GatewayCondition, labels};
 use paddock_reconcile::{
-    Change, Context, Controller, Dependency, Desired, Error, Event, Kind, ObjectRef, Plan, Source, Verdict,
+    Change, Context, Controller, Dependency, Error, Event, Kind, ObjectRef, Plan, Source, Verdict,
 };
 use serde_json::Value;
 
-use super::condition::{Conditions, PROGRESSING, Summary};
-use super::intent::{Entry, Intent, Intents, Origin, Rules};
+use super::intent::{Entry, Intent};
 use super::key::GatewayKey;
-use super::network::{Egress, Peers, PodsOf};
+use super::memory::{Memory, Wanted};
+use super::network::Peers;
+use super::options::Options;
 use super::platform::{ClusterVersion, Database};
 use super::probe::Probes;
 use super::problem::Problem;
-use super::render;
+use super::report::{APPLY_FAILED, OVERRIDES, Report, is_rolled_out, overrides, running_hash};
 use super::restart::Inputs;
+use super::selection::{Home, home, served_names};
 use super::serving::{self, View};
-use super::version::GatewayVersion;
-use super::{names, pki};
-
-/// What the operator decides for all gateways.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
-    /// The control plane's namespace: `platform-config`, its status and the authorities live there.
-    pub namespace: String,
-    /// The rules that entries are judged by.
-    pub rules: Rules,
-    /// The ingress controller's pods, which may reach gateways.
-    pub ingress: Option<PodsOf>,
-    /// The monitoring system's pods, which may read gateways' metrics.
-    pub monitoring: Option<PodsOf>,
-    /// Where gateways may connect to; `None` for anywhere.
-    pub egress: Option<Egress>,
-    /// Whether what an earlier provisioner left (`managed-by: agent-control-plane`), and Secrets that OpenShell's own generator
-    /// made, become ours.
-    pub adopt: bool,
-    /// Whether gateways are asked if they serve; `false` where this process cannot reach their Services.
-    pub probe: bool,
-}
-
-impl Options {
-    /// The defaults for a control plane in `namespace`: every fully qualified image is allowed, `image` (else the gateway
-    /// release that this build knows best) serves entries that name none, nobody else reaches the gateways.
-    ///
-    /// # Errors
-    /// When `image` is no image reference, is not fully qualified, or does not tell its version.
-    pub fn new(namespace: impl Into<String>, image: Option<&str>) -> Result<Self, OptionsError> {
-        let release = || format!("ghcr.io/nvidia/openshell/gateway:{}", GatewayVersion::DEFAULT);
-        let text = image.map_or_else(release, str::to_owned);
-        let default_image: ImageReference = text.parse()?;
-        ImagePolicy::default().check(&default_image)?;
-        if default_image.tag().and_then(|tag| tag.parse::<GatewayVersion>().ok()).is_none() {
-            return Err(OptionsError::Version(text));
-        }
-        Ok(Self {
-            namespace: namespace.into(),
-            rules: Rules::new(default_image),
-            ingress: None,
-            monitoring: None,
-            egress: None,
-            adopt: false,
-            probe: true,
-        })
-    }
-}
-
-/// Why [`Options`] cannot be made.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OptionsError {
-    /// The image is none, or may not run.
-    #[error(transparent)]
-    Image(#[from] ImageError),
-    /// The image's tag is no version, so nobody knows what its gateway understands.
-    #[error("the gateway's version cannot be told from {0}; use a version tag")]
-    Version(String),
-}
+use super::{names, pki, render, resource, shared};
 
 /// `platform-config`.
 pub const PLATFORM_CONFIG: &str = "platform-config";
 /// Its key.
 pub const NAMESPACES_KEY: &str = "namespaces";
-
-/// The judged `platform-config`, remembered so that a mistake in a later one hides nothing. Clones share it.
-#[derive(Clone, Debug)]
-pub(super) struct Memory {
-    held: Arc<Mutex<Held>>,
-}
-
-#[derive(Debug)]
-struct Held {
-    rules: Rules,
-    /// `None` until the first document was seen.
-    text: Option<Option<String>>,
-    intents: Arc<Intents>,
-}
-
-impl Memory {
-    pub(super) fn new(rules: Rules) -> Self {
-        Self { held: Arc::new(Mutex::new(Held { rules, text: None, intents: Arc::default() })) }
-    }
-
-    /// Judges by this version of the cluster from now on.
-    fn learn(&self, cluster: Option<ClusterVersion>) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.rules.cluster != cluster {
-            held.rules.cluster = cluster;
-            held.text = None;
-        }
-    }
-
-    /// Judges the document of `config_map`, once per text.
-    pub(super) fn observe(&self, config_map: Option<&Value>) -> Arc<Intents> {
-        let text = config_map.and_then(|map| map["data"][NAMESPACES_KEY].as_str());
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.text.as_ref().map(Option::as_deref) != Some(text) {
-            held.intents = Arc::new(held.intents.next(text, &held.rules));
-            held.text = Some(text.map(str::to_owned));
-        }
-        Arc::clone(&held.intents)
-    }
-
-    fn problems(&self) -> Vec<Problem> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).intents.problems().cloned().collect()
-    }
-
-    /// The gateways known now.
-    pub(super) fn keys(&self) -> Vec<GatewayKey> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).intents.keys().collect()
-    }
-
-    /// The gateways known now in the namespace of that name.
-    pub(super) fn keys_in(&self, namespace: &str) -> Vec<GatewayKey> {
-        let mut keys = self.keys();
-        keys.retain(|key| key.namespace() == namespace);
-        keys
-    }
-}
 
 /// The controller.
 #[derive(Debug)]
@@ -164,18 +51,16 @@ type Asked = (Timestamp, Option<ClusterVersion>);
 /// How long that answer holds.
 const CLUSTER_VERSION_HOLDS: SignedDuration = SignedDuration::from_mins(5);
 
-/// Where a gateway's namespace stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Home {
-    Missing,
-    Terminating,
-    There,
-}
-
 /// What the plan for one gateway depends on.
 #[derive(Debug)]
 pub struct Snapshot {
     pub(super) entry: Option<Entry>,
+    /// The object that asks for the gateway, when one does.
+    pub(super) resource: Option<Arc<Value>>,
+    /// Whether `platform-config` asks for it, too.
+    pub(super) overridden: bool,
+    /// The namespaces that a shared gateway serves.
+    pub(super) served: Vec<String>,
     pub(super) home: Home,
     pub(super) anchor: Option<Arc<Value>>,
     pub(super) workload: Option<Arc<Value>>,
@@ -247,11 +132,18 @@ impl Gateways {
         self.memory.problems()
     }
 
-    /// Whom problems and events of an intent are told.
-    fn told(&self, origin: Origin) -> ObjectRef {
-        match origin {
-            Origin::PlatformConfig => self.platform_config(),
+    /// The gateway as its object asks for it, and as `platform-config` does.
+    async fn asked(&self, cx: &Context, key: &GatewayKey) -> Result<Wanted, Error> {
+        let config = cx.get(&self.platform_config()).await?;
+        self.memory.learn(self.cluster(cx).await?);
+        self.memory.observe(config.as_deref());
+        match cx.get(&resource::reference(key)).await {
+            Ok(object) => self.memory.observe_resource(key, object.as_deref()),
+            // Without the kind nobody can tell what objects say: what was known holds, and the other front end works.
+            Err(Error::Waiting { .. }) => {}
+            Err(error) => return Err(error),
         }
+        Ok(self.memory.asked(key))
     }
 
     fn platform_config(&self) -> ObjectRef {
@@ -287,7 +179,19 @@ impl Controller for Gateways {
             let memory = self.memory.clone();
             move |change: &Change<'_>| {
                 let name = change.object()["metadata"]["name"].as_str();
-                name.map(|name| memory.keys_in(name)).unwrap_or_default()
+                let mut keys = name.map(|name| memory.keys_in(name)).unwrap_or_default();
+                keys.extend(memory.shared());
+                keys
+            }
+        };
+        let resources = {
+            let memory = self.memory.clone();
+            move |change: &Change<'_>| {
+                let key = resource::key_of(change.object());
+                if let Some(key) = &key {
+                    memory.observe_resource(key, change.after);
+                }
+                key.into_iter().collect()
             }
         };
         let nodes = {
@@ -302,6 +206,7 @@ impl Controller for Gateways {
             Source::of::<ConfigMap>(intent)
                 .within(&self.options.namespace)
                 .fields(format!("metadata.name={PLATFORM_CONFIG}")),
+            Source::kind(resource::kind(), resources),
             Source::of::<Namespace>(namespaces),
             Source::of::<Node>(nodes),
             Source::of::<CustomResourceDefinition>(everyone(&self.memory))
@@ -337,11 +242,12 @@ impl Controller for Gateways {
     }
 
     async fn snapshot(&self, cx: &Context, key: &GatewayKey) -> Result<Snapshot, Error> {
-        let config = cx.get(&self.platform_config()).await?;
-        self.memory.learn(self.cluster(cx).await?);
-        let entry = self.memory.observe(config.as_deref()).entry(key).cloned();
+        let Wanted { entry, resource, overridden } = self.asked(cx, key).await?;
         let mut snapshot = Snapshot {
             entry,
+            resource,
+            overridden,
+            served: Vec::new(),
             home: Home::Missing,
             anchor: None,
             workload: None,
@@ -352,7 +258,8 @@ impl Controller for Gateways {
             view: View::NotRunning,
         };
         let Some(intent) = snapshot.entry.as_ref().and_then(|entry| entry.intent.clone()) else { return Ok(snapshot) };
-        snapshot.home = home(cx.get(&ObjectRef::of::<Namespace>(None, key.namespace())).await?.as_deref());
+        let namespace = cx.get(&ObjectRef::of::<Namespace>(None, key.namespace())).await?;
+        snapshot.home = home(namespace.as_deref(), &self.options.rules);
         if snapshot.home != Home::There {
             return Ok(snapshot);
         }
@@ -360,6 +267,10 @@ impl Controller for Gateways {
         snapshot.workload = cx.get(&workload_ref(key)).await?;
         let definition = ObjectRef::of::<CustomResourceDefinition>(None, names::SANDBOX_CRD);
         snapshot.sandbox_versions = cx.get(&definition).await?.as_deref().map(served_versions).unwrap_or_default();
+        if let Some(served) = &intent.serves {
+            let all = cx.list(&Kind::of::<Namespace>(), None, &[]).await?;
+            snapshot.served = served_names(served, &self.options.rules, &all);
+        }
         if snapshot.anchor.is_some() {
             let here = Some(key.namespace());
             let mut existing = pki::Existing {
@@ -373,7 +284,7 @@ impl Controller for Gateways {
                 served: None,
             };
             if pki::replaces_authority(existing.authority.as_ref()) {
-                existing.sandboxes = sandboxes(cx, key).await;
+                existing.sandboxes = sandboxes(cx, key, &intent, &snapshot.served).await;
             }
             let runs = snapshot.workload.as_deref().is_some_and(is_rolled_out);
             snapshot.view = self.view(cx, key, &existing, runs).await?;
@@ -395,23 +306,34 @@ impl Controller for Gateways {
         // Taking a removed tenant down needs the guard against live sandboxes; until then nothing is deleted.
         let Some(entry) = &snapshot.entry else { return Ok(plan) };
         let invalid = entry.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        let told = match &snapshot.resource {
+            Some(_) => resource::reference(key),
+            None => self.platform_config(),
+        };
         if !invalid.is_empty() {
-            let origin = entry.intent.as_ref().map_or(Origin::PlatformConfig, |intent| intent.origin);
-            plan.event(Event::warning(self.told(origin), "InvalidEntry", invalid.clone()));
+            plan.event(Event::warning(told.clone(), "InvalidEntry", invalid.clone()));
             plan.verdict = Verdict::Invalid { reason: "InvalidEntry", message: invalid.clone() };
         }
-        let Some(intent) = &entry.intent else { return Ok(plan) };
-        let namespace = ObjectRef::of::<Namespace>(None, key.namespace());
-        match snapshot.home {
-            Home::There => {}
-            Home::Missing | Home::Terminating => {
-                let state = if snapshot.home == Home::Missing { "does not exist" } else { "is terminating" };
-                plan.verdict = Verdict::Waiting {
-                    on: Dependency::Object(namespace),
-                    message: format!("namespace {} {state}", key.namespace),
-                };
-                return Ok(plan);
+        if snapshot.overridden {
+            for told in [&told, &self.platform_config()] {
+                plan.event(Event::warning(told.clone(), OVERRIDES, overrides(key)));
             }
+        }
+        let Some(intent) = &entry.intent else {
+            Report::unusable(snapshot, &invalid, now).tell(&mut plan, key, snapshot);
+            return Ok(plan);
+        };
+        if let Some((reason, message)) = snapshot.home.obstacle(key.namespace()) {
+            let mut report = Report::unusable(snapshot, &invalid, now);
+            report.conditions.set(GatewayCondition::NamespaceReady, false, reason, message.as_str());
+            report.image = intent.image.to_string();
+            report.tell(&mut plan, key, snapshot);
+            if snapshot.home == Home::NotSelected {
+                plan.event(Event::warning(told, reason, message.clone()));
+            }
+            let on = Dependency::Object(ObjectRef::of::<Namespace>(None, key.namespace()));
+            plan.verdict = Verdict::Waiting { on, message };
+            return Ok(plan);
         }
         let peers = Peers {
             control_plane: &self.options.namespace,
@@ -429,21 +351,29 @@ impl Controller for Gateways {
         objects.extend(authority);
         objects.extend(secrets);
         objects.extend(render::workload(intent, &inputs)?);
+        if let Some(material) = &snapshot.material {
+            objects.extend(shared::objects(intent, &snapshot.served, material.clients_elsewhere.as_ref())?);
+        }
         let mut report = Report::new(snapshot, intent, &hash, &invalid, now);
         let anchor_uid = snapshot.anchor.as_deref().map(paddock_reconcile::object::uid).filter(|uid| !uid.is_empty());
         let (Some(uid), Some(material)) = (anchor_uid, &snapshot.material) else {
             // The owner comes first: without its uid nothing can be owned.
             plan.apply(report.anchor(key, &[])?);
+            report.tell(&mut plan, key, snapshot);
             let message = "the anchor, which owns everything else, is made first".to_owned();
             plan.verdict = Verdict::Waiting { on: Dependency::Object(anchor_ref(key)), message };
             return Ok(plan);
         };
         let inventory: Vec<String> = objects.iter().map(|object| object.target().to_string()).collect();
         plan.apply(report.anchor(key, &inventory)?);
-        let kek = key.name_of(names::KEK);
+        report.tell(&mut plan, key, snapshot);
+        let (kek, authority_name) = (key.name_of(names::KEK), key.ca_secret());
         for object in objects {
-            // The key that encrypts stored credentials outlives everything but the data that it encrypts.
-            let owned = object.target().namespace.as_deref() == Some(key.namespace()) && object.target().name != kek;
+            // The key that encrypts stored credentials outlives everything but the data that it encrypts; the authority is
+            // the control plane's, also when its namespace is the gateway's.
+            let name = &object.target().name;
+            let here = object.target().namespace.as_deref() == Some(key.namespace());
+            let owned = here && *name != kek && *name != authority_name;
             plan.apply(if owned { object.owned_by(&anchor_ref(key), uid)? } else { object });
         }
         for made in &material.made {
@@ -469,7 +399,7 @@ impl Controller for Gateways {
             let on = looking.unwrap_or_else(|| Dependency::Object(workload_ref(key)));
             plan.verdict = Verdict::Waiting { on, message };
         }
-        let key = key.clone();
+        let (key, resource) = (key.clone(), snapshot.resource.clone());
         plan.on_error(move |error| {
             let mut report = report.clone();
             report.conditions.set(GatewayCondition::Applied, false, APPLY_FAILED, error.to_string());
@@ -477,123 +407,11 @@ impl Controller for Gateways {
             if let Ok(anchor) = report.anchor(&key, &inventory) {
                 plan.apply(anchor);
             }
+            plan.status.extend(report.status(&key, resource.as_deref()));
             plan.event(Event::warning(anchor_ref(&key), APPLY_FAILED, error.to_string()));
             plan
         });
         Ok(plan)
-    }
-}
-
-const APPLY_FAILED: &str = "ApplyFailed";
-
-/// Everything the anchor says, computed from what was seen before this pass wrote anything.
-#[derive(Clone)]
-struct Report {
-    conditions: Conditions,
-    /// What is waited for: the workload, else what is seen of the gateway.
-    waits: Option<(bool, String)>,
-    image: String,
-    hash: String,
-    not_after: String,
-}
-
-impl Report {
-    fn new(snapshot: &Snapshot, intent: &Intent, wanted: &str, invalid: &str, now: Timestamp) -> Self {
-        use GatewayCondition::{Applied, ConfigValid, NamespaceReady, PkiReady, Prerequisites, RolledOut, Serving};
-        let before = snapshot.anchor.as_deref().and_then(|anchor| anchor["data"]["conditions"].as_str());
-        let mut conditions = Conditions::since(Conditions::read(before.unwrap_or_default()), now);
-        match invalid {
-            "" => conditions.set(ConfigValid, true, "Valid", ""),
-            _ => conditions.set(ConfigValid, false, "InvalidEntry", invalid),
-        }
-        conditions.set(NamespaceReady, true, "NamespaceExists", "");
-        match snapshot.sandbox_versions.as_str() {
-            "" => {
-                let message = format!("the CustomResourceDefinition {} does not exist", names::SANDBOX_CRD);
-                conditions.set(Prerequisites, false, "SandboxKindMissing", message);
-            }
-            _ if matches!(&intent.database, Database::Postgres { .. }) && snapshot.database.is_none() => {
-                let message =
-                    format!("the Secret of the database has no key {}, or does not exist", names::DATABASE_KEY);
-                conditions.set(Prerequisites, false, "DatabaseSecretMissing", message);
-            }
-            versions => conditions.set(Prerequisites, true, "SandboxKindServed", format!("served: {versions}")),
-        }
-        let material = snapshot.material.as_ref();
-        match material.map(|material| &material.trouble) {
-            None => conditions.set(PkiReady, false, PROGRESSING, "certificates are being made"),
-            Some(Some((reason, message))) => conditions.set(PkiReady, false, reason, message),
-            Some(None) => match (snapshot.view.certificate(), material.and_then(|material| material.note.as_ref())) {
-                (Some((reason, message)), _) => conditions.set(PkiReady, false, reason, message),
-                (None, Some((reason, message))) => conditions.set(PkiReady, true, reason, message),
-                (None, None) => conditions.set(PkiReady, true, "Complete", ""),
-            },
-        }
-        let workload = snapshot.workload.as_deref();
-        let applied = running_hash(snapshot) == Some(wanted)
-            && workload.and_then(|live| live.pointer("/spec/template/spec/containers/0/image")).and_then(Value::as_str)
-                == Some(&intent.image.to_string());
-        let failed = conditions.before(Applied).filter(|before| before.reason == APPLY_FAILED).cloned();
-        match failed {
-            _ if applied => conditions.set(Applied, true, "Applied", ""),
-            // It failed the last time: that stays true until it is seen to be done.
-            Some(failed) => conditions.set(Applied, false, APPLY_FAILED, failed.message),
-            None => conditions.set(Applied, false, PROGRESSING, "objects are being applied"),
-        }
-        let mut waits = None;
-        if applied && workload.is_some_and(is_rolled_out) {
-            conditions.set(RolledOut, true, "RolledOut", "");
-        } else {
-            let (reason, message) = match snapshot.has_node {
-                false => ("NoNode", "the cluster has no node that could run the gateway"),
-                true => (PROGRESSING, "the gateway is not ready yet"),
-            };
-            conditions.set(RolledOut, false, reason, message);
-            waits = Some((true, format!("{reason}: {message}")));
-        }
-        if let Some((holds, reason, message)) = snapshot.view.serving() {
-            if !holds && waits.is_none() {
-                waits = Some((false, format!("{reason}: {message}")));
-            }
-            conditions.set(Serving, holds, reason, message);
-        }
-        // What this pass makes may never be stored: only what was found is reported, or a failing pass would never rest.
-        let stored = snapshot.material.as_ref().filter(|material| material.made.is_empty());
-        let not_after = stored.and_then(|material| material.not_after).map_or_else(String::new, |end| end.to_string());
-        let hash = running_hash(snapshot).unwrap_or_default();
-        Self { conditions, waits, image: intent.image.to_string(), hash: hash.to_owned(), not_after }
-    }
-
-    fn anchor(&mut self, key: &GatewayKey, inventory: &[String]) -> Result<Desired, Error> {
-        let phase = self.conditions.conclude();
-        let (reason, message) = self.conditions.obstacle().unwrap_or_else(|| ("Ready".to_owned(), String::new()));
-        let summary = Summary {
-            phase,
-            ready: phase == paddock_api::GatewayPhase::Running,
-            reason,
-            message,
-            image: self.image.clone(),
-            config_hash: self.hash.clone(),
-            not_after: self.not_after.clone(),
-        };
-        let data = [
-            ("conditions", self.conditions.to_json()),
-            ("inventory", inventory.join("\n")),
-            ("summary", summary.to_json()),
-        ];
-        Desired::of(&ConfigMap {
-            metadata: render::meta(key, names::ANCHOR),
-            data: Some(data.map(|(key, value)| (key.to_owned(), value)).into()),
-            ..ConfigMap::default()
-        })
-    }
-}
-
-pub(super) fn home(namespace: Option<&Value>) -> Home {
-    match namespace {
-        None => Home::Missing,
-        Some(namespace) if paddock_reconcile::object::is_terminating(namespace) => Home::Terminating,
-        Some(_) => Home::There,
     }
 }
 
@@ -615,34 +433,26 @@ fn inputs<'a>(intent: &'a Intent, snapshot: &'a Snapshot) -> Inputs<'a> {
 }
 
 /// When the gateway's sandboxes were created. Asked for only while an authority is replaced; what cannot be asked is unknown.
-async fn sandboxes(cx: &Context, key: &GatewayKey) -> pki::Sandboxes {
-    let api: Api<Pod> = Api::namespaced(cx.client().clone(), key.namespace());
+async fn sandboxes(cx: &Context, key: &GatewayKey, intent: &Intent, served: &[String]) -> pki::Sandboxes {
+    let api: Api<Pod> = match &intent.serves {
+        Some(_) => Api::all(cx.client().clone()),
+        None => Api::namespaced(cx.client().clone(), key.namespace()),
+    };
+    let may_hold = |namespace: &str| namespace == key.namespace() || served.iter().any(|name| name == namespace);
     let mut params = ListParams::default().labels(names::SANDBOX_POD_LABEL).limit(500);
     params.field_selector = Some("status.phase!=Succeeded,status.phase!=Failed".to_owned());
     let mut created = Vec::new();
     loop {
         let Ok(page) = api.list_metadata(&params).await else { return pki::Sandboxes::Unknown };
         // One without a time of its creation could be as old as any.
-        let times = page.items.iter().map(|pod| pod.metadata.creation_timestamp.as_ref());
+        let here = page.items.iter().filter(|pod| pod.metadata.namespace.as_deref().is_some_and(may_hold));
+        let times = here.map(|pod| pod.metadata.creation_timestamp.as_ref());
         created.extend(times.map(|time| time.map_or(Timestamp::MIN, |time| time.0)));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
             None => return pki::Sandboxes::Created(created),
         }
     }
-}
-
-fn running_hash(snapshot: &Snapshot) -> Option<&str> {
-    let annotations = snapshot.workload.as_deref()?.pointer("/spec/template/metadata/annotations")?;
-    annotations.get(annotations::CONFIG_HASH)?.as_str()
-}
-
-fn is_rolled_out(live: &Value) -> bool {
-    let number = |pointer: &str| live.pointer(pointer).and_then(Value::as_i64);
-    let want = number("/spec/replicas").unwrap_or(1);
-    number("/status/observedGeneration").unwrap_or(0) >= number("/metadata/generation").unwrap_or(1)
-        && number("/status/updatedReplicas").unwrap_or(0) >= want
-        && number("/status/readyReplicas").unwrap_or(0) >= want
 }
 
 /// `v1alpha1,v1beta1`.

@@ -41,6 +41,8 @@ pub fn gateway_toml(data: &[u8]) {
     let key = GatewayKey::default_of("tenant-a".parse().expect("a name"));
     let inputs = Inputs {
         key: &key,
+        serves: None,
+        options: &serde_json::Value::Null,
         version: GatewayVersion::patch(60 + u16::from(first % 52)),
         server_names: &names,
         cluster: Some(ClusterVersion::minor(36)),

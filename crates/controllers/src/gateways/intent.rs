@@ -9,12 +9,15 @@ use std::sync::Arc;
 use paddock_policy::dns::{self, SubjectName};
 use paddock_policy::image::{ImagePolicy, ImageReference};
 use paddock_policy::tenant::{ReservedNames, TenantName};
+use serde_json::Value;
 
 use super::document::{self, Placed, RawEntry};
 use super::key::GatewayKey;
 use super::platform::{ClusterVersion, Database};
 use super::policies::Policies;
 use super::problem::{Position, Problem};
+use super::resource::Served;
+use super::selection::Namespaces;
 use super::version::GatewayVersion;
 use super::{embedded, toml};
 
@@ -35,6 +38,8 @@ pub struct Intent {
     pub config: String,
     /// Where it keeps its state.
     pub database: Database,
+    /// The other namespaces that it serves; `None`: its own alone.
+    pub serves: Option<Served>,
     /// What happens to it in its life.
     pub policies: Policies,
 }
@@ -44,6 +49,8 @@ pub struct Intent {
 pub enum Origin {
     /// The entry of `platform-config` that is called like the namespace.
     PlatformConfig,
+    /// The `OpenShellGateway` of that namespace and name.
+    Resource,
 }
 
 /// The rules that entries are judged by.
@@ -55,6 +62,8 @@ pub struct Rules {
     pub images: ImagePolicy,
     /// Which namespaces may not be tenants.
     pub reserved: ReservedNames,
+    /// Which namespaces gateways may be in.
+    pub namespaces: Namespaces,
     /// Where gateways keep their state when nobody says otherwise.
     pub database: Database,
     /// The policies of gateways that say nothing about them.
@@ -73,6 +82,7 @@ impl Rules {
             default_image,
             images: ImagePolicy::default(),
             reserved: ReservedNames::default(),
+            namespaces: Namespaces::default(),
             database: Database::default(),
             policies: Policies::default(),
             cluster: None,
@@ -178,27 +188,70 @@ fn judge_entry(
     rules: &Rules,
     problems: &mut Vec<Problem>,
 ) -> Option<Intent> {
-    let mut fail = |key: &str, placed: Option<&Placed<String>>, message: String, hint: &str| {
-        let position = placed.and_then(|placed| placed.position);
-        let (entry, key, hint) = (label.to_owned(), key.to_owned(), hint.to_owned());
-        problems.push(Problem { entry, key, position, message, hint });
-    };
     let tenant = raw.name.as_ref().and_then(|name| {
         let tenant = name.value.parse::<TenantName>().and_then(|tenant| rules.reserved.check(&tenant).map(|()| tenant));
-        tenant.map_err(|error| fail("name", Some(name), error.to_string(), "")).ok()
+        let mut wrong = |message: String| {
+            let (entry, key, position) = (label.to_owned(), "name".to_owned(), name.position);
+            problems.push(Problem { entry, key, position, message, hint: String::new() });
+        };
+        tenant.map_err(|error| wrong(error.to_string())).ok()
     });
+    let wish = Wish {
+        raw,
+        label,
+        prefix: "gateway",
+        document: Some(document),
+        origin: Origin::PlatformConfig,
+        options: Value::Null,
+        database: rules.database.clone(),
+        serves: None,
+        policies: rules.policies.clone(),
+    };
+    judge_wish(wish, tenant.map(GatewayKey::default_of), rules, problems)
+}
+
+/// What somebody wants of a gateway: its texts not yet judged, and what needs no judgement.
+pub(super) struct Wish<'a> {
+    pub(super) raw: &'a RawEntry,
+    /// The entry that problems name.
+    pub(super) label: &'a str,
+    /// What the keys of problems begin with.
+    pub(super) prefix: &'a str,
+    /// The text that places are in. Without one the places of TOML problems are those in the TOML.
+    pub(super) document: Option<&'a str>,
+    pub(super) origin: Origin,
+    /// Options below `openshell.gateway` in the gateway's file; null for none.
+    pub(super) options: Value,
+    pub(super) database: Database,
+    pub(super) serves: Option<Served>,
+    pub(super) policies: Policies,
+}
+
+/// Judges a wish. `None` comes with problems, unless `key` is `None` already.
+pub(super) fn judge_wish(
+    wish: Wish<'_>,
+    key: Option<GatewayKey>,
+    rules: &Rules,
+    problems: &mut Vec<Problem>,
+) -> Option<Intent> {
+    let Wish { raw, label, prefix, .. } = wish;
+    let mut fail = |key: &str, placed: Option<&Placed<String>>, message: String, hint: &str| {
+        let position = placed.and_then(|placed| placed.position);
+        let hint = hint.replace("gateway.version", &format!("{prefix}.version"));
+        problems.push(Problem { entry: label.to_owned(), key: format!("{prefix}.{key}"), position, message, hint });
+    };
     let image = match &raw.image {
         None => Some(rules.default_image.clone()),
         Some(text) => text
             .value
             .parse()
-            .map_err(|e: paddock_policy::image::ImageError| fail("gateway.image", Some(text), e.to_string(), ""))
+            .map_err(|e: paddock_policy::image::ImageError| fail("image", Some(text), e.to_string(), ""))
             .ok(),
     };
     let image = image.filter(|image| match rules.images.check(image) {
         Ok(()) => true,
         Err(error) => {
-            fail("gateway.image", raw.image.as_ref(), error.to_string(), "");
+            fail("image", raw.image.as_ref(), error.to_string(), "");
             false
         }
     });
@@ -206,13 +259,13 @@ fn judge_entry(
         (Some(text), _) => text
             .value
             .parse()
-            .map_err(|e: super::version::VersionError| fail("gateway.version", Some(text), e.to_string(), ""))
+            .map_err(|e: super::version::VersionError| fail("version", Some(text), e.to_string(), ""))
             .ok(),
         (None, Some(image)) => {
             let version = image.tag().and_then(|tag| tag.parse::<GatewayVersion>().ok());
             if version.is_none() {
                 let message = format!("the gateway's version cannot be told from {image}");
-                fail("gateway.image", raw.image.as_ref(), message, "use a version tag, or set gateway.version");
+                fail("image", raw.image.as_ref(), message, "use a version tag, or set gateway.version");
             }
             version
         }
@@ -222,7 +275,7 @@ fn judge_entry(
         let known = *version >= GatewayVersion::OLDEST;
         if !known {
             let message = format!("gateway {version} is older than {}, the oldest supported", GatewayVersion::OLDEST);
-            fail("gateway.version", raw.version.as_ref().or(raw.image.as_ref()), message, "");
+            fail("version", raw.version.as_ref().or(raw.image.as_ref()), message, "");
         }
         known
     });
@@ -232,18 +285,27 @@ fn judge_entry(
             Ok(name) => {
                 server_names.insert(name);
             }
-            Err(error) => fail(&format!("gateway.serverDnsNames[{n}]"), Some(text), error.to_string(), ""),
+            Err(error) => fail(&format!("serverDnsNames[{n}]"), Some(text), error.to_string(), ""),
         }
     }
     if let Err(error) = dns::collect(server_names.iter().cloned()) {
-        fail("gateway.serverDnsNames", raw.names.first(), error.to_string(), "");
+        fail("serverDnsNames", raw.names.first(), error.to_string(), "");
     }
-    let (tenant, image, version) = (tenant?, image?, version?);
-    let key = GatewayKey::default_of(tenant);
+    if let (Some(_), Some(version)) = (&wish.serves, version)
+        && version < GatewayVersion::OPERATOR_MODE
+    {
+        let message =
+            format!("a shared gateway must be {} or newer, this one is {version}", GatewayVersion::OPERATOR_MODE);
+        fail("isolation", None, message, "use PerTenant, or a newer image");
+        return None;
+    }
+    let (key, image, version) = (key?, image?, version?);
     server_names.extend(key.mandatory_server_names().iter().filter_map(|name| name.parse().ok()));
     let texts: Vec<String> = server_names.iter().map(ToString::to_string).collect();
     let inputs = toml::Inputs {
         key: &key,
+        serves: wish.serves.as_ref(),
+        options: &wish.options,
         version,
         server_names: &texts,
         cluster: rules.cluster,
@@ -251,31 +313,39 @@ fn judge_entry(
     };
     match toml::render(inputs, raw.config.as_ref().map(|text| text.value.as_str()), &rules.images) {
         Ok(config) => Some(Intent {
-            origin: Origin::PlatformConfig,
+            origin: wish.origin,
             image,
             version,
             server_names,
             config,
-            database: rules.database.clone(),
-            policies: rules.policies.clone(),
+            database: wish.database,
+            serves: wish.serves,
+            policies: wish.policies,
             key,
         }),
         Err(found) => {
-            problems
-                .extend(found.into_iter().map(|problem| in_document(problem, document, raw.config.as_ref(), label)));
+            problems.extend(
+                found.into_iter().map(|problem| placed(problem, wish.document, raw.config.as_ref(), prefix, label)),
+            );
             None
         }
     }
 }
 
-/// A problem of the TOML text as one of the document.
-fn in_document(mut problem: Problem, document: &str, config: Option<&Placed<String>>, label: &str) -> Problem {
+/// A problem of the TOML text as one of what it stands in.
+fn placed(
+    mut problem: Problem,
+    document: Option<&str>,
+    config: Option<&Placed<String>>,
+    prefix: &str,
+    label: &str,
+) -> Problem {
     label.clone_into(&mut problem.entry);
     problem.key = match problem.key.as_str() {
-        "" => "gateway.config".to_owned(),
-        key => format!("gateway.config: {key}"),
+        "" => format!("{prefix}.config"),
+        key => format!("{prefix}.config: {key}"),
     };
-    let Some(config) = config else { return problem };
+    let (Some(document), Some(config)) = (document, config) else { return problem };
     let Some(within) = problem.position else { return Problem { position: config.position, ..problem } };
     let found = config.defined.and_then(|start| embedded::locate(document, start, &config.value, within));
     if found.is_none() {

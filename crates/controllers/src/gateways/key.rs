@@ -71,13 +71,24 @@ impl GatewayKey {
         }
     }
 
-    /// How the gateway calls itself towards sandboxes and in its tokens: no two gateways of a namespace share it. At most 63
-    /// characters, because it becomes a label.
-    pub fn gateway_id(&self) -> String {
+    /// How the gateway calls itself towards sandboxes and in its tokens. No two gateways that could meet share it: those of
+    /// a namespace have different names, and a gateway that serves other namespaces (`shared`) has an identifier that is its
+    /// own in the whole cluster. A DNS label, because it becomes the value of one.
+    pub fn gateway_id(&self, shared: bool) -> String {
         match &self.gateway {
-            None => names::GATEWAY_ID.to_owned(),
-            Some(gateway) => bounded(&format!("{}.{gateway}", self.namespace)),
+            None if !shared => names::GATEWAY_ID.to_owned(),
+            _ => format!("{}-{}", self.gateway(), digest(&self.to_string())),
         }
+    }
+
+    /// The ServiceAccount of the sandboxes of this gateway, in whichever namespace.
+    pub(super) fn sandbox_account(&self, shared: bool) -> String {
+        if shared { format!("{}.sandbox", self.gateway_id(shared)) } else { self.name_of(names::SANDBOX_ACCOUNT) }
+    }
+
+    /// The Secret that sandboxes of this gateway mount, in whichever namespace.
+    pub(super) fn clients_secret(&self, shared: bool) -> String {
+        if shared { format!("{}.client-tls", self.gateway_id(shared)) } else { self.name_of(names::CLIENT_TLS) }
     }
 
     /// The gateway's own binding to the static ClusterRole [`names::NODE_READER`].
@@ -150,9 +161,14 @@ fn bounded(name: &str) -> String {
     if name.len() <= 63 {
         return name.to_owned();
     }
-    let digest = paddock_pki::sha256_hex(name.as_bytes());
     let start = name.get(..52).unwrap_or_default().trim_end_matches(['-', '.']);
-    format!("{start}-{}", digest.get(..10).unwrap_or_default())
+    format!("{start}-{}", digest(name))
+}
+
+fn digest(text: &str) -> String {
+    let mut digest = paddock_pki::sha256_hex(text.as_bytes());
+    digest.truncate(10);
+    digest
 }
 
 #[cfg(test)]
@@ -195,7 +211,7 @@ mod tests {
                 "team.credential-storage-key-encryption-key",
             ]
         );
-        assert_eq!(team.gateway_id(), "tenant-a.team");
+        assert_eq!(team.gateway_id(false), format!("team-{}", digest("tenant-a/team")));
         assert_eq!(team.node_reader_binding(), "openshell-gateway-node-reader-tenant-a.team");
         assert_eq!(team.ca_secret(), "openshell-ca-tenant-a.team");
     }
@@ -206,6 +222,7 @@ mod tests {
         assert_eq!(default, GatewayKey::default_of("tenant-a".parse().unwrap()));
         assert_eq!(ALL.map(|name| default.name_of(name)), ALL);
         assert_eq!(default.ca_secret(), "openshell-ca-tenant-a");
+        assert_eq!(default.gateway_id(false), "openshell-gateway");
         assert_eq!(default.node_reader_binding(), "openshell-gateway-node-reader-tenant-a");
     }
 
@@ -236,7 +253,7 @@ mod tests {
         assert_eq!(of("a").len(), 63);
         assert_ne!(of("a"), of("b"));
         let longest = key(&"x".repeat(63), &"y".repeat(52));
-        assert_eq!((longest.ca_secret().len(), longest.gateway_id().len()), (63, 63));
+        assert_eq!((longest.ca_secret().len(), longest.gateway_id(true).len()), (63, 63));
         assert!(longest.node_reader_binding().len() <= 253);
     }
 
@@ -253,7 +270,7 @@ mod tests {
         #[test]
         fn shortened_names_end_like_names(namespace in "[a-z][a-z0-9-]{40,61}[a-z]", gateway in "[a-z][a-z0-9-]{0,50}[a-z]") {
             let key = key(&namespace, &gateway);
-            for name in [key.ca_secret(), key.gateway_id()] {
+            for name in [key.ca_secret(), key.gateway_id(true)] {
                 prop_assert!(name.len() <= 63 && name.ends_with(|c: char| c.is_ascii_alphanumeric()), "{}", name);
             }
         }

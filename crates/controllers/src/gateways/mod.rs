@@ -1,14 +1,18 @@
-//! Gateways: an OpenShell agent gateway in each tenant namespace that `platform-config` names.
+//! Gateways: OpenShell agent gateways in tenants' namespaces, as `platform-config` and `OpenShellGateway` objects ask for them.
 //!
 //! | module | what it is for | touches |
 //! |---|---|---|
 //! | `key` | which gateway: namespace and name, and the names of its objects | nothing |
 //! | `document`, `intent`, `policies`, [`Problem`] | `platform-config` to one judged intent per gateway | nothing |
+//! | `resource`, [`definition`] | `OpenShellGateway` objects to the same intents, and their schema | nothing |
+//! | `memory` | what was asked for by either, judged and remembered | nothing |
 //! | `toml`, `schema`, [`GatewayVersion`] | the gateway's own file, by gateway version | nothing |
 //! | `embedded` | from a place in the gateway's file to its place in `platform-config` | nothing |
 //! | `platform` | what else rendering depends on: cluster version, database | nothing |
 //! | `render`, [`names`], [`rbac`] | the manifest set as typed objects | nothing |
+//! | `shared` | what a gateway for many namespaces needs in each | nothing |
 //! | `network` | who may connect to whom, as network policies | nothing |
+//! | `options`, `selection` | what the operator decides; which namespaces may be touched | nothing |
 //! | `restart` | what a gateway reads only at its start | nothing |
 //! | `forecast`, [`Foretold`] | what would be done, and whether a gateway would restart and why | nothing |
 //! | `overview` | how all gateways stand, from what was written down | nothing |
@@ -16,13 +20,14 @@
 //! | `pki` | what exists of certificates and keys is judged, what is missing is made | randomness |
 //! | [`probe`] | what gateways say of themselves, over mutual TLS | the gateways |
 //! | `serving` | what that means for the conditions | nothing |
-//! | `condition` | conditions, phase and the one-line summary | nothing |
+//! | `condition`, `report` | conditions, phase and the one-line summary; what of them is said where | nothing |
 //! | [`Gateways`] | one gateway: snapshot and plan | API server, by the engine |
 //! | [`GatewayMetrics`] | what is counted per tenant | nothing |
 //! | [`GatewayStatus`] | `platform-config-status` and metrics | API server, by the engine |
 
 mod condition;
 mod controller;
+pub mod definition;
 mod document;
 mod embedded;
 mod forecast;
@@ -31,9 +36,11 @@ mod foretold;
 pub(crate) mod fuzzing;
 mod intent;
 mod key;
+mod memory;
 mod metrics;
 pub mod names;
 mod network;
+mod options;
 mod overview;
 mod pki;
 mod platform;
@@ -42,32 +49,40 @@ pub mod probe;
 mod problem;
 pub mod rbac;
 mod render;
+mod report;
+mod resource;
 mod restart;
 mod schema;
+mod selection;
 mod serving;
+mod shared;
 mod source_file;
 mod status;
 mod toml;
 mod version;
 
-pub use controller::{Gateways, NAMESPACES_KEY, Options, OptionsError, PLATFORM_CONFIG, Snapshot};
+pub use controller::{Gateways, NAMESPACES_KEY, PLATFORM_CONFIG, Snapshot};
 pub use forecast::Forecast;
 pub use foretold::{Action, Foretold, ObjectChange};
 pub use intent::{Entry, Intent, Intents, Origin, Rules};
 pub use key::GatewayKey;
 pub use metrics::{GatewayMetrics, OfPhase, OfTenant};
 pub use network::{Egress, EgressError, PodsError, PodsOf};
+pub use options::{Options, OptionsError};
 pub use overview::{Line, overview};
+pub use paddock_policy::tenant::ReservedNames;
 pub use platform::{ClusterVersion, ClusterVersionError, Database, DatabaseError};
 pub use policies::{Policies, Rollout};
 pub use problem::{Position, Problem};
+pub use resource::Served;
+pub use selection::{Namespaces, NamespacesError};
 pub use source_file::SourceFile;
 pub use status::{GatewayStatus, Report, STATUS, StatusSnapshot};
 pub use version::GatewayVersion;
 
 /// The two controllers: one keeps the gateways right, the other reports. They share the judged `platform-config`.
 pub fn controllers(options: Options, metrics: GatewayMetrics) -> (Gateways, GatewayStatus) {
-    let memory = controller::Memory::new(options.rules.clone());
-    let status = GatewayStatus::new(options.namespace.clone(), memory.clone(), metrics);
+    let memory = memory::Memory::new(options.rules.clone());
+    let status = GatewayStatus::new(options.namespace.clone(), options.rules.clone(), memory.clone(), metrics);
     (Gateways::new(options, memory), status)
 }

@@ -13,6 +13,8 @@ pub const SANDBOX_ACCOUNT: &str = "openshell-gateway-sandbox";
 pub const SANDBOX_ROLE: &str = "openshell-gateway-sandbox";
 /// The static ClusterRole that every gateway is bound to; the binding has the namespace as suffix.
 pub const NODE_READER: &str = "openshell-gateway-node-reader";
+/// The static ClusterRole that gateways of several namespaces are bound to instead.
+pub const OPERATOR_ROLE: &str = "openshell-gateway-operator";
 /// ConfigMap with `gateway.toml`.
 pub const CONFIG: &str = "openshell-gateway-config";
 /// Key of the file in [`CONFIG`].

@@ -12,7 +12,7 @@ use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
     NetworkPolicySpec,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use paddock_api::labels;
 use paddock_policy::tenant::TenantName;
@@ -20,6 +20,7 @@ use paddock_policy::tenant::TenantName;
 use super::key::GatewayKey;
 use super::names;
 use super::render::{matching, meta};
+use super::resource::Served;
 
 /// The label that every namespace has with its own name.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
@@ -81,6 +82,11 @@ impl PodsOf {
 
 fn label(pair: &str) -> Option<(String, String)> {
     let (key, value) = pair.trim().split_once('=')?;
+    is_label(key, value).then(|| (key.to_owned(), value.to_owned()))
+}
+
+/// Whether this can be a label of an object.
+pub(super) fn is_label(key: &str, value: &str) -> bool {
     let word = |text: &str| {
         let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
         let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -88,7 +94,7 @@ fn label(pair: &str) -> Option<(String, String)> {
     };
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
     let prefixed = prefix.is_none_or(|prefix| prefix.len() <= 253 && prefix.split('.').all(word));
-    (prefixed && word(name) && (value.is_empty() || word(value))).then(|| (key.to_owned(), value.to_owned()))
+    prefixed && word(name) && (value.is_empty() || word(value))
 }
 
 /// Where gateways may connect to: networks, each with a port or all ports.
@@ -131,8 +137,13 @@ fn network(text: &str) -> Option<Network> {
 
 /// Nothing may connect to a sandbox: the gateway reaches it over the connection that the sandbox opened.
 pub(super) fn sandbox_policy(key: &GatewayKey) -> NetworkPolicy {
+    sandboxes_closed(meta(key, names::SANDBOX_POLICY))
+}
+
+/// The same in whichever namespace.
+pub(super) fn sandboxes_closed(metadata: ObjectMeta) -> NetworkPolicy {
     NetworkPolicy {
-        metadata: meta(key, names::SANDBOX_POLICY),
+        metadata,
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(sandbox_pods()),
             policy_types: Some(vec!["Ingress".to_owned()]),
@@ -142,7 +153,7 @@ pub(super) fn sandbox_policy(key: &GatewayKey) -> NetworkPolicy {
 }
 
 /// The gateway's own ports: its API from sandboxes, the control plane and the ingress controller, metrics from monitoring.
-pub(super) fn gateway_policy(key: &GatewayKey, peers: &Peers<'_>) -> NetworkPolicy {
+pub(super) fn gateway_policy(key: &GatewayKey, serves: Option<&Served>, peers: &Peers<'_>) -> NetworkPolicy {
     let mut callers = vec![
         NetworkPolicyPeer { pod_selector: Some(sandbox_pods()), ..NetworkPolicyPeer::default() },
         NetworkPolicyPeer {
@@ -151,6 +162,11 @@ pub(super) fn gateway_policy(key: &GatewayKey, peers: &Peers<'_>) -> NetworkPoli
             ..NetworkPolicyPeer::default()
         },
     ];
+    callers.extend(serves.map(|served| NetworkPolicyPeer {
+        namespace_selector: Some(matching(served.labels().clone())),
+        pod_selector: Some(sandbox_pods()),
+        ..NetworkPolicyPeer::default()
+    }));
     callers.extend(peers.ingress.map(PodsOf::peer));
     let mut ingress =
         vec![NetworkPolicyIngressRule { from: Some(callers), ports: Some(vec![port("TCP", names::GRPC_PORT)]) }];
@@ -226,7 +242,7 @@ mod tests {
             monitoring: monitoring.as_ref(),
             egress: egress.as_ref(),
         };
-        vec![sandbox_policy(&key(TENANT)), gateway_policy(&key(TENANT), &peers)]
+        vec![sandbox_policy(&key(TENANT)), gateway_policy(&key(TENANT), None, &peers)]
     }
 
     fn key(namespace: &str) -> GatewayKey {

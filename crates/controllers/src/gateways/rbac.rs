@@ -5,7 +5,7 @@
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use paddock_api::labels;
+use paddock_api::{gateway, labels};
 
 use super::names;
 use super::render::{rule, sandbox_rules};
@@ -24,17 +24,21 @@ pub fn controller_rules() -> Vec<PolicyRule> {
         rule("rbac.authorization.k8s.io", &["roles"], &keep),
         rule("rbac.authorization.k8s.io", &["rolebindings", "clusterrolebindings"], &remake),
         PolicyRule {
-            resource_names: Some(vec![names::NODE_READER.to_owned()]),
+            resource_names: Some(vec![names::NODE_READER.to_owned(), names::OPERATOR_ROLE.to_owned()]),
             ..rule("rbac.authorization.k8s.io", &["clusterroles"], &["bind"])
         },
         // Sandboxes are counted while an authority is replaced.
         rule("", &["pods"], &["list"]),
+        rule(gateway::GROUP, &[gateway::PLURAL], &see),
+        rule(gateway::GROUP, &[&format!("{}/status", gateway::PLURAL)], &["patch"]),
         rule("apiextensions.k8s.io", &["customresourcedefinitions"], &see),
         rule("events.k8s.io", &["events"], &["create"]),
     ];
     rules.extend(sandbox_rules());
     rules
 }
+
+pub use super::shared::operator_role;
 
 /// The static ClusterRole to which every gateway's account is bound.
 pub fn node_reader() -> ClusterRole {

@@ -36,7 +36,7 @@ pub(super) fn foundation(intent: &Intent, peers: &Peers<'_>) -> Result<Vec<Desir
     let key = &intent.key;
     Ok(vec![
         Desired::of(&network::sandbox_policy(key))?,
-        Desired::of(&network::gateway_policy(key, peers))?,
+        Desired::of(&network::gateway_policy(key, intent.serves.as_ref(), peers))?,
         Desired::of(&ServiceAccount { metadata: meta(key, names::GATEWAY), ..ServiceAccount::default() })?,
         Desired::of(&ServiceAccount {
             metadata: meta(key, names::SANDBOX_ACCOUNT),
@@ -58,7 +58,10 @@ pub(super) fn foundation(intent: &Intent, peers: &Peers<'_>) -> Result<Vec<Desir
                 namespace: None,
                 ..meta(key, names::NODE_READER)
             },
-            role_ref: role_ref("ClusterRole", names::NODE_READER),
+            role_ref: role_ref(
+                "ClusterRole",
+                if intent.serves.is_some() { names::OPERATOR_ROLE } else { names::NODE_READER },
+            ),
             subjects: Some(vec![gateway_account(key)]),
         })?
         .on_immutable(OnImmutable::Recreate),
@@ -89,7 +92,7 @@ pub(super) fn meta(key: &GatewayKey, name: &str) -> ObjectMeta {
     }
 }
 
-fn gateway_account(key: &GatewayKey) -> Subject {
+pub(super) fn gateway_account(key: &GatewayKey) -> Subject {
     Subject {
         kind: "ServiceAccount".to_owned(),
         name: key.gateway().to_owned(),
@@ -98,7 +101,7 @@ fn gateway_account(key: &GatewayKey) -> Subject {
     }
 }
 
-fn role_ref(kind: &str, name: &str) -> RoleRef {
+pub(super) fn role_ref(kind: &str, name: &str) -> RoleRef {
     RoleRef { api_group: Some("rbac.authorization.k8s.io".to_owned()), kind: kind.to_owned(), name: name.to_owned() }
 }
 

@@ -4,7 +4,7 @@
 //! ConfigMap next to `platform-config`, adds what has no anchor (wrong entries, missing namespaces) and counts phases.
 //! It has a single key that rests between passes, so that a burst of changes becomes few writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +18,14 @@ use paddock_reconcile::{Change, Context, Controller, Desired, Error, Event, Kind
 use serde_json::Value;
 
 use super::condition::Summary;
-use super::controller::{Home, Memory, PLATFORM_CONFIG, anchor_ref, home};
-use super::intent::Intents;
+use super::controller::{PLATFORM_CONFIG, anchor_ref};
+use super::intent::{Intents, Rules};
 use super::key::GatewayKey;
+use super::memory::Memory;
 use super::metrics::GatewayMetrics;
-use super::names;
+use super::report::{OVERRIDES, overrides};
+use super::selection::{Home, home};
+use super::{names, resource};
 
 /// The ConfigMap with the report.
 pub const STATUS: &str = "platform-config-status";
@@ -46,6 +49,7 @@ impl fmt::Display for Report {
 #[derive(Debug)]
 pub struct GatewayStatus {
     namespace: String,
+    rules: Rules,
     memory: Memory,
     metrics: GatewayMetrics,
 }
@@ -56,11 +60,13 @@ pub struct StatusSnapshot {
     intents: Arc<Intents>,
     /// By tenant: its namespace and its anchor.
     tenants: BTreeMap<String, (Home, Option<Arc<Value>>)>,
+    /// The tenants whose entry is not heard because an object asks for the same gateway.
+    overridden: BTreeSet<GatewayKey>,
 }
 
 impl GatewayStatus {
-    pub(super) fn new(namespace: String, memory: Memory, metrics: GatewayMetrics) -> Self {
-        Self { namespace, memory, metrics }
+    pub(super) fn new(namespace: String, rules: Rules, memory: Memory, metrics: GatewayMetrics) -> Self {
+        Self { namespace, rules, memory, metrics }
     }
 
     fn named(&self, name: &str) -> ObjectRef {
@@ -82,7 +88,7 @@ impl Controller for GatewayStatus {
 
     fn sources(&self) -> Vec<Source<Report>> {
         let memory = self.memory.clone();
-        let namespaces = self.memory.clone();
+        let (namespaces, resources, rules) = (self.memory.clone(), self.memory.clone(), self.rules.clone());
         let intent = move |change: &Change<'_>| {
             memory.observe(change.after);
             vec![Report]
@@ -99,9 +105,17 @@ impl Controller for GatewayStatus {
                 if anchor { vec![Report] } else { Vec::new() }
             })
             .labels(labels::TENANT),
+            Source::kind(resource::kind(), move |change: &Change<'_>| {
+                let Some(key) = resource::key_of(change.object()) else { return Vec::new() };
+                let known = resources.has_resource(&key);
+                resources.observe_resource(&key, change.after);
+                // Only their coming and going matters here.
+                let same = change.before.is_some() && change.after.is_some() && known == resources.has_resource(&key);
+                if same { Vec::new() } else { vec![Report] }
+            }),
             Source::of::<Namespace>(move |change| {
                 let name = change.object()["metadata"]["name"].as_str().unwrap_or_default();
-                let same = change.before.is_some() && home(change.before) == home(change.after);
+                let same = change.before.is_some() && home(change.before, &rules) == home(change.after, &rules);
                 if same || namespaces.keys_in(name).is_empty() { Vec::new() } else { vec![Report] }
             }),
         ]
@@ -110,13 +124,23 @@ impl Controller for GatewayStatus {
     async fn snapshot(&self, cx: &Context, _: &Report) -> Result<StatusSnapshot, Error> {
         let config = cx.get(&self.named(PLATFORM_CONFIG)).await?;
         let intents = self.memory.observe(config.as_deref());
-        let mut tenants = BTreeMap::new();
+        let (mut tenants, mut overridden) = (BTreeMap::new(), BTreeSet::new());
         for key in intents.keys() {
-            let home = home(cx.get(&ObjectRef::of::<Namespace>(None, key.namespace())).await?.as_deref());
+            let namespace = cx.get(&ObjectRef::of::<Namespace>(None, key.namespace())).await?;
+            let home = home(namespace.as_deref(), &self.rules);
             let anchor = if home == Home::Missing { None } else { cx.get(&anchor_ref(&key)).await? };
             tenants.insert(key.namespace().to_owned(), (home, anchor));
+            match cx.get(&resource::reference(&key)).await {
+                Ok(object) => self.memory.observe_resource(&key, object.as_deref()),
+                // Without the kind what was known holds.
+                Err(Error::Waiting { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            if self.memory.has_resource(&key) {
+                overridden.insert(key);
+            }
         }
-        Ok(StatusSnapshot { intents, tenants })
+        Ok(StatusSnapshot { intents, tenants, overridden })
     }
 
     fn plan(&self, _: &Report, snapshot: &StatusSnapshot, now: Timestamp) -> Result<Plan, Error> {
@@ -150,16 +174,19 @@ fn rows(snapshot: &StatusSnapshot) -> BTreeMap<String, Summary> {
         let (home, anchor) =
             snapshot.tenants.get(name).map_or((Home::Missing, None), |(home, anchor)| (*home, anchor.as_deref()));
         let anchored = anchor.and_then(|anchor| Summary::read(anchor["data"]["summary"].as_str()?));
-        let mut row = anchored.clone().unwrap_or_else(|| match home {
-            Home::Missing => {
-                Summary::of(GatewayPhase::Pending, "NamespaceMissing", format!("namespace {name} does not exist"))
-            }
-            Home::Terminating => {
-                Summary::of(GatewayPhase::Pending, "NamespaceTerminating", format!("namespace {name} is terminating"))
-            }
-            Home::There => Summary::of(GatewayPhase::Pending, "Progressing", ""),
-        });
-        if !entry.problems.is_empty() {
+        let obstacle = home.obstacle(name).map(|(reason, message)| Summary::of(GatewayPhase::Pending, reason, message));
+        let mut row = match (anchored.clone(), obstacle) {
+            // What runs there is not looked at any more.
+            (Some(_), Some(obstacle)) if home == Home::NotSelected => obstacle,
+            (Some(anchored), _) => anchored,
+            (None, Some(obstacle)) => obstacle,
+            (None, None) => Summary::of(GatewayPhase::Pending, "Progressing", ""),
+        };
+        let key = name.parse().ok().map(GatewayKey::default_of);
+        if let Some(key) = key.filter(|key| snapshot.overridden.contains(key)) {
+            row.reason = OVERRIDES.to_owned();
+            row.message = overrides(&key);
+        } else if !entry.problems.is_empty() {
             row.phase = if anchored.is_some() { GatewayPhase::Degraded } else { GatewayPhase::Failed };
             row.ready = false;
             row.reason = "InvalidEntry".to_owned();
@@ -186,7 +213,11 @@ mod tests {
 
     fn snapshot(yaml: &str) -> StatusSnapshot {
         let rules = Rules::new("ghcr.io/nvidia/openshell/gateway:0.0.71".parse().unwrap());
-        StatusSnapshot { intents: Arc::new(Intents::default().next(Some(yaml), &rules)), tenants: BTreeMap::new() }
+        StatusSnapshot {
+            intents: Arc::new(Intents::default().next(Some(yaml), &rules)),
+            tenants: BTreeMap::new(),
+            overridden: BTreeSet::new(),
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use toml_edit::{Document, Item, TableLike};
 use super::key::GatewayKey;
 use super::platform::ClusterVersion;
 use super::problem::{Position, Problem};
+use super::resource::Served;
 use super::schema::{self, Key, Lookup, Owner, Shape};
 use super::version::GatewayVersion;
 
@@ -30,6 +31,10 @@ pub(super) const KEK_ENV: &str = "OPENSHELL_GATEWAY_CREDENTIAL_KEY_ENCRYPTION_KE
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Inputs<'a> {
     pub(super) key: &'a GatewayKey,
+    /// The other namespaces that it serves.
+    pub(super) serves: Option<&'a Served>,
+    /// Typed options below `openshell.gateway`, laid over the defaults; null for none.
+    pub(super) options: &'a Value,
     pub(super) version: GatewayVersion,
     /// Every name of the server certificate, sorted.
     pub(super) server_names: &'a [String],
@@ -45,7 +50,10 @@ pub(super) struct Inputs<'a> {
 /// What is wrong with the patch, at most [`MAX_PROBLEMS`], each with line and column within `patch`; entry and the key's
 /// first part are left for the caller.
 pub(super) fn render(inputs: Inputs<'_>, patch: Option<&str>, images: &ImagePolicy) -> Result<String, Vec<Problem>> {
-    let defaults = defaults::defaults(inputs);
+    let mut defaults = defaults::defaults(inputs);
+    if !inputs.options.is_null() {
+        merge(&mut defaults["openshell"]["gateway"], inputs.options.clone());
+    }
     let mut file = defaults.clone();
     let mut document = None;
     if let Some(text) = patch {

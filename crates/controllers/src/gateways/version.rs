@@ -12,6 +12,8 @@ impl GatewayVersion {
     pub const OLDEST: Self = Self::patch(60);
     /// The newest release whose keys were measured; newer ones are held to this one's keys.
     pub const NEWEST: Self = Self::patch(111);
+    /// The first release that serves other namespaces than its own, and that tells its sandboxes from another gateway's.
+    pub const OPERATOR_MODE: Self = Self::patch(107);
     /// The release that is provisioned when nobody says otherwise.
     pub const DEFAULT: Self = Self::patch(71);
 

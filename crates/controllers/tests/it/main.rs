@@ -4,5 +4,6 @@
 
 mod gateways;
 mod plan;
+mod resources;
 mod role;
 mod serving;

@@ -5,9 +5,12 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, PolicyRule, Role, RoleBinding};
-use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Resource};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams, Resource};
+use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::wait::await_condition;
 use paddock_apiserver::{Loop, Server, User};
+use paddock_controllers::gateways::definition::definition;
 use paddock_controllers::gateways::{
     GatewayMetrics, NAMESPACES_KEY, Options, PLATFORM_CONFIG, STATUS, controllers, rbac,
 };
@@ -21,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 const HOME: &str = "paddock-system";
 const TENANT: &str = "tenant-a";
 const GATEWAY: &str = "openshell-gateway";
+const SHARED: &str = "shared";
 const LEASE: &str = "paddock-operator";
 
 fn shipped() -> Vec<PolicyRule> {
@@ -35,7 +39,11 @@ async fn server() -> Server {
         let namespace = Namespace { metadata, ..Namespace::default() };
         Api::all(server.client()).create(&PostParams::default(), &namespace).await.expect("a namespace");
     }
-    Api::all(server.client()).create(&PostParams::default(), &rbac::node_reader()).await.expect("a role");
+    for role in [rbac::node_reader(), rbac::operator_role()] {
+        Api::all(server.client()).create(&PostParams::default(), &role).await.expect("a role");
+    }
+    let definition: CustomResourceDefinition = serde_json::from_value(definition()).expect("a definition");
+    Api::all(server.client()).create(&PostParams::default(), &definition).await.expect("a kind");
     server
 }
 
@@ -65,6 +73,25 @@ async fn reported(server: &Server, wanted: Option<&str>) {
 async fn provisioned(server: &Server) {
     configure(server, &format!("- name: {TENANT}\n")).await;
     reported(server, Some("NoNode")).await;
+}
+
+/// A gateway that serves other namespaces, asked for by an object; it ends when everything of it is applied.
+async fn shared(server: &Server) {
+    let body = json!({
+        "apiVersion": "paddock.dev/v1alpha1", "kind": "OpenShellGateway", "metadata": {"name": SHARED},
+        "spec": {
+            "image": "ghcr.io/nvidia/openshell/gateway:0.0.111",
+            "isolation": "SharedOperator", "servedNamespaces": {"matchLabels": {"kubernetes.io/metadata.name": TENANT}},
+        },
+    });
+    let kind = GroupVersionKind::gvk("paddock.dev", "v1alpha1", "OpenShellGateway");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "openshellgateways");
+    let api: Api<DynamicObject> = Api::namespaced_with(server.client(), TENANT, &resource);
+    api.patch(SHARED, &PatchParams::apply("user").force(), &Patch::Apply(&body)).await.expect("a gateway");
+    let told = |object: Option<&DynamicObject>| {
+        object.is_some_and(|object| object.data["status"].to_string().contains(r#""reason":"Applied""#))
+    };
+    await_condition(api, SHARED, told).await.expect("a status");
 }
 
 /// Runs the controllers as `account` while the story is told, then ends them.
@@ -109,21 +136,25 @@ where
 /// Rights that no request shows: they are held to be handed on to gateways, and the server asks for them when the controller
 /// writes their roles and bindings. `each_right_that_is_handed_on_is_needed` proves them.
 fn handed_on() -> Vec<String> {
-    let bind =
-        format!("bind clusterroles.rbac.authorization.k8s.io {}", rbac::node_reader().metadata.name.expect("named"));
+    let bind = [rbac::node_reader(), rbac::operator_role()]
+        .map(|role| format!("bind clusterroles.rbac.authorization.k8s.io {}", role.metadata.name.expect("named")));
     let verbs = ["create", "delete", "get", "list", "patch", "update", "watch"];
     let sandboxes = ["sandboxes", "sandboxes/status"]
         .into_iter()
         .flat_map(|resource| verbs.map(|verb| format!("{verb} {resource}.agents.x-k8s.io")));
     let core = ["get events", "list events", "watch events", "get pods"].map(str::to_owned);
-    sandboxes.chain(core).chain([bind]).collect()
+    sandboxes.chain(core).chain(bind).collect()
 }
 
 #[tokio::test]
 async fn gw_a04_the_shipped_role_is_what_the_controllers_need() {
     let server = server().await;
     let account = account_with(&server, shipped()).await;
-    run(&server, &account, provisioned(&server)).await;
+    run(&server, &account, async {
+        provisioned(&server).await;
+        shared(&server).await;
+    })
+    .await;
     // What cannot be changed in place was changed behind the controllers' back.
     let client = server.client();
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), TENANT);
@@ -173,20 +204,30 @@ async fn gw_a04_the_shipped_role_is_what_the_controllers_need() {
 async fn gw_a04_each_right_that_is_handed_on_is_needed() {
     let server = server().await;
     let account = account_with(&server, shipped()).await;
-    run(&server, &account, provisioned(&server)).await;
+    run(&server, &account, async {
+        provisioned(&server).await;
+        shared(&server).await;
+    })
+    .await;
     let made: Role =
         Api::namespaced(server.client(), TENANT).get("openshell-gateway-sandbox").await.expect("the gateway's role");
     let role = Role { metadata: ObjectMeta { name: Some("copy".to_owned()), ..ObjectMeta::default() }, ..made };
     let reader: Api<ClusterRoleBinding> = Api::all(server.client());
-    let made = reader.get(&format!("openshell-gateway-node-reader-{TENANT}")).await.expect("the gateway's binding");
-    let binding = ClusterRoleBinding { metadata: role.metadata.clone(), ..made };
+    let mut copies = Vec::new();
+    for name in [TENANT.to_owned(), format!("{TENANT}.{SHARED}")] {
+        let made = reader.get(&format!("openshell-gateway-node-reader-{name}")).await.expect("the gateway's binding");
+        copies.push(ClusterRoleBinding { metadata: role.metadata.clone(), ..made });
+    }
     let roles: Api<Role> = Api::namespaced(server.client_as(account.clone()), TENANT);
     let bindings: Api<ClusterRoleBinding> = Api::all(server.client_as(account.clone()));
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     for right in handed_on() {
         let rest = Right::all_of(&shipped()).into_iter().filter(|held| held.to_string() != right);
         grant(&server, rest.map(|held| held.rule()).collect()).await;
-        let writes = [roles.create(&dry, &role).await.err(), bindings.create(&dry, &binding).await.err()];
+        let mut writes = vec![roles.create(&dry, &role).await.err()];
+        for copy in &copies {
+            writes.push(bindings.create(&dry, copy).await.err());
+        }
         let refused = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 403);
         assert!(writes.iter().flatten().any(refused), "{right}");
     }

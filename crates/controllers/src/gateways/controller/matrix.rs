@@ -2,6 +2,8 @@
 
 use super::tests::{bodies, body, now, options, plan};
 use super::*;
+use crate::gateways::condition::Summary;
+use crate::gateways::intent::Rules;
 use crate::gateways::pki::Existing;
 use k8s_openapi::api::core::v1::Pod;
 
@@ -23,6 +25,9 @@ fn snapshot(version: u16, database: &Database, cluster: u16, config: &str) -> Sn
     Snapshot {
         material: Some(pki::ensure(&Existing::default(), intent, false, now()).unwrap()),
         entry: Some(entry),
+        resource: None,
+        overridden: false,
+        served: Vec::new(),
         home: Home::There,
         anchor: Some(Arc::new(serde_json::json!({ "metadata": { "name": names::ANCHOR, "uid": "anchor-uid" } }))),
         workload: None,

@@ -1,9 +1,12 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use paddock_api::annotations;
+use paddock_reconcile::Desired;
 use serde_json::json;
 
 use super::*;
+use crate::gateways::condition::Summary;
 use crate::gateways::probe::{Health, Seen};
 use crate::gateways::{GatewayMetrics, controllers};
 
@@ -41,6 +44,9 @@ fn snapshot(yaml: &str, tenant: &str) -> Snapshot {
         entry.intent.as_ref().map(|intent| pki::ensure(&pki::Existing::default(), intent, false, now()).unwrap());
     Snapshot {
         entry: Some(entry),
+        resource: None,
+        overridden: false,
+        served: Vec::new(),
         home: Home::There,
         anchor: Some(Arc::new(json!({ "metadata": { "name": names::ANCHOR, "uid": "anchor-uid" } }))),
         workload: None,

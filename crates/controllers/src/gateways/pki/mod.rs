@@ -38,7 +38,7 @@ use super::{names, render};
 
 pub(super) use self::rotation::Sandboxes;
 
-type Data = BTreeMap<String, ByteString>;
+pub(super) type Data = BTreeMap<String, ByteString>;
 
 /// The Secrets as they are in the cluster, and what else the decision depends on.
 #[derive(Clone, Default)]
@@ -71,6 +71,8 @@ pub(super) struct Material {
     client: Option<Data>,
     jwt: Option<Data>,
     kek: Option<Data>,
+    /// The clients' certificate for the other namespaces that sandboxes live in, whoever made it.
+    pub(super) clients_elsewhere: Option<Data>,
     /// Whether Secrets that are not ours yet may be taken over.
     adopt: bool,
     /// What was made in this pass and why, one sentence each.
@@ -148,6 +150,9 @@ pub(super) fn ensure(existing: &Existing, intent: &Intent, adopt: bool, now: Tim
         jwt::ensure_encryption_key(existing, &scope, &mut material)?;
     }
     certificates(existing, intent, &scope, &mut material)?;
+    if intent.serves.is_some() {
+        material.clients_elsewhere = material.client.clone().or_else(|| existing.client.as_ref().map(data));
+    }
     Ok(material)
 }
 

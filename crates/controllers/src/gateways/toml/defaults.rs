@@ -9,7 +9,7 @@ use crate::gateways::version::GatewayVersion;
 
 /// What we render. Only keys that the gateway of that version knows.
 pub(super) fn defaults(inputs: Inputs<'_>) -> Value {
-    let Inputs { key, version, server_names, cluster, .. } = inputs;
+    let Inputs { key, serves, version, server_names, cluster, .. } = inputs;
     let since = |patch| version >= GatewayVersion::patch(patch);
     let mut gateway = json!({
         "bind_address": format!("0.0.0.0:{}", names::GRPC_PORT),
@@ -19,7 +19,7 @@ pub(super) fn defaults(inputs: Inputs<'_>) -> Value {
         "compute_drivers": ["kubernetes"],
         "sandbox_namespace": key.namespace(),
         "default_image": "ghcr.io/nvidia/openshell-community/sandboxes/base:latest",
-        "client_tls_secret_name": key.name_of(names::CLIENT_TLS),
+        "client_tls_secret_name": key.clients_secret(serves.is_some()),
         "enable_loopback_service_http": true,
         "server_sans": server_names,
         "tls": {
@@ -34,14 +34,14 @@ pub(super) fn defaults(inputs: Inputs<'_>) -> Value {
             "signing_key_path": format!("{}/signing.pem", names::JWT_DIR),
             "public_key_path": format!("{}/public.pem", names::JWT_DIR),
             "kid_path": format!("{}/kid", names::JWT_DIR),
-            "gateway_id": key.gateway_id(),
+            "gateway_id": key.gateway_id(serves.is_some()),
             "ttl_secs": 3600,
         },
     });
     // `supervisor_image` is left out: the gateway then takes the supervisor that it was built with.
     let mut kubernetes = json!({
         "grpc_endpoint": format!("https://{}:{}", key.host(), names::GRPC_PORT),
-        "service_account_name": key.name_of(names::SANDBOX_ACCOUNT),
+        "service_account_name": key.sandbox_account(serves.is_some()),
         "supervisor_sideload_method": Sideload::of(cluster).word(),
         "sa_token_ttl_secs": 3600,
         "app_armor_profile": "Unconfined",
@@ -56,8 +56,14 @@ pub(super) fn defaults(inputs: Inputs<'_>) -> Value {
         gateway["credential_storage"] = json!({ "key_encryption_key_env": KEK_ENV });
     }
     if since(107) {
-        kubernetes["workspace_mode"] = "shared".into();
-        kubernetes["gateway_id"] = key.gateway_id().into();
+        match serves {
+            None => kubernetes["workspace_mode"] = "shared".into(),
+            Some(served) => {
+                kubernetes["workspace_mode"] = "operator".into();
+                kubernetes["operator_namespace_label"] = served.selector().into();
+            }
+        }
+        kubernetes["gateway_id"] = key.gateway_id(serves.is_some()).into();
         kubernetes["managed_ssh_ingress"] = json!({ "enabled": false });
     }
     json!({ "openshell": { "version": 1, "gateway": gateway, "drivers": { "kubernetes": kubernetes } } })

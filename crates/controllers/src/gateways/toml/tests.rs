@@ -7,7 +7,15 @@ use super::*;
 static KEY: LazyLock<GatewayKey> = LazyLock::new(|| GatewayKey::default_of("tenant-a".parse().unwrap()));
 
 pub(super) fn inputs(patch: u16, names: &[String]) -> Inputs<'_> {
-    Inputs { key: &KEY, version: GatewayVersion::patch(patch), server_names: names, cluster: None, break_glass: false }
+    Inputs {
+        key: &KEY,
+        serves: None,
+        options: &Value::Null,
+        version: GatewayVersion::patch(patch),
+        server_names: names,
+        cluster: None,
+        break_glass: false,
+    }
 }
 
 fn file(patch: u16, text: Option<&str>) -> Result<Value, Vec<String>> {

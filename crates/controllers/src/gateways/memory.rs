@@ -1,0 +1,153 @@
+//! What was asked for, judged and remembered, from both front ends: so that a mistake in a later document or object hides
+//! nothing. Holds memory; touches nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+
+use super::controller::NAMESPACES_KEY;
+use super::intent::{Entry, Intents, Rules};
+use super::key::GatewayKey;
+use super::platform::ClusterVersion;
+use super::problem::Problem;
+use super::resource;
+
+/// The judged `platform-config` and the judged `OpenShellGateway` objects. Clones share them.
+#[derive(Clone, Debug)]
+pub(super) struct Memory {
+    held: Arc<Mutex<Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    rules: Rules,
+    /// `None` until the first document was seen.
+    text: Option<Option<String>>,
+    intents: Arc<Intents>,
+    resources: BTreeMap<GatewayKey, Resource>,
+}
+
+#[derive(Debug)]
+struct Resource {
+    object: Arc<Value>,
+    /// What was judged, by rules that still hold.
+    judged: bool,
+    entry: Entry,
+}
+
+/// Who asks for a gateway, and what for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Wanted {
+    /// What is asked for; `None` when nobody asks.
+    pub(super) entry: Option<Entry>,
+    /// The object that asks.
+    pub(super) resource: Option<Arc<Value>>,
+    /// Whether `platform-config` asks for the same gateway and is not heard.
+    pub(super) overridden: bool,
+}
+
+impl Memory {
+    pub(super) fn new(rules: Rules) -> Self {
+        let held = Held { rules, text: None, intents: Arc::default(), resources: BTreeMap::new() };
+        Self { held: Arc::new(Mutex::new(held)) }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Judges by this version of the cluster from now on.
+    pub(super) fn learn(&self, cluster: Option<ClusterVersion>) {
+        let mut held = self.held();
+        if held.rules.cluster != cluster {
+            held.rules.cluster = cluster;
+            held.text = None;
+            held.resources.values_mut().for_each(|resource| resource.judged = false);
+        }
+    }
+
+    /// Judges the document of `config_map`, once per text.
+    pub(super) fn observe(&self, config_map: Option<&Value>) -> Arc<Intents> {
+        let text = config_map.and_then(|map| map["data"][NAMESPACES_KEY].as_str());
+        let mut held = self.held();
+        if held.text.as_ref().map(Option::as_deref) != Some(text) {
+            held.intents = Arc::new(held.intents.next(text, &held.rules));
+            held.text = Some(text.map(str::to_owned));
+        }
+        Arc::clone(&held.intents)
+    }
+
+    /// Judges the object that asks for this gateway, once per spec; `None` when there is none. An object that is being
+    /// deleted asks for nothing any more.
+    pub(super) fn observe_resource(&self, key: &GatewayKey, object: Option<&Value>) {
+        let mut held = self.held();
+        let Some(object) = object.filter(|object| !paddock_reconcile::object::is_terminating(object)) else {
+            held.resources.remove(key);
+            return;
+        };
+        let known = held.resources.get(key);
+        let judged = known.filter(|known| known.judged && known.object["spec"] == object["spec"]);
+        let entry = match (judged, known) {
+            (Some(judged), _) => judged.entry.clone(),
+            (None, known) => {
+                let mut entry = resource::compile(key, object, &held.rules);
+                if entry.intent.is_none() {
+                    let platform = || held.intents.entry(key).and_then(|entry| entry.intent.clone());
+                    entry.intent = known.and_then(|known| known.entry.intent.clone()).or_else(platform);
+                }
+                entry
+            }
+        };
+        held.resources.insert(key.clone(), Resource { object: Arc::new(object.clone()), judged: true, entry });
+    }
+
+    /// Who asks for this gateway. An object is heard before `platform-config`.
+    pub(super) fn asked(&self, key: &GatewayKey) -> Wanted {
+        let held = self.held();
+        let platform = held.intents.entry(key);
+        match held.resources.get(key) {
+            Some(resource) => Wanted {
+                entry: Some(resource.entry.clone()),
+                resource: Some(Arc::clone(&resource.object)),
+                overridden: platform.is_some(),
+            },
+            None => Wanted { entry: platform.cloned(), ..Wanted::default() },
+        }
+    }
+
+    /// Whether an object asks for this gateway.
+    pub(super) fn has_resource(&self, key: &GatewayKey) -> bool {
+        self.held().resources.contains_key(key)
+    }
+
+    /// What is wrong with `platform-config`, and with objects, as they were seen last.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let held = self.held();
+        let resources = held.resources.values().flat_map(|resource| &resource.entry.problems);
+        held.intents.problems().chain(resources).cloned().collect()
+    }
+
+    /// The gateways known now.
+    pub(super) fn keys(&self) -> Vec<GatewayKey> {
+        let held = self.held();
+        let mut keys: Vec<_> = held.intents.keys().chain(held.resources.keys().cloned()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
+    /// The gateways known now in the namespace of that name.
+    pub(super) fn keys_in(&self, namespace: &str) -> Vec<GatewayKey> {
+        let mut keys = self.keys();
+        keys.retain(|key| key.namespace() == namespace);
+        keys
+    }
+
+    /// The gateways known now that serve other namespaces.
+    pub(super) fn shared(&self) -> Vec<GatewayKey> {
+        let held = self.held();
+        let serves = |entry: &Entry| entry.intent.as_ref().is_some_and(|intent| intent.serves.is_some());
+        held.resources.iter().filter(|(_, resource)| serves(&resource.entry)).map(|(key, _)| key.clone()).collect()
+    }
+}

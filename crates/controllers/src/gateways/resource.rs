@@ -1,0 +1,197 @@
+//! The front end of `OpenShellGateway` objects: to the same intents as `platform-config`, and back to their status.
+//!
+//! Pure. The cluster's copy of the schema (see [`definition`](super::definition)) refuses most mistakes before they get here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use paddock_api::GatewayPhase;
+use paddock_api::gateway::{self, DatabaseKind, Isolation, OpenShellGatewaySpec};
+use paddock_reconcile::{Kind, ObjectRef};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::condition::{Condition, Conditions};
+use super::document::{Placed, RawEntry};
+use super::intent::{self, Entry, Origin, Rules, Wish};
+use super::key::GatewayKey;
+use super::platform::Database;
+use super::policies::Policies;
+use super::problem::Problem;
+
+/// The kind.
+pub(super) fn kind() -> Kind {
+    Kind::custom(gateway::GROUP, gateway::VERSION, gateway::KIND, gateway::PLURAL, true)
+}
+
+/// The object that asks for this gateway.
+pub(super) fn reference(key: &GatewayKey) -> ObjectRef {
+    kind().named(Some(key.namespace()), key.gateway())
+}
+
+/// The gateway that an object asks for; `None` for names that the schema does not allow.
+pub(super) fn key_of(object: &Value) -> Option<GatewayKey> {
+    let text = |field: &str| object["metadata"][field].as_str();
+    Some(GatewayKey::new(text("namespace")?.parse().ok()?, text("name")?.parse().ok()?))
+}
+
+/// Judges an object. Fields of problems are paths in it; for `spec.config` the place is one in that text.
+pub(super) fn compile(key: &GatewayKey, object: &Value, rules: &Rules) -> Entry {
+    let mut problems = Vec::new();
+    let mut fail = |field: &str, message: String| {
+        let (entry, key, hint) = (String::new(), field.to_owned(), String::new());
+        problems.push(Problem { entry, key, position: None, message, hint });
+    };
+    let spec = match &object["spec"] {
+        Value::Null => Ok(OpenShellGatewaySpec::default()),
+        spec => OpenShellGatewaySpec::deserialize(spec),
+    };
+    let spec = match spec {
+        Ok(spec) => spec,
+        Err(error) => {
+            fail("spec", error.to_string());
+            return Entry { intent: None, problems };
+        }
+    };
+    if let Err(error) = rules.reserved.check(&key.namespace) {
+        fail("metadata.namespace", error.to_string());
+    }
+    let database = match spec.database.as_ref().map(|database| (database.kind, database.secret_name.as_deref())) {
+        None => rules.database.clone(),
+        Some((DatabaseKind::SQLite, None)) => Database::Sqlite,
+        Some((DatabaseKind::SQLite, Some(_))) => {
+            fail("spec.database.secretName", "only Postgres has a Secret".to_owned());
+            Database::Sqlite
+        }
+        Some((DatabaseKind::Postgres, secret)) => {
+            Database::postgres(secret.unwrap_or_default()).unwrap_or_else(|error| {
+                fail("spec.database.secretName", error.to_string());
+                Database::Sqlite
+            })
+        }
+    };
+    let serves = match (spec.isolation, &spec.served_namespaces) {
+        (Isolation::PerTenant, None) => None,
+        (Isolation::SharedOperator, Some(served)) => {
+            let selector = Served::new(&served.match_labels);
+            if selector.is_none() {
+                fail("spec.servedNamespaces.matchLabels", "needs labels, each a valid one".to_owned());
+            }
+            selector
+        }
+        (Isolation::PerTenant, Some(_)) => {
+            fail("spec.servedNamespaces", "only a SharedOperator gateway serves other namespaces".to_owned());
+            None
+        }
+        (Isolation::SharedOperator, None) => {
+            fail("spec.servedNamespaces", "a SharedOperator gateway must say which namespaces it serves".to_owned());
+            None
+        }
+    };
+    let words = |text: &Option<String>| text.clone().map(|value| Placed { value, position: None, defined: None });
+    let names = spec.server_dns_names.iter().cloned();
+    let raw = RawEntry {
+        image: words(&spec.image),
+        version: words(&spec.version),
+        names: names.map(|value| Placed { value, position: None, defined: None }).collect(),
+        config: words(&spec.config),
+        ..RawEntry::default()
+    };
+    let wish = Wish {
+        raw: &raw,
+        label: "",
+        prefix: "spec",
+        document: None,
+        origin: Origin::Resource,
+        options: options(&spec),
+        database,
+        serves,
+        policies: Policies {
+            deletion: spec.deletion_policy.unwrap_or(rules.policies.deletion),
+            data: spec.data_policy.unwrap_or(rules.policies.data),
+            drift: spec.drift_policy.unwrap_or(rules.policies.drift),
+            ..rules.policies.clone()
+        },
+    };
+    let intent = intent::judge_wish(wish, Some(key.clone()), rules, &mut problems);
+    let intent = if problems.is_empty() { intent.map(Arc::new) } else { None };
+    Entry { intent, problems }
+}
+
+/// The typed options as the gateway's own file has them: what lies below `openshell.gateway`.
+fn options(spec: &OpenShellGatewaySpec) -> Value {
+    let mut table = Map::new();
+    if let Some(level) = &spec.log_level {
+        table.insert("log_level".to_owned(), level.as_str().into());
+    }
+    if let Some(oidc) = &spec.oidc {
+        let mut keys = json!({ "issuer": oidc.issuer, "audience": oidc.audience });
+        let texts = [
+            ("roles_claim", &oidc.roles_claim),
+            ("admin_role", &oidc.admin_role),
+            ("user_role", &oidc.user_role),
+            ("scopes_claim", &oidc.scopes_claim),
+        ];
+        for (key, text) in texts.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?))) {
+            keys[key] = text.as_str().into();
+        }
+        if let Some(seconds) = oidc.jwks_ttl_seconds {
+            keys["jwks_ttl_secs"] = seconds.into();
+        }
+        table.insert("oidc".to_owned(), keys);
+    }
+    Value::Object(table)
+}
+
+/// The namespaces that a shared gateway serves: those with all of these labels. There is at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served(BTreeMap<String, String>);
+
+impl Served {
+    fn new(labels: &BTreeMap<String, String>) -> Option<Self> {
+        let valid = |(key, value): (&String, &String)| super::network::is_label(key, value);
+        (!labels.is_empty() && labels.iter().all(valid)).then(|| Self(labels.clone()))
+    }
+
+    /// The labels.
+    pub(super) fn labels(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+
+    /// The selector as the gateway reads it: `key=value,…`.
+    pub(super) fn selector(&self) -> String {
+        self.0.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+    }
+
+    /// Whether it selects this namespace.
+    pub(super) fn selects(&self, namespace: &Value) -> bool {
+        self.0.iter().all(|(key, value)| namespace["metadata"]["labels"][key] == value.as_str())
+    }
+}
+
+/// What an object was last told.
+pub(super) fn conditions_of(object: &Value) -> Vec<Condition> {
+    Vec::<Condition>::deserialize(&object["status"]["conditions"]).unwrap_or_default()
+}
+
+/// What stands in `status` besides the conditions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts<'a> {
+    pub(super) image: &'a str,
+    pub(super) config_hash: &'a str,
+    pub(super) not_after: &'a str,
+}
+
+/// The whole `status` of `object`.
+pub(super) fn status(object: &Value, conditions: &Conditions, phase: GatewayPhase, facts: Facts<'_>) -> Value {
+    let generation = object["metadata"]["generation"].clone();
+    let said = |text: &str| if text.is_empty() { Value::Null } else { text.into() };
+    json!({
+        "observedGeneration": generation,
+        "phase": phase.as_str(),
+        "image": said(facts.image),
+        "configHash": said(facts.config_hash),
+        "notAfter": said(facts.not_after),
+        "conditions": conditions.observing(&generation),
+    })
+}
