@@ -108,6 +108,7 @@ pub(crate) fn command() -> Command {
                     ),
                 ),
         )
+        .subcommand(tls())
         .subcommand(
             Command::new("completions")
                 .about("Print the completion script of a shell")
@@ -120,6 +121,52 @@ pub(crate) fn command() -> Command {
                 .hide(true)
                 .arg(Arg::new("write").long("write").action(ArgAction::SetTrue).help("Write the pages"))
                 .arg(Arg::new("root").long("root").default_value(".").help("The root of the source tree")),
+        )
+}
+
+fn tls() -> Command {
+    Command::new("tls")
+        .about("Look at TLS: what a server really accepts, and what becomes of a profile")
+        .after_help(examples(&["paddock tls scan localhost:6443 --profile Intermediate", "paddock tls explain profile.json"]))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(
+            with_settings(
+                "tls scan",
+                "Find out which versions, cipher suites and groups a server accepts, and whether that is a profile",
+                &[
+                    "paddock tls scan localhost:6443",
+                    "paddock tls scan localhost:6443 --profile profile.json",
+                    "kubectl get apiserver cluster -o json | paddock tls scan 10.0.0.7:8443 --profile - --json",
+                ],
+            )
+            .arg(Arg::new("what").required(true).value_name("HOST:PORT").help("The server to ask"))
+            .after_long_help(
+                "It offers every version from SSL 3.0 on, every cipher suite and every group that has a number, with hellos of its own \
+                 making: some thirty to sixty handshakes for a server of today, none of them finished. Suites that need a key of a kind \
+                 that the server does not have are no difference.\n\n\
+                 Exit codes: 0 as the profile says (or no profile given); 1 something is accepted that must not be, or refused that should not \
+                 be; 2 wrong usage or no profile; 3 it could not be determined.",
+            ),
+        )
+        .subcommand(
+            with_settings(
+                "tls explain",
+                "Show what Paddock serves of a TLS profile, and why not the rest",
+                &[
+                    "paddock tls explain Old",
+                    "paddock tls explain profile.json --key RSA",
+                    "kubectl get apiserver cluster -o json | paddock tls explain -",
+                ],
+            )
+            .arg(
+                Arg::new("what")
+                    .required(true)
+                    .value_name("FILE")
+                    .help("A `profile.json`, an object or manifest that holds one, `-` for stdin, or Old, Intermediate, Modern"),
+            )
+            .after_long_help("Exit codes: 0 it can be served, in full or in part; 1 it cannot be served; 2 it is no profile."),
         )
 }
 

@@ -65,6 +65,11 @@ fn run(matches: &ArgMatches) -> Outcome {
             Some((below, typed)) => run_for_a_while(&format!("gateways {below}"), typed),
             None => Err(Failure::usage("a command is required: plan or status")),
         },
+        "tls" => match typed.subcommand() {
+            Some(("explain", typed)) => commands::tls::explain::run(&settle("tls explain", typed)?, chosen(typed)),
+            Some((below, typed)) => run_for_a_while(&format!("tls {below}"), typed),
+            None => Err(Failure::usage("a command is required: scan or explain")),
+        },
         _ => run_for_a_while(name, typed),
     }
 }
@@ -94,6 +99,10 @@ fn run_for_a_while(name: &str, typed: &ArgMatches) -> Outcome {
                 () = stop.cancelled() => Err(Failure::undetermined("stopped")),
             },
             "gateways status" => commands::gateways::status::run(&settings, stop).await,
+            "tls scan" => tokio::select! {
+                outcome = commands::tls::scan::run(&settings, chosen(typed)) => outcome,
+                () = stop.cancelled() => Err(Failure::undetermined("stopped")),
+            },
             "demo" => commands::demo::run(&settings, stop).await,
             _ => Err(Failure::usage(format!("`{command}` is not a command that runs"))),
         }

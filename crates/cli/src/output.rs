@@ -1,6 +1,6 @@
 //! The only place that prints: data to stdout, complaints to stderr.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use crate::exit::{Failure, Outcome};
 
@@ -28,4 +28,10 @@ pub(crate) fn complain(text: &str) {
 /// One line to stderr for a person who watches.
 pub(crate) fn remark(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Whether to write colours to stdout: on a terminal that has them, unless <https://no-color.org>.
+pub(crate) fn colours() -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }

@@ -10,4 +10,5 @@ pub(crate) mod gateways;
 pub(crate) mod manifests;
 mod metrics_page;
 pub(crate) mod operator;
+pub(crate) mod tls;
 pub(crate) mod up;

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use paddock_tls_profile::{Generation, KeyKind, Tls13Policy};
+
 use super::value::{Controllers, Loops};
 use super::{Default, LogFormat, OptionalAddr, Row, Setting};
 
@@ -14,6 +16,8 @@ pub(crate) const COMMANDS: &[&str] = &[
     "operator",
     "gateways plan",
     "gateways status",
+    "tls scan",
+    "tls explain",
     "manifests",
     "bench",
     "completions",
@@ -23,7 +27,8 @@ pub(crate) const COMMANDS: &[&str] = &[
 /// Commands that need to know how gateways shall be.
 const GATEWAYS: &[&str] = &["up", "operator", "gateways plan"];
 
-const LOGGING: &[&str] = &["demo", "up", "apiserver", "operator", "gateways plan", "gateways status", "bench"];
+const LOGGING: &[&str] =
+    &["demo", "up", "apiserver", "operator", "gateways plan", "gateways status", "tls scan", "bench"];
 
 /// `--listen`
 pub(crate) static LISTEN: Setting<SocketAddr> = Setting::new(
@@ -353,7 +358,7 @@ pub(crate) static LOG_LEVEL_QUIET: Setting<String> = Setting::new(
     "FILTER",
     Default::Is("error"),
     "What to log: error, warn, info, debug, trace, or a filter such as `info,paddock_reconcile=debug`",
-    &["demo", "gateways plan", "gateways status", "bench"],
+    &["demo", "gateways plan", "gateways status", "tls scan", "bench"],
 );
 
 /// `--log-format`
@@ -373,7 +378,7 @@ pub(crate) static JSON: Setting<bool> = Setting::new(
     "",
     Default::Is("false"),
     "Print one JSON object per line instead of text",
-    &["demo", "gateways plan", "gateways status", "bench"],
+    &["demo", "gateways plan", "gateways status", "tls scan", "tls explain", "bench"],
 );
 
 /// `--keep`
@@ -385,6 +390,74 @@ pub(crate) static KEEP: Setting<bool> = Setting::new(
     "Leave everything running afterwards and print how to use kubectl against it",
     &["demo"],
 );
+
+/// `--profile`
+pub(crate) static TLS_PROFILE: Setting<PathBuf> = Setting::new(
+    "profile",
+    &[],
+    "FILE",
+    Default::Absent("nothing is judged"),
+    "Compare with this profile: a `profile.json`, an object or manifest that holds one, `-` for stdin, or `Old`, `Intermediate`, `Modern`",
+    &["tls scan"],
+);
+
+/// `--exact`
+pub(crate) static TLS_EXACT: Setting<bool> = Setting::new(
+    "exact",
+    &[],
+    "",
+    Default::Is("false"),
+    "Count as a difference also what Paddock's TLS library cannot serve of the profile",
+    &["tls scan"],
+);
+
+/// `--server-name`
+pub(crate) static TLS_SERVER_NAME: Setting<String> = Setting::new(
+    "server-name",
+    &[],
+    "NAME",
+    Default::Absent("the host, unless it is an address"),
+    "The name to ask the server for, where it has several certificates",
+    &["tls scan"],
+);
+
+/// `--timeout`
+pub(crate) static TLS_TIMEOUT: Setting<u32> =
+    Setting::new("timeout", &[], "SECONDS", Default::Is("5"), "How long each handshake may take", &["tls scan"]);
+
+/// `--generation`
+pub(crate) static TLS_GENERATION: Setting<Generation> = Setting::new(
+    "generation",
+    &[],
+    "NAME",
+    Default::Is("C"),
+    "What named profiles mean: A as in OpenShift up to 4.21, B as in 4.22, C as in 4.23 and newer",
+    &["tls scan", "tls explain"],
+);
+
+/// `--tls13-policy`
+pub(crate) static TLS_13_POLICY: Setting<Tls13Policy> = Setting::new(
+    "tls13-policy",
+    &[],
+    "POLICY",
+    Default::Is("Platform"),
+    "What a list without suites of TLS 1.3 means: Platform that all are on, Strict that none is",
+    &["tls scan", "tls explain"],
+);
+
+/// `--key`
+pub(crate) static TLS_KEY: Setting<KeyKind> = Setting::new(
+    "key",
+    &[],
+    "KIND",
+    Default::Absent("either"),
+    "The kind of the serving key, RSA or ECDSA: suites of TLS 1.2 need one or the other",
+    &["tls explain"],
+);
+
+/// `--fips`
+pub(crate) static TLS_FIPS: Setting<bool> =
+    Setting::new("fips", &[], "", Default::Is("false"), "Serve only what is approved for FIPS 140", &["tls explain"]);
 
 /// `--image` of the installed operator.
 pub(crate) static IMAGE: Setting<String> = Setting::new(
@@ -469,6 +542,14 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         &HEALTH_LISTEN_UP.row,
         &JSON.row,
         &KEEP.row,
+        &TLS_PROFILE.row,
+        &TLS_EXACT.row,
+        &TLS_SERVER_NAME.row,
+        &TLS_TIMEOUT.row,
+        &TLS_KEY.row,
+        &TLS_FIPS.row,
+        &TLS_GENERATION.row,
+        &TLS_13_POLICY.row,
         &IMAGE.row,
         &INSTALL_NAMESPACE.row,
         &BENCH_OBJECTS.row,

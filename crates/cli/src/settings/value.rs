@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use paddock_apiserver::Loop;
+use paddock_tls_profile::{Generation, KeyKind, Tls13Policy};
 
 /// A type that a row can have.
 pub(crate) trait Value: Sized {
@@ -144,6 +145,34 @@ impl Value for Loops {
         let chosen: Option<Vec<Loop>> = text.split(',').map(|name| named(name.trim())).collect();
         let known = || Loop::ALL.map(Loop::name).join(", ");
         chosen.map(Self).ok_or_else(|| format!("a comma-separated list of: {}", known()))
+    }
+}
+
+impl Value for Generation {
+    const TYPE: &'static str = "`A`, `B` or `C`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        Self::from_name(text).ok_or_else(|| Self::TYPE.to_owned())
+    }
+}
+
+impl Value for Tls13Policy {
+    const TYPE: &'static str = "`Platform` or `Strict`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        Self::from_name(text).ok_or_else(|| Self::TYPE.to_owned())
+    }
+}
+
+impl Value for KeyKind {
+    const TYPE: &'static str = "`RSA` or `ECDSA`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "RSA" => Ok(Self::Rsa),
+            "ECDSA" => Ok(Self::Ecdsa),
+            _ => Err(Self::TYPE.to_owned()),
+        }
     }
 }
 

@@ -8,3 +8,4 @@ mod pages;
 mod plan;
 mod process;
 mod serving;
+mod tls;

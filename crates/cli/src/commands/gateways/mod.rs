@@ -12,12 +12,11 @@ mod manifests;
 pub(crate) mod plan;
 pub(crate) mod status;
 
-use std::io::IsTerminal;
-
 use kube::Client;
 use paddock_reconcile::client;
 
 use crate::exit::{Failure, chain};
+use crate::output::colours;
 use crate::settings::{Effective, table};
 
 /// A kubeconfig that was named, else as kubectl finds one.
@@ -27,10 +26,4 @@ async fn connect(settings: &Effective) -> Result<Client, Failure> {
         None => client::inferred().await,
     };
     found.map_err(|error| Failure::usage(chain(&error)))
-}
-
-/// Whether to write colours to stdout: on a terminal that has them, unless <https://no-color.org>.
-fn colours() -> bool {
-    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    std::io::stdout().is_terminal() && !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
