@@ -10,6 +10,10 @@ use crate::version;
 
 /// The whole command line.
 pub(crate) fn command() -> Command {
+    with_examples_in_long_help(all())
+}
+
+fn all() -> Command {
     Command::new("paddock")
         .about("A control plane for AI agents on Kubernetes")
         .long_version(version::LONG)
@@ -71,43 +75,7 @@ pub(crate) fn command() -> Command {
                     .help("Which figures to take"),
             ),
         )
-        .subcommand(
-            Command::new("gateways")
-                .about("Look at gateways: what would change, and how they stand")
-                .after_help(examples(&["paddock gateways plan", "paddock gateways status --watch"]))
-                .subcommand_required(true)
-                .arg_required_else_help(true)
-                .disable_help_subcommand(true)
-                .subcommand(
-                    with_settings(
-                        "gateways plan",
-                        "Show what the operator would change, and which gateways would restart and why",
-                        &[
-                            "paddock gateways plan",
-                            "paddock gateways plan --file platform-config.yaml --tenant tenant-a",
-                            "paddock gateways plan --file platform-config.yaml --offline --kubernetes-version v1.35.0",
-                            "kubectl get -A all,cm,secret -o yaml > live.yaml; paddock gateways plan --file - --offline --against live.yaml",
-                        ],
-                    )
-                    .after_long_help(
-                        "It gives the operator's own answer: give it the operator's --gateways-… flags. Nothing is written: objects are \
-                         compared by server-side dry runs, with the rights of whoever asks.\n\n\
-                         Exit codes: 0 nothing to do; 1 something to do; 2 a mistake in platform-config or in the command line; \
-                         3 it could not be determined.",
-                    ),
-                )
-                .subcommand(
-                    with_settings(
-                        "gateways status",
-                        "List gateways and how they stand",
-                        &["paddock gateways status", "paddock gateways status --watch", "paddock gateways status --json | jq -r .phase"],
-                    )
-                    .after_long_help(
-                        "Exit codes: 0 every gateway is ready; 1 one is not; 2 wrong usage; 3 it could not be determined. \
-                         With --watch it ends with 0 when it is stopped.",
-                    ),
-                ),
-        )
+        .subcommand(gateways())
         .subcommand(tls())
         .subcommand(
             Command::new("completions")
@@ -170,6 +138,61 @@ fn tls() -> Command {
         )
 }
 
+/// The commands about gateways.
+fn gateways() -> Command {
+    let lines = ["paddock gateways plan", "paddock gateways status --watch", "paddock gateways convert"];
+    let plan = with_settings(
+        "gateways plan",
+        "Show what the operator would change, and which gateways would restart and why",
+        &[
+            "paddock gateways plan",
+            "paddock gateways plan --file platform-config.yaml --tenant tenant-a",
+            "paddock gateways plan --file platform-config.yaml --offline --kubernetes-version v1.35.0",
+            "kubectl get -A all,cm,secret -o yaml > live.yaml; paddock gateways plan --file - --offline --against live.yaml",
+        ],
+    );
+    let status = with_settings(
+        "gateways status",
+        "List gateways and how they stand",
+        &[
+            "paddock gateways status",
+            "paddock gateways status --watch",
+            "paddock gateways status --json | jq -r .phase",
+        ],
+    );
+    let convert = with_settings(
+        "gateways convert",
+        "Print the entries of platform-config as OpenShellGateway manifests that ask for the same",
+        &[
+            "paddock gateways convert | kubectl apply -f -",
+            "paddock gateways convert --tenant tenant-a > tenant-a.yaml",
+            "paddock gateways convert --file platform-config.yaml --json | jq .spec",
+        ],
+    );
+    Command::new("gateways")
+        .about("Look at gateways: what would change, how they stand, and platform-config as objects")
+        .after_help(examples(&lines))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(plan.after_long_help(
+            "It gives the operator's own answer: give it the operator's --gateways-… flags. Nothing is written: objects \
+             are compared by server-side dry runs, with the rights of whoever asks.\n\n\
+             Exit codes: 0 nothing to do; 1 something to do; 2 a mistake in platform-config or in the command line; \
+             3 it could not be determined.",
+        ))
+        .subcommand(status.after_long_help(
+            "Exit codes: 0 every gateway is ready; 1 one is not; 2 wrong usage; 3 it could not be determined. \
+             With --watch it ends with 0 when it is stopped.",
+        ))
+        .subcommand(convert.after_long_help(
+            "Entries are judged by the operator's rules: give it the operator's --gateways-… flags. Nothing is written, \
+             and nothing is printed while an entry is wrong. Once the objects are applied they are heard and the entries \
+             are not; the gateways go on as they are. Then take the entries out of platform-config.\n\n\
+             Exit codes: 0 done; 2 a mistake in platform-config or in the command line; 3 it could not be read.",
+        ))
+}
+
 fn with_settings(name: &'static str, about: &'static str, lines: &[&str]) -> Command {
     let word = name.rsplit(' ').next().unwrap_or(name);
     let command = Command::new(word).about(about).after_help(examples(lines));
@@ -192,6 +215,20 @@ fn help(row: &Row) -> String {
         Default::Absent(meaning) => text.push_str(&format!(" [default: {}]", meaning.replace('`', ""))),
     }
     text
+}
+
+/// Long help shows only what is said for it: the examples that stand below the short one are said there, too.
+fn with_examples_in_long_help(command: Command) -> Command {
+    command.mut_subcommands(|command| {
+        let command = with_examples_in_long_help(command);
+        match (command.get_after_help(), command.get_after_long_help()) {
+            (Some(examples), Some(notes)) => {
+                let both = format!("{examples}\n\n{notes}");
+                command.after_long_help(both)
+            }
+            _ => command,
+        }
+    })
 }
 
 fn examples(lines: &[&str]) -> String {
@@ -267,9 +304,14 @@ mod tests {
 
     #[test]
     fn every_command_has_examples() {
-        for command in command().get_subcommands().filter(|c| !c.is_hide_set()) {
-            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(text.contains("Examples:\n  paddock "), "{}", command.get_name());
+        let all = command();
+        let shown = || all.get_subcommands().filter(|command| !command.is_hide_set());
+        for command in shown().chain(shown().flat_map(Command::get_subcommands)) {
+            let short = command.get_after_help();
+            for help in [short, command.get_after_long_help().or(short)] {
+                let text = help.map(ToString::to_string).unwrap_or_default();
+                assert!(text.contains("Examples:\n  "), "{}", command.get_name());
+            }
         }
     }
 }

@@ -98,6 +98,10 @@ fn run_for_a_while(name: &str, typed: &ArgMatches) -> Outcome {
                 outcome = commands::gateways::plan::run(&settings) => outcome,
                 () = stop.cancelled() => Err(Failure::undetermined("stopped")),
             },
+            "gateways convert" => tokio::select! {
+                outcome = commands::gateways::convert::run(&settings) => outcome,
+                () = stop.cancelled() => Err(Failure::undetermined("stopped")),
+            },
             "gateways status" => commands::gateways::status::run(&settings, stop).await,
             "tls scan" => tokio::select! {
                 outcome = commands::tls::scan::run(&settings, chosen(typed)) => outcome,

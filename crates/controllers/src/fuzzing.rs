@@ -4,7 +4,7 @@
 //! A target panics when the rule is broken, and on nothing else.
 
 pub use crate::gateways::fuzzing::{
-    gateway_answer, gateway_secrets, gateway_toml, platform_config, server_names_and_image,
+    gateway_answer, gateway_object, gateway_secrets, gateway_toml, platform_config, server_names_and_image,
 };
 
 /// What a fuzzer feeds.
@@ -13,6 +13,7 @@ pub type Target = fn(&[u8]);
 /// Every target by its name, as in `fuzz/fuzz_targets/NAME.rs`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("platform_config", platform_config),
+    ("gateway_object", gateway_object),
     ("gateway_toml", gateway_toml),
     ("server_names_and_image", server_names_and_image),
     ("gateway_secrets", gateway_secrets),

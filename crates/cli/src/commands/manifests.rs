@@ -29,7 +29,7 @@ pub(crate) fn run(settings: &Effective, what: &str) -> Outcome {
     output::data(&text.map_err(|error| Failure::undetermined(format!("cannot write YAML: {error}")))?)
 }
 
-type Yaml = Result<String, serde_saphyr::ser::Error>;
+pub(crate) type Yaml = Result<String, serde_saphyr::ser::Error>;
 
 fn crds() -> Yaml {
     document(&gateways::definition::definition())
@@ -165,7 +165,8 @@ fn metadata(namespace: Option<&str>) -> ObjectMeta {
     }
 }
 
-fn document(object: &impl Serialize) -> Yaml {
+/// An object as a YAML document of a stream.
+pub(crate) fn document(object: &impl Serialize) -> Yaml {
     Ok(format!("---\n{}", serde_saphyr::to_string(object)?))
 }
 

@@ -16,6 +16,7 @@ pub(crate) const COMMANDS: &[&str] = &[
     "operator",
     "gateways plan",
     "gateways status",
+    "gateways convert",
     "tls scan",
     "tls explain",
     "manifests",
@@ -25,10 +26,19 @@ pub(crate) const COMMANDS: &[&str] = &[
 ];
 
 /// Commands that need to know how gateways shall be.
-const GATEWAYS: &[&str] = &["up", "operator", "gateways plan"];
+const GATEWAYS: &[&str] = &["up", "operator", "gateways plan", "gateways convert"];
 
-const LOGGING: &[&str] =
-    &["demo", "up", "apiserver", "operator", "gateways plan", "gateways status", "tls scan", "bench"];
+const LOGGING: &[&str] = &[
+    "demo",
+    "up",
+    "apiserver",
+    "operator",
+    "gateways plan",
+    "gateways status",
+    "gateways convert",
+    "tls scan",
+    "bench",
+];
 
 /// `--listen`
 pub(crate) static LISTEN: Setting<SocketAddr> = Setting::new(
@@ -121,7 +131,7 @@ pub(crate) static KUBECONFIG_INTERACTIVE: Setting<PathBuf> = Setting::new(
     "FILE",
     Default::Absent("as kubectl: `KUBECONFIG`, then `~/.kube/config`"),
     "The cluster to ask",
-    &["gateways plan", "gateways status"],
+    &["gateways plan", "gateways status", "gateways convert"],
 );
 
 /// `--namespace` of the commands that people run.
@@ -131,7 +141,7 @@ pub(crate) static CONTROL_NAMESPACE: Setting<String> = Setting::new(
     "NAME",
     Default::Is("paddock-system"),
     "The control plane's own namespace, where `platform-config` lives",
-    &["gateways plan", "gateways status"],
+    &["gateways plan", "gateways status", "gateways convert"],
 );
 
 /// `--file`
@@ -140,8 +150,8 @@ pub(crate) static PLAN_FILE: Setting<PathBuf> = Setting::new(
     &[],
     "FILE",
     Default::Absent("the `platform-config` of the cluster"),
-    "Plan this `platform-config`, a manifest or the bare list; `-` reads it from stdin",
-    &["gateways plan"],
+    "Take this `platform-config`, a manifest or the bare list; `-` reads it from stdin",
+    &["gateways plan", "gateways convert"],
 );
 
 /// `--offline`
@@ -170,13 +180,19 @@ pub(crate) static KUBERNETES_VERSION: Setting<String> = Setting::new(
     &[],
     "VERSION",
     Default::Absent("unknown: what works on every cluster"),
-    "With --offline: the version of the cluster, such as `v1.35.0`",
-    &["gateways plan"],
+    "Without a cluster: its version, such as `v1.35.0`",
+    &["gateways plan", "gateways convert"],
 );
 
 /// `--tenant`
-pub(crate) static PLAN_TENANT: Setting<String> =
-    Setting::new("tenant", &[], "NAME", Default::Absent("every tenant"), "Plan this tenant alone", &["gateways plan"]);
+pub(crate) static PLAN_TENANT: Setting<String> = Setting::new(
+    "tenant",
+    &[],
+    "NAME",
+    Default::Absent("every tenant"),
+    "Take this tenant alone",
+    &["gateways plan", "gateways convert"],
+);
 
 /// `--watch`
 pub(crate) static WATCH: Setting<bool> = Setting::new(
@@ -358,7 +374,7 @@ pub(crate) static LOG_LEVEL_QUIET: Setting<String> = Setting::new(
     "FILTER",
     Default::Is("error"),
     "What to log: error, warn, info, debug, trace, or a filter such as `info,paddock_reconcile=debug`",
-    &["demo", "gateways plan", "gateways status", "tls scan", "bench"],
+    &["demo", "gateways plan", "gateways status", "gateways convert", "tls scan", "bench"],
 );
 
 /// `--log-format`
@@ -378,7 +394,7 @@ pub(crate) static JSON: Setting<bool> = Setting::new(
     "",
     Default::Is("false"),
     "Print one JSON object per line instead of text",
-    &["demo", "gateways plan", "gateways status", "tls scan", "tls explain", "bench"],
+    &["demo", "gateways plan", "gateways status", "gateways convert", "tls scan", "tls explain", "bench"],
 );
 
 /// `--keep`

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
 mod command_line;
+mod convert;
 mod crash;
 mod demo;
 mod pages;

@@ -97,7 +97,14 @@ impl Conditions {
                 let serving = self.current.iter().find(|c| c.kind == GatewayCondition::Serving.as_str());
                 let asked = serving.is_none_or(|c| c.reason != PROGRESSING);
                 let worked = (self.holds(GatewayCondition::RolledOut) && asked) || was_running;
-                let phase = if on_its_way && !worked { GatewayPhase::Provisioning } else { GatewayPhase::Degraded };
+                let namespace = self.current.iter().find(|c| c.kind == GatewayCondition::NamespaceReady.as_str());
+                let phase = match namespace {
+                    // Nobody could ever make anything of what is asked for.
+                    None if !self.holds(GatewayCondition::ConfigValid) => GatewayPhase::Failed,
+                    Some(namespace) if namespace.status != "True" => GatewayPhase::Pending,
+                    _ if on_its_way && !worked => GatewayPhase::Provisioning,
+                    _ => GatewayPhase::Degraded,
+                };
                 (phase, reason, message)
             }
         };
@@ -242,8 +249,19 @@ mod tests {
     fn invalid_entry_of_a_running_gateway_is_degraded() {
         let mut conditions = Conditions::since(Vec::new(), at(1));
         conditions.set(GatewayCondition::ConfigValid, false, "InvalidEntry", "bad");
+        conditions.set(GatewayCondition::NamespaceReady, true, "NamespaceExists", "");
         conditions.set(GatewayCondition::RolledOut, true, "RolledOut", "");
         assert_eq!(conditions.conclude(), GatewayPhase::Degraded);
+    }
+
+    #[test]
+    fn what_never_was_valid_failed_and_what_has_no_namespace_is_pending() {
+        let mut conditions = Conditions::since(Vec::new(), at(1));
+        conditions.set(GatewayCondition::ConfigValid, false, "InvalidEntry", "bad");
+        assert_eq!(conditions.conclude(), GatewayPhase::Failed);
+        conditions.set(GatewayCondition::ConfigValid, true, "Valid", "");
+        conditions.set(GatewayCondition::NamespaceReady, false, "NamespaceMissing", "none");
+        assert_eq!(conditions.conclude(), GatewayPhase::Pending);
     }
 
     proptest! {

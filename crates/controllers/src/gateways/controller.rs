@@ -127,8 +127,8 @@ impl Gateways {
         Ok(version)
     }
 
-    /// What is wrong with `platform-config` as it was seen last.
-    pub fn problems(&self) -> Vec<Problem> {
+    /// What is wrong with `platform-config` as it was seen last, and with the `OpenShellGateway` objects of these gateways.
+    pub fn problems(&self) -> Vec<(Option<GatewayKey>, Problem)> {
         self.memory.problems()
     }
 

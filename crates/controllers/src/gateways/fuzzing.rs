@@ -3,14 +3,16 @@
 use paddock_policy::dns::SubjectName;
 use paddock_policy::image::{ImagePolicy, ImageReference};
 
-use super::intent::{Intents, Rules};
+use super::conversion::convert;
+use super::intent::{Intent, Intents, Origin, Rules};
 use super::key::GatewayKey;
 use super::platform::ClusterVersion;
+use super::resource;
 use super::toml::{self, Inputs};
 use super::version::GatewayVersion;
 
 /// Whatever the document, each entry has an intent or a problem, every problem lies in the document, and a document that
-/// was judged before keeps what was good.
+/// was judged before keeps what was good. What is converted to objects means the same.
 ///
 /// # Panics
 /// When that does not hold.
@@ -28,6 +30,25 @@ pub fn platform_config(data: &[u8]) {
         assert!(!problem.message.is_empty());
     }
     assert_eq!(judged.next(Some("- ["), &rules).entries, judged.entries);
+    for object in convert(text, None, &rules).unwrap_or_default() {
+        let key = resource::key_of(&object).expect("a gateway");
+        let meant = resource::compile(&key, &object, &rules).intent.expect("an intent");
+        let asked = judged.entry(&key).and_then(|entry| entry.intent.as_deref()).expect("an entry");
+        assert_eq!(*meant, Intent { origin: Origin::Resource, ..asked.clone() });
+    }
+}
+
+/// Whatever an `OpenShellGateway` says, also past what a cluster's schema refuses, it has an intent or problems with their fields.
+///
+/// # Panics
+/// When that does not hold.
+pub fn gateway_object(data: &[u8]) {
+    let Ok(spec) = serde_json::from_slice::<serde_json::Value>(data) else { return };
+    let image: ImageReference = "ghcr.io/nvidia/openshell/gateway:0.0.111".parse().expect("a reference");
+    let key = GatewayKey::new("tenant-a".parse().expect("a name"), "team".parse().expect("a name"));
+    let entry = resource::compile(&key, &serde_json::json!({ "spec": spec }), &Rules::new(image));
+    assert!(entry.intent.is_some() == entry.problems.is_empty(), "{:?}", entry.problems);
+    assert!(entry.problems.iter().all(|problem| problem.key.starts_with("spec") && !problem.message.is_empty()));
 }
 
 /// A patch that is accepted is merged into a file that is accepted in turn and changes nothing, whatever the version.

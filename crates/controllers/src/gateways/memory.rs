@@ -121,11 +121,15 @@ impl Memory {
         self.held().resources.contains_key(key)
     }
 
-    /// What is wrong with `platform-config`, and with objects, as they were seen last.
-    pub(super) fn problems(&self) -> Vec<Problem> {
+    /// What is wrong with `platform-config` as it was seen last, and with the objects of these gateways.
+    pub(super) fn problems(&self) -> Vec<(Option<GatewayKey>, Problem)> {
         let held = self.held();
-        let resources = held.resources.values().flat_map(|resource| &resource.entry.problems);
-        held.intents.problems().chain(resources).cloned().collect()
+        let of = |(key, resource): (&GatewayKey, &Resource)| {
+            let problems = resource.entry.problems.iter().cloned();
+            problems.map(|problem| (Some(key.clone()), problem)).collect::<Vec<_>>()
+        };
+        let document = held.intents.problems().map(|problem| (None, problem.clone()));
+        document.chain(held.resources.iter().flat_map(of)).collect()
     }
 
     /// The gateways known now.

@@ -5,6 +5,7 @@
 //! | `key` | which gateway: namespace and name, and the names of its objects | nothing |
 //! | `document`, `intent`, `policies`, [`Problem`] | `platform-config` to one judged intent per gateway | nothing |
 //! | `resource`, [`definition`] | `OpenShellGateway` objects to the same intents, and their schema | nothing |
+//! | `conversion` | entries of `platform-config` as `OpenShellGateway` objects | nothing |
 //! | `memory` | what was asked for by either, judged and remembered | nothing |
 //! | `toml`, `schema`, [`GatewayVersion`] | the gateway's own file, by gateway version | nothing |
 //! | `embedded` | from a place in the gateway's file to its place in `platform-config` | nothing |
@@ -27,6 +28,7 @@
 
 mod condition;
 mod controller;
+mod conversion;
 pub mod definition;
 mod document;
 mod embedded;
@@ -62,6 +64,7 @@ mod toml;
 mod version;
 
 pub use controller::{Gateways, NAMESPACES_KEY, PLATFORM_CONFIG, Snapshot};
+pub use conversion::convert;
 pub use forecast::Forecast;
 pub use foretold::{Action, Foretold, ObjectChange};
 pub use intent::{Entry, Intent, Intents, Origin, Rules};

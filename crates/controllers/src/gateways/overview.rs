@@ -1,14 +1,16 @@
-//! How all gateways stand, read from what the controllers wrote down: the anchors and `platform-config-status`. Pure.
+//! How all gateways stand, read from what the controllers wrote down: the anchors, `platform-config-status` and the status of
+//! `OpenShellGateway` objects. Pure.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use paddock_api::{GatewayPhase, gateway};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::condition::Summary;
+use super::condition::{PROGRESSING, Summary};
 use super::key::GatewayKey;
-use super::names;
+use super::{names, resource};
 
 /// One gateway's line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,11 +38,17 @@ pub struct Line {
     pub since: Option<Timestamp>,
 }
 
-/// The lines, by namespace and gateway. `objects` are ConfigMaps of ours, of which anchors count; `status` is
-/// `platform-config-status`, whose entries know what anchors cannot: mistakes and missing namespaces.
+/// The lines, by namespace and gateway. `objects` are ConfigMaps of ours, of which anchors count, and `OpenShellGateway`
+/// objects; `status` is `platform-config-status`. That and the objects know what anchors cannot: mistakes and missing
+/// namespaces. An object is heard before an entry, and so is what it was told.
 pub fn overview<'a>(objects: impl IntoIterator<Item = &'a Value>, status: Option<&Value>) -> Vec<Line> {
+    let mut told = Vec::new();
     let mut lines = BTreeMap::new();
     for object in objects {
+        if object["kind"] == gateway::KIND {
+            told.push(object);
+            continue;
+        }
         let Some(key) = GatewayKey::of_object(object) else { continue };
         if object["metadata"]["name"] != key.name_of(names::ANCHOR) {
             continue;
@@ -58,6 +66,19 @@ pub fn overview<'a>(objects: impl IntoIterator<Item = &'a Value>, status: Option
         let place = (name.clone(), gateway.to_owned());
         let since = lines.get(&place).and_then(|known: &Line| known.since);
         lines.insert(place.clone(), line(place, summary, since));
+    }
+    for object in told {
+        let Some(key) = resource::key_of(object) else { continue };
+        let place = (key.namespace().to_owned(), key.gateway().to_owned());
+        let since = object["metadata"]["creationTimestamp"].as_str().and_then(|at| at.parse().ok());
+        let since = lines.get(&place).map_or(since, |known| known.since);
+        match resource::summary_of(object) {
+            Some(summary) => _ = lines.insert(place.clone(), line(place, summary, since)),
+            None => {
+                let summary = Summary::of(GatewayPhase::Pending, PROGRESSING, "nothing was said of it yet");
+                lines.entry(place.clone()).or_insert_with(|| line(place, summary, since));
+            }
+        }
     }
     lines.into_values().collect()
 }
@@ -116,6 +137,20 @@ mod tests {
             ]
         );
         assert!(lines[1].since.is_some(), "the age is the anchor's");
+    }
+
+    #[test]
+    fn gw_w01_an_object_without_a_gateway_has_a_line() {
+        let object = |name: &str, status: Value| json!({ "kind": "OpenShellGateway", "metadata": { "namespace": "a", "name": name }, "status": status });
+        let ready = json!({
+            "type": "Ready", "status": "False", "reason": "InvalidEntry", "message": "spec.image: no",
+            "lastTransitionTime": "2026-11-21T05:00:00Z",
+        });
+        let wrong = object("wrong", json!({ "phase": "Failed", "conditions": [ready] }));
+        let lines = overview(&[wrong, object("fresh", Value::Null), anchor("a", Some("fresh"), "Ready")], None);
+        let told: Vec<_> =
+            lines.iter().map(|line| format!("{} {} {}", line.gateway, line.phase, line.reason)).collect();
+        assert_eq!(told, ["fresh Running Ready", "wrong Failed InvalidEntry"]);
     }
 
     #[test]

@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use paddock_api::GatewayPhase;
 use paddock_api::gateway::{self, DatabaseKind, Isolation, OpenShellGatewaySpec};
+use paddock_api::{GatewayCondition, GatewayPhase};
 use paddock_reconcile::{Kind, ObjectRef};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::condition::{Condition, Conditions};
+use super::condition::{Condition, Conditions, Summary};
 use super::document::{Placed, RawEntry};
 use super::intent::{self, Entry, Origin, Rules, Wish};
 use super::key::GatewayKey;
@@ -74,10 +74,7 @@ pub(super) fn compile(key: &GatewayKey, object: &Value, rules: &Rules) -> Entry 
         (Isolation::PerTenant, None) => None,
         (Isolation::SharedOperator, Some(served)) => {
             let selector = Served::new(&served.match_labels);
-            if selector.is_none() {
-                fail("spec.servedNamespaces.matchLabels", "needs labels, each a valid one".to_owned());
-            }
-            selector
+            selector.map_err(|message| fail("spec.servedNamespaces.matchLabels", message)).ok()
         }
         (Isolation::PerTenant, Some(_)) => {
             fail("spec.servedNamespaces", "only a SharedOperator gateway serves other namespaces".to_owned());
@@ -148,9 +145,14 @@ fn options(spec: &OpenShellGatewaySpec) -> Value {
 pub struct Served(BTreeMap<String, String>);
 
 impl Served {
-    fn new(labels: &BTreeMap<String, String>) -> Option<Self> {
-        let valid = |(key, value): (&String, &String)| super::network::is_label(key, value);
-        (!labels.is_empty() && labels.iter().all(valid)).then(|| Self(labels.clone()))
+    fn new(labels: &BTreeMap<String, String>) -> Result<Self, String> {
+        if labels.is_empty() {
+            return Err("needs at least one label".to_owned());
+        }
+        match labels.iter().find(|(key, value)| !super::network::is_label(key, value)) {
+            Some((key, value)) => Err(format!("{key:?}: {value:?} cannot be a label")),
+            None => Ok(Self(labels.clone())),
+        }
     }
 
     /// The labels.
@@ -172,6 +174,22 @@ impl Served {
 /// What an object was last told.
 pub(super) fn conditions_of(object: &Value) -> Vec<Condition> {
     Vec::<Condition>::deserialize(&object["status"]["conditions"]).unwrap_or_default()
+}
+
+/// How an object says that its gateway stands; `None` while it says nothing.
+pub(super) fn summary_of(object: &Value) -> Option<Summary> {
+    let text = |field: &str| object["status"][field].as_str().unwrap_or_default().to_owned();
+    let ready =
+        conditions_of(object).into_iter().find(|condition| condition.kind == GatewayCondition::Ready.as_str())?;
+    Some(Summary {
+        phase: GatewayPhase::deserialize(&object["status"]["phase"]).ok()?,
+        ready: ready.status == "True",
+        reason: ready.reason,
+        message: ready.message,
+        image: text("image"),
+        config_hash: text("configHash"),
+        not_after: text("notAfter"),
+    })
 }
 
 /// What stands in `status` besides the conditions.

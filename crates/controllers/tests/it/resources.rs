@@ -9,7 +9,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use paddock_apiserver::Server;
 use paddock_controllers::gateways::definition::definition;
 use paddock_controllers::gateways::{
-    GatewayMetrics, GatewayStatus, Gateways, NAMESPACES_KEY, Options, PLATFORM_CONFIG, STATUS, controllers,
+    GatewayMetrics, GatewayStatus, Gateways, NAMESPACES_KEY, Options, PLATFORM_CONFIG, STATUS, controllers, convert,
 };
 use paddock_trials::{Process, Subject, World};
 use serde_json::{Value, json};
@@ -86,6 +86,10 @@ impl Cluster {
         assert_eq!(condition["observedGeneration"], object["metadata"]["generation"]);
         let text = |key: &str| condition[key].as_str().unwrap().to_owned();
         (text("status"), text("reason"), text("message"))
+    }
+
+    async fn phase(&self, namespace: &str, name: &str) -> String {
+        self.gateways(namespace).get(name).await.unwrap().data["status"]["phase"].as_str().unwrap().to_owned()
     }
 
     /// Names of the objects of a kind in a namespace.
@@ -193,6 +197,7 @@ async fn gw_w06_what_never_was_good_is_told_and_makes_nothing() {
     settled(&cluster).await;
     let (is, _, message) = cluster.condition("tenant-a", "team", "ConfigValid").await;
     assert!(is == "False" && message.starts_with("spec.image: "), "{message}");
+    assert_eq!(cluster.phase("tenant-a", "team").await, "Failed");
     assert_eq!(cluster.names("StatefulSet", "tenant-a").await, BTreeSet::new());
 }
 
@@ -240,9 +245,10 @@ async fn gw_w06_the_object_is_heard_before_platform_config_and_both_are_told() {
 }
 
 #[tokio::test]
-async fn gw_w06_taking_over_from_platform_config_and_back_changes_no_object() {
+async fn gw_w06_taking_over_what_was_converted_and_giving_it_back_changes_no_object() {
     let cluster = Cluster::new().await;
-    cluster.config("- name: tenant-a\n  gateway: {serverDnsNames: [a.example], config: \"openshell.gateway.log_level = 'debug'\"}\n").await;
+    let list = "- name: tenant-a\n  gateway: {serverDnsNames: [a.example], config: \"openshell.gateway.log_level = 'debug'\"}\n";
+    cluster.config(list).await;
     let mut process = settled(&cluster).await;
     let objects = async || {
         let mut versions = BTreeSet::new();
@@ -257,14 +263,15 @@ async fn gw_w06_taking_over_from_platform_config_and_back_changes_no_object() {
         versions
     };
     let before = objects().await;
-    let spec = json!({ "serverDnsNames": ["a.example"], "config": "openshell.gateway.log_level = 'debug'" });
-    cluster.gateway("tenant-a", "openshell-gateway", spec).await;
+    for object in convert(list, None, &options().rules).unwrap() {
+        cluster.gateway("tenant-a", "openshell-gateway", object["spec"].clone()).await;
+    }
     process.settle().await;
     assert_eq!(objects().await, before);
     cluster.config("[]").await;
     process.settle().await;
     assert_eq!(objects().await, before);
-    cluster.config("- name: tenant-a\n  gateway: {serverDnsNames: [a.example], config: \"openshell.gateway.log_level = 'debug'\"}\n").await;
+    cluster.config(list).await;
     cluster.gateways("tenant-a").delete("openshell-gateway", &DeleteParams::default()).await.unwrap();
     process.settle().await;
     assert_eq!(objects().await, before);
@@ -368,6 +375,7 @@ async fn gw_w20_a_namespace_without_the_labels_is_told_and_left_alone() {
     process.settle().await;
     let (is, reason, _) = cluster.condition("tenant-b", "team", "NamespaceReady").await;
     assert_eq!((is.as_str(), reason.as_str()), ("False", "NamespaceNotSelected"));
+    assert_eq!(cluster.phase("tenant-b", "team").await, "Pending");
     assert_eq!(cluster.names("StatefulSet", "tenant-b").await, BTreeSet::new());
     // The label is taken away: what runs stays.
     cluster.namespace("tenant-a", json!({})).await;

@@ -1,9 +1,5 @@
 //! `paddock gateways plan`: what the controller would do, as differences and a forecast, without doing it.
 
-use std::fs;
-use std::io::Read;
-use std::path::Path;
-
 use paddock_controllers::gateways::{
     Forecast, Foretold, GatewayKey, GatewayMetrics, Gateways, Intents, NAMESPACES_KEY, PLATFORM_CONFIG, Problem,
     SourceFile, controllers,
@@ -11,10 +7,10 @@ use paddock_controllers::gateways::{
 use paddock_reconcile::{Error, Rehearsal};
 use serde_json::json;
 
-use super::{colours, connect, diff, manifests};
+use super::{connect, diff, manifests, placed, read};
 use crate::commands::controllers::{gateway_options, identity};
 use crate::exit::{Failure, Outcome, chain};
-use crate::output;
+use crate::output::{self, colours};
 use crate::settings::{Effective, table};
 
 /// Prints the plan. Exit codes: 0 nothing to do, 1 something, 2 bad input, 3 it could not be determined.
@@ -66,7 +62,7 @@ async fn told(settings: &Effective, rehearsal: &Rehearsal<Gateways>, file: Optio
     let only = settings.find(&table::PLAN_TENANT);
     let chosen: Vec<_> = keys.iter().filter(|key| only.as_deref().is_none_or(|name| name == key.namespace())).collect();
     if let (Some(name), true) = (&only, chosen.is_empty())
-        && !rehearsal.controller().problems().iter().any(|problem| problem.entry == *name || problem.entry.is_empty())
+        && !rehearsal.controller().problems().iter().any(|problem| is_about(name, problem))
     {
         return Err(Failure::usage(format!("--tenant {name}: there is no such tenant")));
     }
@@ -84,7 +80,7 @@ async fn told(settings: &Effective, rehearsal: &Rehearsal<Gateways>, file: Optio
         output::data(&if json { json_line(key, &foretold)? } else { text(key, &foretold, colours)? })?;
     }
     let mut problems = rehearsal.controller().problems();
-    problems.retain(|problem| only.as_deref().is_none_or(|name| problem.entry.is_empty() || problem.entry == name));
+    problems.retain(|problem| only.as_deref().is_none_or(|name| is_about(name, problem)));
     if let Some((last, others)) = problems.split_last() {
         others.iter().for_each(|problem| output::complain(&placed(settings, file, problem)));
         return Err(Failure::usage(placed(settings, file, last)));
@@ -99,21 +95,11 @@ async fn told(settings: &Effective, rehearsal: &Rehearsal<Gateways>, file: Optio
     if changed > 0 || refused > 0 { Err(Failure::Found(String::new())) } else { Ok(()) }
 }
 
-fn read(path: &Path) -> Result<SourceFile, Failure> {
-    let mut text = String::new();
-    let read = match path.to_str() {
-        Some("-") => std::io::stdin().read_to_string(&mut text).map(drop),
-        _ => fs::read_to_string(path).map(|content| text = content),
-    };
-    read.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-    SourceFile::read(&text).map_err(|problem| Failure::usage(format!("{}: {problem}", path.display())))
-}
-
-/// A problem with the file that it is in, if it is in one.
-fn placed(settings: &Effective, file: Option<&SourceFile>, problem: &Problem) -> String {
-    match (settings.find(&table::PLAN_FILE), file) {
-        (Some(path), Some(file)) => format!("{}: {}", path.display(), file.locate(problem.clone())),
-        _ => format!("{PLATFORM_CONFIG}: {problem}"),
+/// Whether a problem is one of this tenant: of its entry or objects, or of the whole document.
+fn is_about(tenant: &str, (object, problem): &(Option<GatewayKey>, Problem)) -> bool {
+    match object {
+        Some(key) => key.namespace() == tenant,
+        None => problem.entry.is_empty() || problem.entry == tenant,
     }
 }
 

@@ -1,16 +1,19 @@
 //! `paddock gateways status`: the table of gateways, once or as it changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Client;
 use kube::api::{Api, ListParams};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::watcher::{Config, Event, watcher};
-use kube::{Client, ResourceExt};
-use paddock_api::labels;
+use paddock_api::{gateway, labels};
 use paddock_controllers::gateways::{Line, STATUS, overview};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -51,53 +54,110 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
 }
 
 async fn once(client: &Client, namespace: &str) -> Result<Vec<Line>, kube::Error> {
-    let everywhere: Api<ConfigMap> = Api::all(client.clone());
-    let mut params = ListParams::default().labels(labels::TENANT).limit(500);
-    let mut objects = Vec::new();
-    loop {
-        let page = everywhere.list(&params).await?;
-        objects.extend(page.items.iter().filter_map(|object| serde_json::to_value(object).ok()));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => break,
-        }
+    let anchors = ListParams::default().labels(labels::TENANT);
+    let mut objects = all(&Api::<ConfigMap>::all(client.clone()), anchors).await?;
+    match all(&gateways(client), ListParams::default()).await {
+        Ok(asked) => objects.extend(asked.into_iter().map(of_our_kind)),
+        Err(error) if is_unknown(&error) => {}
+        Err(error) => return Err(error),
     }
     let status = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(STATUS).await?;
     let status = status.and_then(|status| serde_json::to_value(status).ok());
     Ok(overview(&objects, status.as_ref()))
 }
 
+/// Every page of a list.
+async fn all<K>(api: &Api<K>, params: ListParams) -> Result<Vec<Value>, kube::Error>
+where
+    K: Clone + DeserializeOwned + Serialize + std::fmt::Debug,
+{
+    let (mut params, mut objects) = (params.limit(500), Vec::new());
+    loop {
+        let page = api.list(&params).await?;
+        objects.extend(page.items.iter().filter_map(|object| serde_json::to_value(object).ok()));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(objects),
+        }
+    }
+}
+
+/// The `OpenShellGateway` objects of every namespace.
+fn gateways(client: &Client) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk(gateway::GROUP, gateway::VERSION, gateway::KIND);
+    Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&kind, gateway::PLURAL))
+}
+
+/// Items of lists need not say their kind.
+fn of_our_kind(mut object: Value) -> Value {
+    object["kind"] = gateway::KIND.into();
+    object
+}
+
+/// The cluster does not have the kind, so nobody asked by it.
+fn is_unknown(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// What a watch saw, in JSON.
+enum Seen {
+    Begun,
+    Listed,
+    Is(Value),
+    Gone(Value),
+}
+
+fn seen<K: Serialize>(event: Event<K>) -> Seen {
+    let json = |object: &K| serde_json::to_value(object).unwrap_or(Value::Null);
+    match event {
+        Event::Init => Seen::Begun,
+        Event::InitDone => Seen::Listed,
+        Event::Apply(object) | Event::InitApply(object) => Seen::Is(json(&object)),
+        Event::Delete(object) => Seen::Gone(json(&object)),
+    }
+}
+
+/// The numbers of the watches.
+const ANCHORS: usize = 0;
+const REPORT: usize = 1;
+const ASKED: usize = 2;
+
 /// On a terminal the table is drawn over itself; else each line that changed is printed.
 async fn watch(client: Client, namespace: &str, json: bool) -> Outcome {
     let anchors = watcher(Api::<ConfigMap>::all(client.clone()), Config::default().labels(labels::TENANT));
-    let status = Config::default().fields(&format!("metadata.name={STATUS}"));
-    let status = watcher(Api::<ConfigMap>::namespaced(client, namespace), status);
-    let mut events = futures::stream::select(anchors.boxed().map(|e| (false, e)), status.boxed().map(|e| (true, e)));
+    let report = Config::default().fields(&format!("metadata.name={STATUS}"));
+    let report = watcher(Api::<ConfigMap>::namespaced(client.clone(), namespace), report);
+    let mut streams = vec![
+        anchors.map(|event| (ANCHORS, event.map(seen))).boxed(),
+        report.map(|event| (REPORT, event.map(seen))).boxed(),
+    ];
+    let asked = gateways(&client);
+    match asked.list(&ListParams::default().limit(1)).await {
+        Err(error) if is_unknown(&error) => {}
+        _ => streams.push(watcher(asked, Config::default()).map(|event| (ASKED, event.map(seen))).boxed()),
+    }
+    let mut waiting: BTreeSet<usize> = (0..streams.len()).collect();
+    let mut events = futures::stream::select_all(streams);
     let (mut objects, mut report) = (BTreeMap::new(), None);
-    let (mut listed, mut shown, mut drawn) = ([false, false], Vec::new(), 0);
+    let (mut shown, mut drawn) = (Vec::new(), 0);
     let in_place = std::io::stdout().is_terminal() && !json;
-    while let Some((of_status, event)) = events.next().await {
+    while let Some((which, event)) = events.next().await {
+        let place = |object: &Value| (which, ["namespace", "name"].map(|key| object["metadata"][key].to_string()));
         match event {
             Err(error) => {
                 output::remark(&format!("cannot look: {}", chain(&error)));
                 continue;
             }
-            Ok(Event::Init) => {}
-            Ok(Event::InitDone) => listed[usize::from(of_status)] = true,
-            Ok(Event::Apply(object) | Event::InitApply(object)) => {
-                let value = serde_json::to_value(&object).unwrap_or(Value::Null);
-                if of_status {
-                    report = Some(value);
-                } else {
-                    objects.insert((object.namespace(), object.name_any()), value);
-                }
+            Ok(Seen::Begun) => {}
+            Ok(Seen::Listed) => _ = waiting.remove(&which),
+            Ok(Seen::Is(object)) if which == REPORT => report = Some(object),
+            Ok(Seen::Gone(_)) if which == REPORT => report = None,
+            Ok(Seen::Is(object)) => {
+                objects.insert(place(&object), if which == ASKED { of_our_kind(object) } else { object });
             }
-            Ok(Event::Delete(object)) if !of_status => {
-                objects.remove(&(object.namespace(), object.name_any()));
-            }
-            Ok(Event::Delete(_)) => report = None,
+            Ok(Seen::Gone(object)) => _ = objects.remove(&place(&object)),
         }
-        if listed != [true, true] {
+        if !waiting.is_empty() {
             continue;
         }
         let lines = overview(objects.values(), report.as_ref());
