@@ -11,13 +11,16 @@
 //! | `pods`, `events` | what a Pod's status means; events in the usual words | nothing |
 //! | `snapshots` | typed reads | caches |
 
+mod amounts;
 mod events;
 mod names;
 mod owner;
 mod pods;
 pub mod replicaset;
+mod revisions;
 mod selector;
 mod snapshots;
+pub mod statefulset;
 
 use std::time::Duration;
 
@@ -30,16 +33,19 @@ pub use names::Name;
 pub enum Workload {
     /// Keeps as many Pods of a template as a ReplicaSet asks for.
     ReplicaSets,
+    /// Pods with a name, an order and claims of their own.
+    StatefulSets,
 }
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::ReplicaSets];
+    pub const ALL: [Self; 2] = [Self::ReplicaSets, Self::StatefulSets];
 
     /// The service account in `kube-system` under which it acts.
     pub fn account(self) -> &'static str {
         match self {
             Self::ReplicaSets => "replicaset-controller",
+            Self::StatefulSets => "statefulset-controller",
         }
     }
 
@@ -48,6 +54,7 @@ impl Workload {
         let identity = Identity::controller_manager(self.account());
         match self {
             Self::ReplicaSets => runtime.with_controller_as(client, identity, replicaset::ReplicaSets::default()),
+            Self::StatefulSets => runtime.with_controller_as(client, identity, statefulset::StatefulSets::default()),
         }
     }
 }

@@ -103,7 +103,8 @@ where
     Claimed { owned, claims }
 }
 
-fn adopt<K, T>(owner: &K, orphan: &T, finalizer: Option<&str>) -> Act
+/// Makes an orphan the owner's.
+pub(crate) fn adopt<K, T>(owner: &K, orphan: &T, finalizer: Option<&str>) -> Act
 where
     K: k8s_openapi::Resource + Metadata<Ty = ObjectMeta>,
     T: k8s_openapi::Resource + Metadata<Ty = ObjectMeta>,
