@@ -21,6 +21,7 @@ mod revisions;
 mod selector;
 mod snapshots;
 pub mod statefulset;
+pub mod volumes;
 
 use std::time::Duration;
 

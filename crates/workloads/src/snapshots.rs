@@ -33,6 +33,17 @@ where
     found.iter().map(|object| read(&kind, object)).collect()
 }
 
+/// The objects of a kind, wherever they are, that `wanted` chooses.
+pub(crate) async fn everywhere<K>(cx: &Context, wanted: impl Fn(&Value) -> bool + Send) -> Result<Vec<K>, Error>
+where
+    K: k8s_openapi::Resource + DeserializeOwned,
+    K::Scope: 'static,
+{
+    let kind = Kind::of::<K>();
+    let found = cx.select(&kind, None, wanted).await?;
+    found.iter().map(|object| read(&kind, object)).collect()
+}
+
 fn read<K: DeserializeOwned>(kind: &Kind, object: &Arc<Value>) -> Result<K, Error> {
     K::deserialize(&**object).map_err(|e| Error::transient(format!("a {kind} that cannot be read: {e}")))
 }

@@ -1,0 +1,15 @@
+//! Claims and volumes: which claim gets which volume, and finalizers that keep what is in use. Reads through the engine's
+//! context; the rest is pure.
+//!
+//! Rules: kube-controller-manager's `pkg/controller/volume/persistentvolume`, `pvcprotection` and `pvprotection`.
+
+mod bind;
+mod claim;
+mod matching;
+mod protection;
+#[cfg(test)]
+mod tests;
+mod volume;
+
+pub use bind::{Binder, Key, Snapshot};
+pub use protection::{ClaimProtection, ClaimUse, VolumeProtection};
