@@ -12,6 +12,7 @@
 //! | `snapshots` | typed reads | caches |
 
 mod amounts;
+pub mod endpoints;
 mod events;
 mod names;
 mod owner;
