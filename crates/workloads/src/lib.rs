@@ -12,6 +12,7 @@
 //! | `snapshots` | typed reads | caches |
 
 mod amounts;
+pub mod disruption;
 pub mod endpoints;
 mod events;
 mod names;

@@ -69,6 +69,20 @@ impl Selectors {
 
     /// The objects of a namespace that choose these labels.
     pub(crate) fn choosing(&self, namespace: &str, labels: &Labels) -> Vec<Name> {
+        self.chosen_by(namespace, labels, matches)
+    }
+
+    /// The same, but an empty selector chooses everything.
+    pub(crate) fn choosing_all(&self, namespace: &str, labels: &Labels) -> Vec<Name> {
+        self.chosen_by(namespace, labels, matches_all)
+    }
+
+    fn chosen_by(
+        &self,
+        namespace: &str,
+        labels: &Labels,
+        matches: impl Fn(&LabelSelector, Option<&Labels>) -> bool,
+    ) -> Vec<Name> {
         let from = Name::new(namespace, "");
         let all = self.all();
         let here = all.range(from..).take_while(|(name, _)| name.namespace == namespace);
