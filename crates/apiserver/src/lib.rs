@@ -67,5 +67,6 @@ mod user;
 
 pub use authz::PolicyRule;
 pub use loops::Loop;
+pub use paddock_workloads::Workload;
 pub use server::{Builder, Server, StartError};
 pub use user::User;

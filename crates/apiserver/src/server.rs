@@ -91,7 +91,7 @@ impl Builder {
     /// Whether the server's own loops run. Default true; [`Builder::without`] switches a single one off.
     #[must_use]
     pub fn loops(mut self, on: bool) -> Self {
-        self.loops = if on { Loop::ALL.to_vec() } else { Vec::new() };
+        self.loops = if on { Loop::all() } else { Vec::new() };
         self
     }
 
@@ -182,14 +182,7 @@ pub struct Server {
 impl Server {
     /// A server that keeps everything in memory, runs its loops and has no socket, until told otherwise.
     pub fn builder() -> Builder {
-        Builder {
-            listen: None,
-            data_dir: None,
-            pki_dir: None,
-            loops: Loop::ALL.to_vec(),
-            log: false,
-            clock: Clock::system(),
-        }
+        Builder { listen: None, data_dir: None, pki_dir: None, loops: Loop::all(), log: false, clock: Clock::system() }
     }
 
     /// The address that it listens on; `None` without a socket.

@@ -7,6 +7,11 @@
 //! | module | what it is for | may touch |
 //! |---|---|---|
 //! | [`replicaset`] | as many Pods of a template as asked for | caches |
+//! | [`statefulset`] | pods with a name, an order and claims of their own | caches |
+//! | [`endpoints`] | which pods serve a Service | caches |
+//! | [`disruption`] | how many pods may be evicted | caches; scales of other kinds |
+//! | [`volumes`] | claims get their volumes; what is in use stays | caches |
+//! | `revisions`, `amounts` | the history of a template; percentages and quantities | nothing |
 //! | `owner`, `selector`, `names` | whose an object is, adoption and release, keys | nothing |
 //! | `pods`, `events` | what a Pod's status means; events in the usual words | nothing |
 //! | `snapshots` | typed reads | caches |
@@ -38,26 +43,83 @@ pub enum Workload {
     ReplicaSets,
     /// Pods with a name, an order and claims of their own.
     StatefulSets,
+    /// Which pods serve a Service.
+    EndpointSlices,
+    /// The same in the older form.
+    Endpoints,
+    /// How many pods may be evicted.
+    Disruptions,
+    /// Gives claims their volumes.
+    Volumes,
+    /// Keeps claims that pods use.
+    ClaimProtection,
+    /// Keeps volumes that are bound.
+    VolumeProtection,
 }
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::ReplicaSets, Self::StatefulSets];
+    pub const ALL: [Self; 8] = [
+        Self::ReplicaSets,
+        Self::StatefulSets,
+        Self::EndpointSlices,
+        Self::Endpoints,
+        Self::Disruptions,
+        Self::Volumes,
+        Self::ClaimProtection,
+        Self::VolumeProtection,
+    ];
+
+    /// Its name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ReplicaSets => "replicasets",
+            Self::StatefulSets => "statefulsets",
+            Self::EndpointSlices => "endpointslices",
+            Self::Endpoints => "endpoints",
+            Self::Disruptions => "disruptions",
+            Self::Volumes => "volumes",
+            Self::ClaimProtection => "claim-protection",
+            Self::VolumeProtection => "volume-protection",
+        }
+    }
 
     /// The service account in `kube-system` under which it acts.
     pub fn account(self) -> &'static str {
         match self {
             Self::ReplicaSets => "replicaset-controller",
             Self::StatefulSets => "statefulset-controller",
+            Self::EndpointSlices => "endpointslice-controller",
+            Self::Endpoints => "endpoint-controller",
+            Self::Disruptions => "disruption-controller",
+            Self::Volumes => "persistent-volume-binder",
+            Self::ClaimProtection => "pvc-protection-controller",
+            Self::VolumeProtection => "pv-protection-controller",
+        }
+    }
+
+    /// As whom it writes events: not always as its account.
+    fn reporter(self) -> &'static str {
+        match self {
+            Self::EndpointSlices => "endpoint-slice-controller",
+            Self::Disruptions => "controllermanager",
+            Self::Volumes => "persistentvolume-controller",
+            other => other.account(),
         }
     }
 
     /// Adds it to a runtime. `client` acts as its [`Workload::account`].
     pub fn join(self, runtime: Runtime, client: kube::Client) -> Runtime {
-        let identity = Identity::controller_manager(self.account());
+        let identity = Identity::controller_manager(self.reporter());
         match self {
             Self::ReplicaSets => runtime.with_controller_as(client, identity, replicaset::ReplicaSets::default()),
             Self::StatefulSets => runtime.with_controller_as(client, identity, statefulset::StatefulSets::default()),
+            Self::EndpointSlices => runtime.with_controller_as(client, identity, endpoints::EndpointSlices::default()),
+            Self::Endpoints => runtime.with_controller_as(client, identity, endpoints::LegacyEndpoints::default()),
+            Self::Disruptions => runtime.with_controller_as(client, identity, disruption::Disruptions::default()),
+            Self::Volumes => runtime.with_controller_as(client, identity, volumes::Binder::default()),
+            Self::ClaimProtection => runtime.with_controller_as(client, identity, volumes::ClaimProtection),
+            Self::VolumeProtection => runtime.with_controller_as(client, identity, volumes::VolumeProtection),
         }
     }
 }

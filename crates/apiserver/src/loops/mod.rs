@@ -43,21 +43,25 @@ pub enum Loop {
     Quotas,
     /// Fills Secrets of the type `kubernetes.io/service-account-token`.
     ServiceAccountTokens,
-    /// Keeps as many Pods of a template as a ReplicaSet asks for.
-    ReplicaSets,
+    /// A controller of workloads, their endpoints or volumes.
+    Workload(Workload),
 }
 
 impl Loop {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
+    /// Those of the server itself.
+    const OWN: [Self; 6] = [
         Self::Namespaces,
         Self::GarbageCollection,
         Self::CustomResources,
         Self::ClusterRoleAggregation,
         Self::Quotas,
         Self::ServiceAccountTokens,
-        Self::ReplicaSets,
     ];
+
+    /// All of them.
+    pub fn all() -> Vec<Self> {
+        Self::OWN.into_iter().chain(Workload::ALL.map(Self::Workload)).collect()
+    }
 
     /// Its name in settings.
     pub fn name(self) -> &'static str {
@@ -68,15 +72,7 @@ impl Loop {
             Self::ClusterRoleAggregation => "clusterrole-aggregation",
             Self::Quotas => "quotas",
             Self::ServiceAccountTokens => "service-account-tokens",
-            Self::ReplicaSets => "replicasets",
-        }
-    }
-
-    /// The workload controller that it is; the others are of this server.
-    fn workload(self) -> Option<Workload> {
-        match self {
-            Self::ReplicaSets => Some(Workload::ReplicaSets),
-            _ => None,
+            Self::Workload(workload) => workload.name(),
         }
     }
 }
@@ -92,11 +88,14 @@ pub(crate) fn spawn(wanted: &[Loop], api: &Api, root_ca: &str, closing: &Cancell
             }
         }
     };
-    let workloads: Vec<Workload> = wanted.iter().filter_map(|which| which.workload()).collect();
+    let workloads: Vec<Workload> = wanted
+        .iter()
+        .filter_map(|which| if let Loop::Workload(workload) = which { Some(*workload) } else { None })
+        .collect();
     if !workloads.is_empty() {
         tasks.spawn(workloads::run(api.clone(), workloads, closing.clone()));
     }
-    for which in wanted.iter().filter(|which| which.workload().is_none()) {
+    for which in wanted {
         tasks.spawn(stop(match which {
             Loop::Namespaces => {
                 let callers = namespaces::Callers {
@@ -121,7 +120,7 @@ pub(crate) fn spawn(wanted: &[Loop], api: &Api, root_ca: &str, closing: &Cancell
                 let user = User::new("system:kube-controller-manager", [] as [&str; 0]);
                 Box::pin(tokens::run(Caller { api: api.clone(), user }, root_ca.to_owned()))
             }
-            Loop::ReplicaSets => continue,
+            Loop::Workload(_) => continue,
         }));
     }
 }

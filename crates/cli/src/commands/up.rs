@@ -17,12 +17,8 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
         None => default_dir(|name| std::env::var_os(name).map(PathBuf::from))?,
     };
     let kubeconfig = settings.find(&table::KUBECONFIG_OUT).unwrap_or_else(|| dir.join("kubeconfig"));
-    let embedded = Embedded {
-        listen: settings.get(&table::LISTEN),
-        place: Place::Directory(dir),
-        kubeconfig,
-        loops: Loop::ALL.to_vec(),
-    };
+    let embedded =
+        Embedded { listen: settings.get(&table::LISTEN), place: Place::Directory(dir), kubeconfig, loops: Loop::all() };
     let options = Options::of(settings, CONTROL_NAMESPACE.to_owned(), false)?;
     let server = embedded.start().await?;
     install(&server.client()).await?;

@@ -107,9 +107,7 @@ pub(crate) static LOOPS: Setting<Loops> = Setting::new(
     "loops",
     &[],
     "NAMES",
-    Default::Is(
-        "namespaces,garbage-collection,custom-resources,clusterrole-aggregation,quotas,service-account-tokens,replicasets",
-    ),
+    Default::Is("all"),
     "Which of the API server's own loops run, separated by commas",
     &["apiserver"],
 );

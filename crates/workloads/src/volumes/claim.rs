@@ -2,8 +2,7 @@
 
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
-use paddock_reconcile::{Act, Error, Event, Kind, Plan, StatusPatch, When};
-use serde_json::{Value, json};
+use paddock_reconcile::{Act, Error, Event, Plan, When};
 
 use super::matching::{self, class_of_claim, is_kept_for};
 use crate::events::About;
@@ -45,7 +44,7 @@ pub(super) fn plan(known: &Known) -> Result<Plan, Error> {
                     known,
                     "ClaimLost",
                     "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!",
-                );
+                )?;
             }
             (None, _) => {
                 lost(
@@ -53,7 +52,7 @@ pub(super) fn plan(known: &Known) -> Result<Plan, Error> {
                     known,
                     "ClaimLost",
                     "Bound claim has lost its PersistentVolume. Data on the volume is lost!",
-                );
+                )?;
             }
             (Some(volume), None) => bind(&mut plan, claim, volume)?,
             (Some(volume), Some(of)) if text(of.uid.as_ref()) == uid(&claim.metadata) => {
@@ -61,7 +60,7 @@ pub(super) fn plan(known: &Known) -> Result<Plan, Error> {
             }
             _ => {
                 let why = "Two claims are bound to the same volume, this one is bound incorrectly";
-                lost(&mut plan, known, "ClaimMisbound", why);
+                lost(&mut plan, known, "ClaimMisbound", why)?;
             }
         }
         return Ok(plan);
@@ -70,16 +69,16 @@ pub(super) fn plan(known: &Known) -> Result<Plan, Error> {
         return find(known, &about);
     }
     let Some(volume) = volume else {
-        plan.status(status(claim, None));
+        plan.step(status(claim, "Pending", None)?);
         return Ok(plan);
     };
     let taken = volume.spec.as_ref().is_some_and(|spec| spec.claim_ref.is_some());
     if taken && !is_kept_for(volume, &claim.metadata) {
-        plan.status(status(claim, None));
+        plan.step(status(claim, "Pending", None)?);
         let note = format!("volume {named:?} already bound to a different claim.");
         plan.event(about.warning("FailedBinding", note));
     } else if let Some(objection) = matching::objection(volume, claim).filter(|_| !taken) {
-        plan.status(status(claim, None));
+        plan.step(status(claim, "Pending", None)?);
         let note = format!("Cannot bind to requested volume {named:?}: {objection}");
         plan.event(about.warning("VolumeMismatch", note));
     } else {
@@ -108,7 +107,7 @@ fn find(known: &Known, about: &About) -> Result<Plan, Error> {
         plan.step(vec![Act::update(&classed)?]);
         return Ok(plan);
     }
-    plan.status(status(claim, None));
+    plan.step(status(claim, "Pending", None)?);
     match (class_name.unwrap_or_default(), class) {
         _ if later => {
             let (reason, note) = match known.waiting.as_slice() {
@@ -186,9 +185,12 @@ fn bind(plan: &mut Plan, claim: &PersistentVolumeClaim, volume: &PersistentVolum
             field_path: None,
         });
     }
+    // A write of an object makes what is known of it old: what follows is done by the passes that it starts.
     if bound != *volume {
         plan.step(vec![Act::update(&bound)?]);
+        return Ok(());
     }
+    plan.step(super::volume::phase(volume, "Bound", None)?.into_iter().collect());
     let mut owner = claim.clone();
     let annotations = owner.metadata.annotations.get_or_insert_default();
     let spec = owner.spec.get_or_insert_default();
@@ -199,40 +201,38 @@ fn bind(plan: &mut Plan, claim: &PersistentVolumeClaim, volume: &PersistentVolum
     annotations.entry(BIND_COMPLETED.to_owned()).or_insert_with(|| "yes".to_owned());
     if owner != *claim {
         plan.step(vec![Act::update(&owner)?]);
+        return Ok(());
     }
-    plan.status(super::volume::phase(volume, "Bound"));
-    plan.status(status(claim, Some(volume)));
+    plan.step(status(claim, "Bound", Some(volume))?);
     Ok(())
 }
 
-fn target(claim: &PersistentVolumeClaim) -> paddock_reconcile::ObjectRef {
-    Kind::of::<PersistentVolumeClaim>().named(Some(namespace(&claim.metadata)), name(&claim.metadata))
-}
-
-/// `Bound` with what the volume has, or `Pending`.
-fn status(claim: &PersistentVolumeClaim, volume: Option<&PersistentVolume>) -> StatusPatch {
-    let mut status = json!({"phase": "Pending", "accessModes": null, "capacity": null});
-    if let Some(spec) = volume.and_then(|volume| volume.spec.as_ref()) {
-        // A claim that is bound keeps the size that it has: it may have grown.
-        let was = claim.status.as_ref().filter(|status| status.phase.as_deref() == Some("Bound"));
-        let size = was.and_then(|was| was.capacity.as_ref()).or(spec.capacity.as_ref());
-        let modes = spec.access_modes.as_ref().map_or(Value::Null, |modes| json!(modes));
-        status = json!({"phase": "Bound", "accessModes": modes, "capacity": size});
-        if let Some(class) = &spec.volume_attributes_class_name {
-            status["currentVolumeAttributesClassName"] = class.as_str().into();
-        }
+/// The write of a phase, with what the volume has when there is one; `None` when the claim says so already.
+fn status(claim: &PersistentVolumeClaim, phase: &str, volume: Option<&PersistentVolume>) -> Result<Vec<Act>, Error> {
+    let mut status = claim.status.clone().unwrap_or_default();
+    let was_bound = status.phase.as_deref() == Some("Bound");
+    status.phase = Some(phase.to_owned());
+    let spec = volume.and_then(|volume| volume.spec.as_ref());
+    status.access_modes = spec.and_then(|spec| spec.access_modes.clone());
+    // A claim that is bound keeps the size that it has: it may have grown.
+    if !was_bound || spec.is_none() || status.capacity.is_none() {
+        status.capacity = spec.and_then(|spec| spec.capacity.clone());
     }
-    StatusPatch { target: target(claim), status }
+    if let Some(class) = spec.and_then(|spec| spec.volume_attributes_class_name.clone()) {
+        status.current_volume_attributes_class_name = Some(class);
+    }
+    if claim.status.as_ref() == Some(&status) {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Act::update_status(&PersistentVolumeClaim { status: Some(status), ..claim.clone() })?])
 }
 
-fn lost(plan: &mut Plan, known: &Known, reason: &str, note: &str) {
+fn lost(plan: &mut Plan, known: &Known, reason: &str, note: &str) -> Result<(), Error> {
     let claim = &known.claim;
     let before = claim.status.as_ref().and_then(|status| status.phase.as_deref());
-    plan.status(StatusPatch {
-        target: target(claim),
-        status: json!({"phase": "Lost", "accessModes": null, "capacity": null}),
-    });
     if before != Some("Lost") {
+        plan.step(status(claim, "Lost", None)?);
         plan.event(About::new(claim).warning(reason, note));
     }
+    Ok(())
 }

@@ -52,7 +52,7 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         place: Place::Directory(home.path().join("data")),
         kubeconfig: home.path().join("kubeconfig"),
-        loops: paddock_apiserver::Loop::ALL.to_vec(),
+        loops: paddock_apiserver::Loop::all(),
     };
     let mut screen = Screen::new(settings.get(&table::JSON));
     screen.waiting_for("starting the Kubernetes API");
