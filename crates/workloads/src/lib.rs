@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`replicaset`] | as many Pods of a template as asked for | caches |
 //! | [`statefulset`] | pods with a name, an order and claims of their own | caches |
+//! | [`daemonset`] | a pod on every node that it belongs on | caches |
 //! | [`endpoints`] | which pods serve a Service | caches |
 //! | [`disruption`] | how many pods may be evicted | caches; scales of other kinds |
 //! | [`volumes`] | claims get their volumes; what is in use stays | caches |
@@ -17,6 +18,7 @@
 //! | `snapshots` | typed reads | caches |
 
 mod amounts;
+pub mod daemonset;
 pub mod disruption;
 pub mod endpoints;
 mod events;
@@ -43,6 +45,8 @@ pub enum Workload {
     ReplicaSets,
     /// Pods with a name, an order and claims of their own.
     StatefulSets,
+    /// A pod on every node that it belongs on.
+    DaemonSets,
     /// Which pods serve a Service.
     EndpointSlices,
     /// The same in the older form.
@@ -59,9 +63,10 @@ pub enum Workload {
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ReplicaSets,
         Self::StatefulSets,
+        Self::DaemonSets,
         Self::EndpointSlices,
         Self::Endpoints,
         Self::Disruptions,
@@ -75,6 +80,7 @@ impl Workload {
         match self {
             Self::ReplicaSets => "replicasets",
             Self::StatefulSets => "statefulsets",
+            Self::DaemonSets => "daemonsets",
             Self::EndpointSlices => "endpointslices",
             Self::Endpoints => "endpoints",
             Self::Disruptions => "disruptions",
@@ -89,6 +95,7 @@ impl Workload {
         match self {
             Self::ReplicaSets => "replicaset-controller",
             Self::StatefulSets => "statefulset-controller",
+            Self::DaemonSets => "daemon-set-controller",
             Self::EndpointSlices => "endpointslice-controller",
             Self::Endpoints => "endpoint-controller",
             Self::Disruptions => "disruption-controller",
@@ -101,6 +108,7 @@ impl Workload {
     /// As whom it writes events: not always as its account.
     fn reporter(self) -> &'static str {
         match self {
+            Self::DaemonSets => "daemonset-controller",
             Self::EndpointSlices => "endpoint-slice-controller",
             Self::Disruptions => "controllermanager",
             Self::Volumes => "persistentvolume-controller",
@@ -114,6 +122,7 @@ impl Workload {
         match self {
             Self::ReplicaSets => runtime.with_controller_as(client, identity, replicaset::ReplicaSets::default()),
             Self::StatefulSets => runtime.with_controller_as(client, identity, statefulset::StatefulSets::default()),
+            Self::DaemonSets => runtime.with_controller_as(client, identity, daemonset::DaemonSets::default()),
             Self::EndpointSlices => runtime.with_controller_as(client, identity, endpoints::EndpointSlices::default()),
             Self::Endpoints => runtime.with_controller_as(client, identity, endpoints::LegacyEndpoints::default()),
             Self::Disruptions => runtime.with_controller_as(client, identity, disruption::Disruptions::default()),

@@ -5,18 +5,85 @@
 use k8s_openapi::Metadata;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use paddock_reconcile::{Act, Error, Kind};
 use serde_json::{Value, json};
 
 use crate::names::{name, namespace, uid};
 use crate::owner;
+use crate::selector::matches;
 
 /// The label of a Pod that says of which revision it is; of a DaemonSet's revision: its hash.
 pub(crate) const REVISION: &str = "controller-revision-hash";
 /// The label of a StatefulSet's revision that holds its hash.
 pub(crate) const HASH: &str = "controller.kubernetes.io/hash";
+
+/// The revisions of an owner's template.
+#[derive(Debug)]
+pub(crate) struct History {
+    /// The owner's, oldest first.
+    pub(crate) own: Vec<ControllerRevision>,
+    /// That of the template as it is now.
+    pub(crate) update: ControllerRevision,
+    /// How often a name was taken.
+    pub(crate) collisions: i32,
+    /// The write that makes `update` what it is.
+    pub(crate) write: Option<Act>,
+    /// Revisions without a controller that become the owner's.
+    pub(crate) adoptions: Vec<Act>,
+}
+
+impl History {
+    /// Of what was `found`: the owner's, orphans, and those of others whose names are in the way. `label` is where hashes stand.
+    pub(crate) fn of<K>(
+        owner: &K,
+        selector: &LabelSelector,
+        template: &PodTemplateSpec,
+        collisions: Option<i32>,
+        label: &str,
+        found: &[ControllerRevision],
+    ) -> Result<Self, Error>
+    where
+        K: k8s_openapi::Resource + Metadata<Ty = ObjectMeta>,
+    {
+        let is_own = |revision: &&ControllerRevision| {
+            matches(selector, revision.metadata.labels.as_ref())
+                && owner::controller(&revision.metadata).is_none_or(|by| by.uid == uid(owner.metadata()))
+        };
+        let mut own: Vec<ControllerRevision> = found.iter().filter(is_own).cloned().collect();
+        sort(&mut own);
+        let orphans = own.iter().filter(|revision| owner::controller(&revision.metadata).is_none());
+        let adoptions = orphans.map(|orphan| owner::adopt(owner, orphan, None)).collect();
+        let (data, number) = (data(template)?, next(&own));
+        let mut collisions = collisions.unwrap_or(0);
+        let (update, write) = match equal(&own, &data) {
+            Some(equal) if own.last().is_some_and(|last| last.metadata.name == equal.metadata.name) => {
+                (equal.clone(), None)
+            }
+            // Back to an older template: its revision becomes the newest.
+            Some(equal) => {
+                let renewed = ControllerRevision { revision: number, ..equal.clone() };
+                let write = Act::update(&renewed)?;
+                (renewed, Some(write))
+            }
+            None => loop {
+                let new = new(owner, template, data.clone(), number, &hash(&data, collisions), label);
+                let taken = found.iter().find(|other| other.metadata.name == new.metadata.name);
+                match taken {
+                    None => {
+                        let write = Act::create(&new)?;
+                        break (new, Some(write));
+                    }
+                    Some(same) if same.data == new.data => break (same.clone(), None),
+                    // `found` is finite, and so are its names.
+                    Some(_) => collisions = collisions.saturating_add(1),
+                }
+            },
+        };
+        Ok(Self { own, update, collisions, write, adoptions })
+    }
+}
 
 /// What a revision keeps: a patch that replaces the template.
 pub(crate) fn data(template: &PodTemplateSpec) -> Result<Value, Error> {
@@ -95,11 +162,11 @@ pub(crate) fn delete(revision: &ControllerRevision) -> Act {
 }
 
 /// Those of sorted revisions that history has no room for: the oldest of those that nothing is made of.
-pub(crate) fn superfluous<'a>(
-    revisions: &'a [ControllerRevision],
+pub(crate) fn superfluous(
+    revisions: &[ControllerRevision],
     is_live: impl Fn(&ControllerRevision) -> bool,
     limit: Option<i32>,
-) -> Vec<&'a ControllerRevision> {
+) -> Vec<&ControllerRevision> {
     let history: Vec<&ControllerRevision> = revisions.iter().filter(|revision| !is_live(revision)).collect();
     let keep = usize::try_from(limit.unwrap_or(10)).unwrap_or(usize::MAX);
     let many = history.len().saturating_sub(keep);

@@ -67,6 +67,11 @@ impl Selectors {
         Some(name)
     }
 
+    /// All objects.
+    pub(crate) fn names(&self) -> Vec<Name> {
+        self.all().keys().cloned().collect()
+    }
+
     /// The objects of a namespace that choose these labels.
     pub(crate) fn choosing(&self, namespace: &str, labels: &Labels) -> Vec<Name> {
         self.chosen_by(namespace, labels, matches)

@@ -124,6 +124,13 @@ pub(super) const STATEFUL_SET: Rules = Rules {
     ..REPLICATED
 };
 
+/// How often a DaemonSet's template changed: a field of extensions/v1beta1 that lives on as an annotation.
+const TEMPLATE_GENERATION: &str = "/metadata/annotations/deprecated.daemonset.template.generation";
+
+fn template_generation(set: &Value) -> i64 {
+    set.str_at(TEMPLATE_GENERATION).parse().unwrap_or(0)
+}
+
 pub(super) const DAEMON_SET: Rules = Rules {
     default: |obj| {
         obj.default_at("/spec", json!({}));
@@ -146,6 +153,17 @@ pub(super) const DAEMON_SET: Rules = Rules {
         }
         defaults::template(obj, "/spec/template");
         condition_times(obj, &["lastTransitionTime"]);
+    },
+    prepare_create: |obj, _| {
+        let asked = template_generation(obj).max(1);
+        obj.set_at(TEMPLATE_GENERATION, asked.to_string());
+        Ok(())
+    },
+    prepare_update: |new, old, _, _| {
+        let changed = new.at("/spec/template") != old.at("/spec/template");
+        let next = template_generation(old).saturating_add(i64::from(changed));
+        new.set_at(TEMPLATE_GENERATION, next.to_string());
+        Ok(())
     },
     validate_create: |obj, _| daemon_set(obj.at("/spec")),
     validate_update: |new, old, part, _| {

@@ -3,7 +3,6 @@
 //! Rules: kube-controller-manager's `pkg/controller/statefulset`.
 
 mod claims;
-mod history;
 mod identity;
 mod plan;
 mod status;

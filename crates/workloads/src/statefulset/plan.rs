@@ -3,19 +3,19 @@
 use std::ops::ControlFlow;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use paddock_reconcile::{Act, Error, Kind, Outcome, Plan};
 use serde_json::json;
 
-use super::history::History;
-use super::status::{self, is_available, is_running_and_ready, is_unavailable};
+use super::status::{self, Revisions, is_available, is_running_and_ready, is_unavailable};
 use super::{Snapshot, claims, identity};
 use crate::events::About;
 use crate::names::{name, namespace, uid};
 use crate::owner::{self, Claimed, claim};
-use crate::{amounts, pods, revisions};
+use crate::revisions::{self, History};
+use crate::{amounts, pods};
 
 /// How soon it is looked again whether a claim that is being deleted is gone.
 const CLAIM_RETRY: SignedDuration = SignedDuration::from_secs(1);
@@ -26,21 +26,30 @@ pub(super) fn plan(snapshot: &Snapshot, now: Timestamp) -> Result<Plan, Error> {
     let Some(spec) = &set.spec else { return Ok(plan) };
     let is_member = |pod: &Pod| identity::ordinal(set, pod).is_some();
     let Claimed { owned, claims } = claim(set, &spec.selector, snapshot.pods.iter().cloned(), is_member, None);
-    let history = History::of(set, spec, &snapshot.revisions)?;
+    let status = set.status.as_ref();
+    let collisions = status.and_then(|status| status.collision_count);
+    let history = History::of(set, &spec.selector, &spec.template, collisions, revisions::HASH, &snapshot.revisions)?;
+    let named = status.and_then(|status| status.current_revision.as_deref()).unwrap_or_default();
+    let current = history.own.iter().find(|r| name(&r.metadata) == named).unwrap_or(&history.update).clone();
     let ends = set.metadata.deletion_timestamp.is_some();
-    if !ends && !(claims.is_empty() && history.adoptions.is_empty()) {
+    let claiming = !claims.is_empty() || !history.adoptions.is_empty();
+    if claiming && !ends {
         // What is claimed counts from the next pass on, which its event starts.
         plan.step(history.adoptions).step(claims);
         plan.look_again_at(now.checked_add(CLAIM_RETRY).unwrap_or(now));
         return Ok(plan);
     }
     let min_ready = spec.min_ready_seconds.unwrap_or(0);
-    let names = history.names();
+    let names = Revisions {
+        current: name(&current.metadata).to_owned(),
+        update: name(&history.update.metadata).to_owned(),
+        collisions: history.collisions,
+    };
     let members: Vec<Pod> = owned.into_iter().filter(is_member).collect();
     let mut counted = status::count(set, &names, &members, now);
     if !ends {
         plan.step(history.write.clone().into_iter().collect());
-        let mut work = Work::new(snapshot, spec, &history, &members, now);
+        let mut work = Work::new(snapshot, spec, (&current, &history.update), &members, now);
         if work.replicas()?.is_continue() && work.condemned()?.is_continue() && !is_on_delete(spec) {
             let deleted = work.update();
             counted.current_replicas = counted.current_replicas.map(|current| current.saturating_sub(deleted));
@@ -115,7 +124,7 @@ impl<'a> Work<'a> {
     fn new(
         snapshot: &'a Snapshot,
         spec: &'a StatefulSetSpec,
-        history: &History,
+        (current, update): (&ControllerRevision, &ControllerRevision),
         members: &[Pod],
         now: Timestamp,
     ) -> Self {
@@ -130,15 +139,15 @@ impl<'a> Work<'a> {
         condemned.sort_by_key(|(ordinal, _)| std::cmp::Reverse(*ordinal));
         let mut there: std::collections::BTreeMap<i32, &Pod> =
             members.iter().filter_map(|pod| Some((identity::ordinal(set, pod)?, pod))).collect();
-        let current = revisions::template(&history.current);
+        let template = revisions::template(current);
         let replica = |ordinal: i32| {
             if let Some(pod) = there.remove(&ordinal) {
                 return Replica { ordinal, pod: pod.clone(), exists: true };
             }
-            let old = needs_current(set, spec, ordinal).then_some(current.as_ref()).flatten();
+            let old = needs_current(set, spec, ordinal).then_some(template.as_ref()).flatten();
             let pod = match old {
-                Some(template) => identity::pod(set, template, name(&history.current.metadata), ordinal),
-                None => identity::pod(set, &spec.template, name(&history.update.metadata), ordinal),
+                Some(template) => identity::pod(set, template, name(&current.metadata), ordinal),
+                None => identity::pod(set, &spec.template, name(&update.metadata), ordinal),
             };
             Replica { ordinal, pod, exists: false }
         };
@@ -150,7 +159,7 @@ impl<'a> Work<'a> {
             spec,
             snapshot,
             about: About::new(set),
-            update_revision: name(&history.update.metadata).to_owned(),
+            update_revision: name(&update.metadata).to_owned(),
             monotonic: spec.pod_management_policy.as_deref() != Some("Parallel"),
             min_ready,
             now,

@@ -1,0 +1,126 @@
+//! A settled world is silent, and a process that dies after any write leaves nothing that the next one does not mend.
+//!
+//! Where the server chooses names or events tell of each write, two worlds are never the same: there only silence is tried.
+
+use paddock_trials::{crash_after_every_write_converges, second_pass_writes_nothing};
+use paddock_workloads::{daemonset, disruption, endpoints, statefulset, volumes};
+use serde_json::json;
+
+use crate::stand::{Stand, subject};
+
+fn template() -> serde_json::Value {
+    json!({"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
+}
+
+async fn with_statefulset() -> Stand {
+    let world = Stand::new().await;
+    let spec = json!({"replicas": 2, "serviceName": "s", "podManagementPolicy": "Parallel",
+        "selector": {"matchLabels": {"app": "x"}}, "template": template(),
+        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": "Retain"},
+        "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}]});
+    world.make("apps/v1", "StatefulSet", "statefulsets", json!({"metadata": {"name": "s"}, "spec": spec})).await;
+    world
+}
+
+async fn with_service() -> Stand {
+    let world = Stand::new().await;
+    world.node().await;
+    world.pod("p").await;
+    let spec = json!({"selector": {"app": "x"}, "ports": [{"port": 80}]});
+    world.make("v1", "Service", "services", json!({"metadata": {"name": "web"}, "spec": spec})).await;
+    world
+}
+
+async fn with_budget() -> Stand {
+    let world = Stand::new().await;
+    world.pod("p").await;
+    let spec = json!({"minAvailable": 1, "selector": {"matchLabels": {"app": "x"}}});
+    world
+        .make(
+            "policy/v1",
+            "PodDisruptionBudget",
+            "poddisruptionbudgets",
+            json!({"metadata": {"name": "b"}, "spec": spec}),
+        )
+        .await;
+    world
+}
+
+async fn with_claim() -> Stand {
+    let world = Stand::new().await;
+    let spec = json!({"storageClassName": "k", "capacity": {"storage": "2Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"}});
+    world.make("v1", "PersistentVolume", "persistentvolumes", json!({"metadata": {"name": "v"}, "spec": spec})).await;
+    let spec = json!({"storageClassName": "k", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    world
+        .make("v1", "PersistentVolumeClaim", "persistentvolumeclaims", json!({"metadata": {"name": "c"}, "spec": spec}))
+        .await;
+    world
+}
+
+#[tokio::test]
+async fn settled_statefulset_is_silent() {
+    second_pass_writes_nothing(&with_statefulset().await, &subject::<statefulset::StatefulSets>()).await;
+}
+
+#[tokio::test]
+async fn settled_daemonset_is_silent() {
+    let world = Stand::new().await;
+    world.node().await;
+    let spec = json!({"selector": {"matchLabels": {"app": "x"}}, "template": template()});
+    world.make("apps/v1", "DaemonSet", "daemonsets", json!({"metadata": {"name": "d"}, "spec": spec})).await;
+    second_pass_writes_nothing(&world, &subject::<daemonset::DaemonSets>()).await;
+}
+
+#[tokio::test]
+async fn settled_slices_are_silent() {
+    second_pass_writes_nothing(&with_service().await, &subject::<endpoints::EndpointSlices>()).await;
+}
+
+#[tokio::test]
+async fn settled_endpoints_are_silent() {
+    second_pass_writes_nothing(&with_service().await, &subject::<endpoints::LegacyEndpoints>()).await;
+}
+
+#[tokio::test]
+async fn endpoints_converge_after_any_crash() {
+    crash_after_every_write_converges(
+        with_service,
+        &subject::<endpoints::LegacyEndpoints>().normalise(|object| {
+            // The time of the Service that was made for this run.
+            object["metadata"]["annotations"] = json!(null);
+        }),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn settled_budget_is_silent() {
+    second_pass_writes_nothing(&with_budget().await, &subject::<disruption::Disruptions>()).await;
+}
+
+#[tokio::test]
+async fn budget_converges_after_any_crash() {
+    crash_after_every_write_converges(with_budget, &subject::<disruption::Disruptions>()).await;
+}
+
+#[tokio::test]
+async fn bound_claim_is_silent() {
+    second_pass_writes_nothing(&with_claim().await, &subject::<volumes::Binder>()).await;
+}
+
+#[tokio::test]
+async fn binding_converges_after_any_crash() {
+    crash_after_every_write_converges(
+        with_claim,
+        &subject::<volumes::Binder>().normalise(|object| {
+            if let Some(of) = object.pointer_mut("/spec/claimRef") {
+                (of["uid"], of["resourceVersion"]) = (json!(null), json!(null));
+            }
+            if let Some(status) = object.get_mut("status").and_then(serde_json::Value::as_object_mut) {
+                status.remove("lastPhaseTransitionTime");
+            }
+        }),
+    )
+    .await;
+}
