@@ -96,6 +96,11 @@ impl Plan {
         self
     }
 
+    /// What is reported instead of the status when the objects cannot be made as wanted.
+    pub fn reported(&self, error: &Error) -> Option<Self> {
+        self.on_error.as_ref().map(|report| report.report(error))
+    }
+
     /// Whether nothing is wanted and nothing is to be remembered: the key is forgotten.
     pub(crate) fn is_empty(&self) -> bool {
         self.apply.is_empty()

@@ -245,9 +245,18 @@ async fn dump<C>(world: &impl World, writes: &[Request], subject: &Subject<C>) -
         }
         blank(&mut object, 64);
         (subject.normalise)(&mut object);
-        dumped.insert(name, object);
+        dumped.insert(chosen_by_server(&mut object, &name, &dumped), object);
     }
     dumped
+}
+
+/// The name of an object in a dump. Of one that the server named only the prefix is the same in two runs.
+fn chosen_by_server(object: &mut Value, name: &str, dumped: &BTreeMap<String, Value>) -> String {
+    let Some(prefix) = object.pointer("/metadata/generateName").and_then(Value::as_str) else { return name.to_owned() };
+    let place = name.rsplit_once('/').map_or(name, |(place, _)| place);
+    let numbered = (0..).map(|n| format!("{place}/{prefix}{n}")).find(|name| !dumped.contains_key(name));
+    object["metadata"]["name"] = Value::Null;
+    numbered.unwrap_or_default()
 }
 
 /// Blanks what a server chooses at random: uids in recorded inventories, service addresses.

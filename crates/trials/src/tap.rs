@@ -131,12 +131,12 @@ impl Tap {
         let uri = request.uri();
         let seen = Request::parse(request.method().as_str(), uri.path(), uri.query().unwrap_or_default());
         let is_write = seen.as_ref().is_some_and(Request::is_write);
-        let (fails_before, loses_answer) = {
+        let (nth, fails_before, loses_answer) = {
             let mut state = self.state();
             state.writes += usize::from(is_write);
             let nth = state.writes;
             let due = |failure: Failure| is_write && state.failures.contains(&failure);
-            (state.crashed || due(Failure::Before(nth)), due(Failure::ResponseLost(nth)))
+            (nth, state.crashed || due(Failure::Before(nth)), due(Failure::ResponseLost(nth)))
         };
         let broken = |what: &str| kube::Error::Service(format!("trial: {what}").into());
         if fails_before {
@@ -148,7 +148,7 @@ impl Tap {
             seen.code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
             state.requests.push(seen);
         }
-        if is_write && state.failures.contains(&Failure::CrashAfter(state.writes)) {
+        if is_write && state.failures.contains(&Failure::CrashAfter(nth)) {
             state.crashed = true;
         }
         if loses_answer { Err(broken("the answer was lost")) } else { answer }

@@ -6,6 +6,8 @@
 //!
 //! | module | what it is for | may touch |
 //! |---|---|---|
+//! | [`deployment`] | ReplicaSets for each template, rolled from one to the next | caches |
+//! | [`job`], [`ttl`] | Pods that run to their end, counted once; finished Jobs that go by themselves | caches |
 //! | [`replicaset`] | as many Pods of a template as asked for | caches |
 //! | [`statefulset`] | pods with a name, an order and claims of their own | caches |
 //! | [`daemonset`] | a pod on every node that it belongs on | caches |
@@ -14,14 +16,18 @@
 //! | [`volumes`] | claims get their volumes; what is in use stays | caches |
 //! | `revisions`, `amounts` | the history of a template; percentages and quantities | nothing |
 //! | `owner`, `selector`, `names` | whose an object is, adoption and release, keys | nothing |
-//! | `pods`, `events` | what a Pod's status means; events in the usual words | nothing |
+//! | `pods`, `template`, `events` | what a Pod's status means; templates' hashes; events in the usual words | nothing |
 //! | `snapshots` | typed reads | caches |
 
 mod amounts;
 pub mod daemonset;
+pub mod deployment;
 pub mod disruption;
 pub mod endpoints;
 mod events;
+#[cfg(test)]
+mod fixtures;
+pub mod job;
 mod names;
 mod owner;
 mod pods;
@@ -30,17 +36,29 @@ mod revisions;
 mod selector;
 mod snapshots;
 pub mod statefulset;
+mod template;
+pub mod ttl;
 pub mod volumes;
 
 use std::time::Duration;
 
-use paddock_reconcile::{Identity, Runtime, Settings};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use paddock_reconcile::{Identity, Kind, Runtime, Settings};
 
 pub use names::Name;
 
 /// A controller of this crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
+    /// Rolls a Deployment's ReplicaSets from one template to the next.
+    Deployments,
+    /// Runs a Job's Pods to their end.
+    Jobs,
+    /// Deletes finished Jobs whose time is over.
+    TtlAfterFinished,
     /// Keeps as many Pods of a template as a ReplicaSet asks for.
     ReplicaSets,
     /// Pods with a name, an order and claims of their own.
@@ -63,7 +81,10 @@ pub enum Workload {
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
+        Self::Deployments,
+        Self::Jobs,
+        Self::TtlAfterFinished,
         Self::ReplicaSets,
         Self::StatefulSets,
         Self::DaemonSets,
@@ -78,6 +99,9 @@ impl Workload {
     /// Its name in settings.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Deployments => "deployments",
+            Self::Jobs => "jobs",
+            Self::TtlAfterFinished => "ttl-after-finished",
             Self::ReplicaSets => "replicasets",
             Self::StatefulSets => "statefulsets",
             Self::DaemonSets => "daemonsets",
@@ -93,6 +117,9 @@ impl Workload {
     /// The service account in `kube-system` under which it acts.
     pub fn account(self) -> &'static str {
         match self {
+            Self::Deployments => "deployment-controller",
+            Self::Jobs => "job-controller",
+            Self::TtlAfterFinished => "ttl-after-finished-controller",
             Self::ReplicaSets => "replicaset-controller",
             Self::StatefulSets => "statefulset-controller",
             Self::DaemonSets => "daemon-set-controller",
@@ -116,10 +143,30 @@ impl Workload {
         }
     }
 
+    /// The kinds that it looks after: without an object of them there is nothing to do.
+    pub fn kinds(self) -> Vec<Kind> {
+        match self {
+            Self::Deployments => vec![Kind::of::<Deployment>()],
+            // Its Pods outlive a Job, and have to be let go.
+            Self::Jobs => vec![Kind::of::<Job>(), Kind::of::<Pod>()],
+            Self::TtlAfterFinished => vec![Kind::of::<Job>()],
+            Self::ReplicaSets => vec![Kind::of::<ReplicaSet>()],
+            Self::StatefulSets => vec![Kind::of::<StatefulSet>()],
+            Self::DaemonSets => vec![Kind::of::<DaemonSet>()],
+            Self::EndpointSlices | Self::Endpoints => vec![Kind::of::<Service>()],
+            Self::Disruptions => vec![Kind::of::<PodDisruptionBudget>()],
+            Self::Volumes | Self::ClaimProtection => vec![Kind::of::<PersistentVolumeClaim>()],
+            Self::VolumeProtection => vec![Kind::of::<PersistentVolume>()],
+        }
+    }
+
     /// Adds it to a runtime. `client` acts as its [`Workload::account`].
     pub fn join(self, runtime: Runtime, client: kube::Client) -> Runtime {
         let identity = Identity::controller_manager(self.reporter());
         match self {
+            Self::Deployments => runtime.with_controller_as(client, identity, deployment::Deployments::default()),
+            Self::Jobs => runtime.with_controller_as(client, identity, job::Jobs::default()),
+            Self::TtlAfterFinished => runtime.with_controller_as(client, identity, ttl::TtlAfterFinished),
             Self::ReplicaSets => runtime.with_controller_as(client, identity, replicaset::ReplicaSets::default()),
             Self::StatefulSets => runtime.with_controller_as(client, identity, statefulset::StatefulSets::default()),
             Self::DaemonSets => runtime.with_controller_as(client, identity, daemonset::DaemonSets::default()),

@@ -93,7 +93,7 @@ where
         match controller(meta) {
             Some(by) if by.uid != uid(owner.metadata()) => {}
             Some(_) if chosen => owned.push(dependent),
-            Some(_) if !ends => claims.push(release(&dependent, uid(owner.metadata()))),
+            Some(_) if !ends => claims.push(release(&dependent, uid(owner.metadata()), finalizer)),
             None if chosen && !ends && meta.deletion_timestamp.is_none() && may_adopt(&dependent) => {
                 claims.push(adopt(owner, &dependent, finalizer));
             }
@@ -117,14 +117,18 @@ where
     patch(orphan, &metadata)
 }
 
-/// Lets a dependent go.
-pub(crate) fn release<T>(dependent: &T, owner_uid: &str) -> Act
+/// Lets a dependent go, and takes the finalizer off that adoption put on.
+pub(crate) fn release<T>(dependent: &T, owner_uid: &str, finalizer: Option<&str>) -> Act
 where
     T: k8s_openapi::Resource + Metadata<Ty = ObjectMeta>,
     T::Scope: 'static,
 {
     let references = json!([{"$patch": "delete", "uid": owner_uid}]);
-    patch(dependent, &json!({"uid": uid(dependent.metadata()), "ownerReferences": references}))
+    let mut metadata = json!({"uid": uid(dependent.metadata()), "ownerReferences": references});
+    if let Some(finalizer) = finalizer {
+        metadata["$deleteFromPrimitiveList/finalizers"] = json!([finalizer]);
+    }
+    patch(dependent, &metadata)
 }
 
 /// A strategic patch of an object's metadata.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::names::{name, namespace, uid};
 use crate::owner;
 use crate::selector::matches;
+use crate::template::safe;
 
 /// The label of a Pod that says of which revision it is; of a DaemonSet's revision: its hash.
 pub(crate) const REVISION: &str = "controller-revision-hash";
@@ -121,7 +122,7 @@ pub(crate) fn next(revisions: &[ControllerRevision]) -> i64 {
 pub(crate) fn hash(data: &Value, probe: i32) -> String {
     let mut text = go_json(data);
     text.push_str(&probe.to_string());
-    encode(&fnv32(text.as_bytes()).to_string())
+    safe(fnv32(text.as_bytes()))
 }
 
 /// A new revision of what `owner` keeps. `label` is where its hash stands.
@@ -191,12 +192,6 @@ fn fnv32(bytes: &[u8]) -> u32 {
     bytes.iter().fold(2_166_136_261, |hash: u32, byte| hash.wrapping_mul(16_777_619) ^ u32::from(*byte))
 }
 
-/// In an alphabet without vowels, so that no bad words come out.
-fn encode(text: &str) -> String {
-    const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
-    text.bytes().map(|byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()])).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,11 +204,6 @@ mod tests {
     #[test]
     fn fnv_1_of_known_bytes() {
         assert_eq!(fnv32(b"a"), 0x050c_5d7e);
-    }
-
-    #[test]
-    fn digits_are_encoded_as_kube_encodes_them() {
-        assert_eq!(encode("0123456789"), "456789bcdf");
     }
 
     #[test]

@@ -28,7 +28,11 @@ impl Drop for World {
 impl World {
     async fn new() -> Self {
         let server = Server::builder().in_memory().start().await.expect("the server starts");
-        make::<Node>(&Api::all(server.client()), json!({"metadata": {"name": "n1"}})).await;
+        let nodes: Api<Node> = Api::all(server.client());
+        make::<Node>(&nodes, json!({"metadata": {"name": "n1"}})).await;
+        // A node is made with the taint that it is not ready.
+        let ready = Patch::Merge(json!({"spec": {"taints": null}}));
+        nodes.patch("n1", &PatchParams::default(), &ready).await.expect("a node that is ready");
         let node = tokio::spawn(run_pods(server.client()));
         Self { server, node }
     }
@@ -52,9 +56,9 @@ async fn run_pods(client: kube::Client) {
         if pod.spec.and_then(|spec| spec.node_name).is_none() {
             let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
                 "target": {"kind": "Node", "name": "n1"}});
-            let body = serde_json::to_vec(&binding).expect("JSON");
-            let _: Value =
-                pods.create_subresource("binding", &name, &PostParams::default(), body).await.expect("it is bound");
+            let how = PostParams::default();
+            let bound = pods.create_subresource::<_, Value>("binding", &name, &how, &binding);
+            bound.await.expect("it is bound");
         }
         let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
         let status = json!({"status": {"phase": "Running", "podIP": "10.1.0.1", "podIPs": [{"ip": "10.1.0.1"}], "conditions": [ready]}});

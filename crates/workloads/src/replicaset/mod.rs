@@ -4,6 +4,8 @@
 
 mod plan;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

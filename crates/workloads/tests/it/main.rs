@@ -1,4 +1,6 @@
-//! The invariants of every controller, tried with these, in worlds where nothing else happens.
+//! The workload controllers against a server: the invariants of every controller, in worlds where nothing else happens, and life
+//! with a scripted pod runner.
 
 mod invariants;
+mod life;
 mod stand;
