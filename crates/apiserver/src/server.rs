@@ -43,6 +43,9 @@ pub enum StartError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The directory for volumes has no absolute path.
+    #[error("cannot use the directory for volumes: {0}")]
+    Volumes(std::io::Error),
     /// The first objects (namespaces, the `kubernetes` Service) could not be written.
     #[error("cannot write the first objects: {0}")]
     Bootstrap(crate::status::Status),
@@ -53,6 +56,7 @@ pub struct Builder {
     listen: Option<SocketAddr>,
     data_dir: Option<PathBuf>,
     pki_dir: Option<PathBuf>,
+    volumes_dir: Option<PathBuf>,
     loops: Vec<Loop>,
     log: bool,
     clock: Clock,
@@ -85,6 +89,14 @@ impl Builder {
     #[must_use]
     pub fn pki_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.pki_dir = Some(dir.into());
+        self
+    }
+
+    /// Where claims of a StorageClass with the provisioner `paddock.dev/directory` get their directories. Default: `volumes` in the
+    /// data directory; without either such claims wait.
+    #[must_use]
+    pub fn volumes_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.volumes_dir = Some(dir.into());
         self
     }
 
@@ -130,6 +142,8 @@ impl Builder {
             None => Store::in_memory(self.clock.clone()),
         };
         let pki_dir = self.pki_dir.or_else(|| self.data_dir.as_ref().map(|d| d.join("pki")));
+        let volumes = self.volumes_dir.or_else(|| self.data_dir.as_ref().map(|dir| dir.join("volumes")));
+        let volumes = volumes.map(std::path::absolute).transpose().map_err(StartError::Volumes)?;
         let identity = Arc::new(identity::Identity::load(pki_dir.as_deref(), self.listen, self.clock.now())?);
         let closing = CancellationToken::new();
         let api = Api::new(Inner {
@@ -165,7 +179,7 @@ impl Builder {
                 Some(bound)
             }
         };
-        crate::loops::spawn(&self.loops, &api, identity.ca_pem(), &closing, &mut tasks);
+        crate::loops::spawn(&self.loops, &api, identity.ca_pem(), volumes, &closing, &mut tasks);
         Ok(Server { api, identity, address, closing, tasks })
     }
 }
@@ -182,7 +196,15 @@ pub struct Server {
 impl Server {
     /// A server that keeps everything in memory, runs its loops and has no socket, until told otherwise.
     pub fn builder() -> Builder {
-        Builder { listen: None, data_dir: None, pki_dir: None, loops: Loop::all(), log: false, clock: Clock::system() }
+        Builder {
+            listen: None,
+            data_dir: None,
+            pki_dir: None,
+            volumes_dir: None,
+            loops: Loop::all(),
+            log: false,
+            clock: Clock::system(),
+        }
     }
 
     /// The address that it listens on; `None` without a socket.

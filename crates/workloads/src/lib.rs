@@ -155,7 +155,8 @@ impl Workload {
             Self::DaemonSets => vec![Kind::of::<DaemonSet>()],
             Self::EndpointSlices | Self::Endpoints => vec![Kind::of::<Service>()],
             Self::Disruptions => vec![Kind::of::<PodDisruptionBudget>()],
-            Self::Volumes | Self::ClaimProtection => vec![Kind::of::<PersistentVolumeClaim>()],
+            Self::Volumes => vec![Kind::of::<PersistentVolumeClaim>(), Kind::of::<PersistentVolume>()],
+            Self::ClaimProtection => vec![Kind::of::<PersistentVolumeClaim>()],
             Self::VolumeProtection => vec![Kind::of::<PersistentVolume>()],
         }
     }

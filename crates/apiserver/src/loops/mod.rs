@@ -7,12 +7,15 @@
 
 mod aggregation;
 mod crds;
+mod directories;
 mod garbage;
 mod graph;
 mod namespaces;
 mod quotas;
 mod tokens;
 mod workloads;
+
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -77,8 +80,15 @@ impl Loop {
     }
 }
 
-/// Starts loops; they end when `closing` is cancelled.
-pub(crate) fn spawn(wanted: &[Loop], api: &Api, root_ca: &str, closing: &CancellationToken, tasks: &mut JoinSet<()>) {
+/// Starts loops; they end when `closing` is cancelled. Volumes of `paddock.dev/directory` are made below `volumes`, not at all without it.
+pub(crate) fn spawn(
+    wanted: &[Loop],
+    api: &Api,
+    root_ca: &str,
+    volumes: Option<PathBuf>,
+    closing: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) {
     let stop = |task: futures::future::BoxFuture<'static, ()>| {
         let closing = closing.clone();
         async move {
@@ -93,7 +103,12 @@ pub(crate) fn spawn(wanted: &[Loop], api: &Api, root_ca: &str, closing: &Cancell
         .filter_map(|which| if let Loop::Workload(workload) = which { Some(*workload) } else { None })
         .collect();
     if !workloads.is_empty() {
-        tasks.spawn(workloads::run(api.clone(), workloads, closing.clone()));
+        let volumes = volumes.filter(|_| workloads.contains(&Workload::Volumes));
+        if let Some(root) = &volumes {
+            let caller = Caller::new(api, Workload::Volumes.account());
+            tasks.spawn(stop(Box::pin(directories::run(caller, root.clone()))));
+        }
+        tasks.spawn(workloads::run(api.clone(), workloads, volumes, closing.clone()));
     }
     for which in wanted {
         tasks.spawn(stop(match which {

@@ -2,8 +2,11 @@
 //! a client under its own service account. They start with the first object that one of them looks after: a server without
 //! workloads does not pay for them.
 
+use std::path::PathBuf;
+
 use paddock_reconcile::{Context, Identity, Runtime};
 use paddock_workloads::Workload;
+use paddock_workloads::volumes::directories::Directories;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
@@ -43,7 +46,7 @@ fn is_work(object: &Object) -> bool {
     object.decode().is_ok_and(|object| object["kind"] != "Service" || object.pointer("/spec/selector").is_some())
 }
 
-pub(super) async fn run(api: Api, wanted: Vec<Workload>, closing: CancellationToken) {
+pub(super) async fn run(api: Api, wanted: Vec<Workload>, volumes: Option<PathBuf>, closing: CancellationToken) {
     tokio::select! {
         () = closing.cancelled() => return,
         () = needed(&api, &wanted) => {}
@@ -56,6 +59,11 @@ pub(super) async fn run(api: Api, wanted: Vec<Workload>, closing: CancellationTo
     for workload in wanted {
         let user = User::service_account("kube-system", workload.account());
         runtime = workload.join(runtime, in_process(&api, user));
+    }
+    if let Some(root) = volumes {
+        let user = User::service_account("kube-system", Workload::Volumes.account());
+        let identity = Identity::controller_manager("directories");
+        runtime = runtime.with_controller_as(in_process(&api, user), identity, Directories::below(root));
     }
     if let Err(error) = runtime.run(closing).await {
         tracing::error!(%error, "the workload controllers ended");

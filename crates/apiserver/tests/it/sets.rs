@@ -7,7 +7,8 @@ use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, wait, watcher};
 use paddock_apiserver::Server;
 use serde::de::DeserializeOwned;
@@ -164,6 +165,35 @@ async fn a_claim_is_bound_to_a_volume_that_fits() {
     until::<PersistentVolumeClaim>(world.api(), "c", move |c| bound(c.status.as_ref().and_then(|s| s.phase.as_ref())))
         .await;
     until::<PersistentVolume>(volumes, "v", move |v| bound(v.status.as_ref().and_then(|s| s.phase.as_ref()))).await;
+}
+
+#[tokio::test]
+async fn a_claim_gets_a_directory_that_goes_with_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = Server::builder().in_memory().volumes_dir(dir.path()).start().await.expect("the server starts");
+    let classes: Api<StorageClass> = Api::all(server.client());
+    let class = json!({"metadata": {"name": "k"}, "provisioner": "paddock.dev/directory"});
+    make::<StorageClass>(&classes, class).await;
+    let claims: Api<PersistentVolumeClaim> = Api::default_namespaced(server.client());
+    let spec = json!({"storageClassName": "k", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    make::<PersistentVolumeClaim>(&claims, json!({"metadata": {"name": "c"}, "spec": spec})).await;
+    let bound = |c: &PersistentVolumeClaim| c.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
+    until::<PersistentVolumeClaim>(claims.clone(), "c", bound).await;
+    let claim = claims.get("c").await.expect("the claim");
+    let volume = claim.spec.and_then(|spec| spec.volume_name).expect("a volume");
+    let directory = dir.path().join(&volume);
+    let there = async {
+        while !directory.is_dir() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), there).await.expect("the directory is made in time");
+    std::fs::write(directory.join("file"), "data").expect("pods can write");
+    claims.delete("c", &DeleteParams::default()).await.expect("the claim goes");
+    let volumes: Api<PersistentVolume> = Api::all(server.client());
+    let gone = wait::await_condition(volumes, &volume, |volume: Option<&PersistentVolume>| volume.is_none());
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the volume goes in time").expect("a watch");
+    assert!(!directory.exists(), "the directory is gone before its volume");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 mod bind;
 mod claim;
+pub mod directories;
 mod matching;
 mod protection;
 #[cfg(test)]

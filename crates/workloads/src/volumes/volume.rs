@@ -8,7 +8,7 @@ use super::matching::volume_modes_differ;
 use crate::events::About;
 use crate::names::{annotation, name, text, uid};
 
-const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
+pub(super) const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 
 /// What is known of a volume.
 #[derive(Debug)]
