@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use crate::controller::Selection;
 use crate::object::{self, Kind, ObjectRef};
+use crate::stored::{Keeping, Stored};
 
 type Name = (Option<String>, String);
-type Objects = BTreeMap<Name, Arc<Value>>;
+type Objects = BTreeMap<Name, Stored>;
 
 /// Before and after of one object.
 pub(crate) type Changed = (Option<Arc<Value>>, Option<Arc<Value>>);
@@ -29,6 +30,7 @@ pub(crate) enum Sync {
 #[derive(Debug)]
 pub(crate) struct Cache {
     pub(crate) selection: Selection,
+    keeping: Keeping,
     state: Mutex<State>,
 }
 
@@ -61,7 +63,9 @@ impl Cache {
             covered: BTreeMap::new(),
             seen: 0,
         };
-        Self { selection, state: Mutex::new(state) }
+        // What is selected by labels is ours, many, and read by its name; everything else is listed by many passes.
+        let keeping = if selection.labels.is_empty() { Keeping::Open } else { Keeping::Packed };
+        Self { selection, keeping, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -87,13 +91,21 @@ impl Cache {
     /// One object of the list.
     pub(crate) fn list_item(&self, object: Value) {
         if let Some(relist) = &mut self.state().relist {
-            relist.insert(name_of(&object), Arc::new(object));
+            relist.insert(name_of(&object), self.keeping.store(&Arc::new(object)));
         }
     }
 
     /// The list is complete. Returns what differs from what was known, deletions that happened meanwhile included: each
     /// once, because they leave the cache here.
-    pub(crate) fn finish_list(&self) -> Vec<Changed> {
+    pub(crate) fn finish_list(&self) -> impl Iterator<Item = Changed> + use<> {
+        let changed = self.take_list();
+        // Opened one by one: a first list of thousands would otherwise be in memory twice.
+        let open = |stored: Option<Stored>| stored.map(|stored| stored.open());
+        changed.into_iter().map(move |(before, after)| (open(before), open(after)))
+    }
+
+    /// The same, still as it is kept.
+    pub(crate) fn take_list(&self) -> Vec<(Option<Stored>, Option<Stored>)> {
         let mut state = self.state();
         let Some(fresh) = state.relist.take() else { return Vec::new() };
         state.sync = Sync::Synced;
@@ -102,12 +114,16 @@ impl Cache {
         for (name, object) in fresh {
             let known = old.remove(&name);
             let kept = match &known {
-                Some(known) if is_older(&object, known) => Arc::clone(known),
+                Some(known) if is_older(&object.open(), &known.open()) => known.clone(),
                 _ => object,
             };
-            let before = state.covered.remove(&name).unwrap_or(known);
-            if before.as_ref().is_none_or(|b| object::text(b, RV) != object::text(&kept, RV)) {
-                changed.push((before, Some(Arc::clone(&kept))));
+            let before = match state.covered.remove(&name) {
+                Some(covered) => covered.map(Stored::Open),
+                None => known,
+            };
+            let same = |before: &Stored| object::text(&before.open(), RV) == object::text(&kept.open(), RV);
+            if !before.as_ref().is_some_and(same) {
+                changed.push((before, Some(kept.clone())));
             }
             state.objects.insert(name, kept);
         }
@@ -125,13 +141,13 @@ impl Cache {
         let mut state = self.state();
         state.see(&object);
         let name = name_of(&object);
-        let known = state.objects.get(&name).cloned();
+        let known = state.objects.get(&name).map(Stored::open);
         let after = match &known {
             Some(known) if is_older(&object, known) => Arc::clone(known),
             _ => Arc::new(object),
         };
         let before = state.covered.remove(&name).unwrap_or(known);
-        state.objects.insert(name, Arc::clone(&after));
+        state.objects.insert(name, self.keeping.store(&after));
         (before, Some(after))
     }
 
@@ -140,12 +156,12 @@ impl Cache {
         let mut state = self.state();
         state.see(&object);
         let name = name_of(&object);
-        match state.objects.get(&name) {
-            Some(known) if object::uid(known) != object::uid(&object) && is_older(&object, known) => {
-                (Some(Arc::new(object)), Some(Arc::clone(known)))
+        match state.objects.get(&name).map(Stored::open) {
+            Some(known) if object::uid(&known) != object::uid(&object) && is_older(&object, &known) => {
+                (Some(Arc::new(object)), Some(known))
             }
-            _ => {
-                let known = state.objects.remove(&name);
+            known => {
+                state.objects.remove(&name);
                 let before = state.covered.remove(&name).unwrap_or(known);
                 (before.or_else(|| Some(Arc::new(object))), None)
             }
@@ -159,8 +175,9 @@ impl Cache {
         let covers = state.objects.contains_key(name) || self.covers(name);
         // The watch was faster than the answer: whatever happened to the object since then is known, its deletion included.
         let stale = version(object).is_some_and(|at| at <= state.seen);
-        if covers && !stale && state.objects.get(name).is_none_or(|known| is_older(known, object)) {
-            let told = state.objects.insert(name.clone(), Arc::clone(object));
+        let told = state.objects.get(name).map(Stored::open);
+        if covers && !stale && told.as_ref().is_none_or(|known| is_older(known, object)) {
+            state.objects.insert(name.clone(), self.keeping.store(object));
             state.covered.entry(name.clone()).or_insert(told);
             if state.relist.is_some() {
                 state.noted.push(name.clone());
@@ -171,7 +188,7 @@ impl Cache {
     /// Forgets an object that the API server said is gone.
     fn note_deleted(&self, name: &Name, uid: &str) {
         let mut state = self.state();
-        if state.objects.get(name).is_some_and(|known| object::uid(known) == uid) {
+        if state.objects.get(name).is_some_and(|known| object::uid(&known.open()) == uid) {
             state.objects.remove(name);
         }
     }
@@ -231,7 +248,7 @@ impl Caches {
             match state.sync {
                 Sync::Synced => {
                     if let Some(object) = state.objects.get(&name) {
-                        return Known::Present(Arc::clone(object));
+                        return Known::Present(object.open());
                     }
                     if cache.covers(&name) {
                         known = Known::Absent;
@@ -269,7 +286,7 @@ impl Caches {
             let start = (namespace.map(str::to_owned), String::new());
             let here = state.objects.range(start..);
             let here = here.take_while(|((ns, _), _)| namespace.is_none() || ns.as_deref() == namespace);
-            here.map(|(_, object)| object).filter(|o| wanted(o)).cloned().collect()
+            here.map(|(_, object)| object.open()).filter(|o| wanted(o)).collect()
         })
     }
 
@@ -342,7 +359,7 @@ mod tests {
     fn synced(cache: &Cache, objects: Vec<Value>) -> Vec<Changed> {
         cache.begin_list();
         objects.into_iter().for_each(|o| cache.list_item(o));
-        cache.finish_list()
+        cache.finish_list().collect()
     }
 
     #[test]
@@ -363,7 +380,7 @@ mod tests {
         cache.begin_list();
         cache.begin_list();
         cache.list_item(object("a", "1", 1));
-        assert!(cache.finish_list().is_empty());
+        assert!(cache.finish_list().next().is_none());
     }
 
     #[test]
@@ -399,7 +416,7 @@ mod tests {
         let cache = cache("", "");
         cache.begin_list();
         cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(object("a", "1", 4)));
-        assert!(cache.finish_list().is_empty());
+        assert!(cache.finish_list().next().is_none());
         assert_eq!(cache.state().objects.len(), 1);
     }
 

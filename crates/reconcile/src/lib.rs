@@ -8,7 +8,7 @@
 //! | [`controller`], [`plan`], [`act`], [`object`], [`error`] | the vocabulary of controllers | nothing |
 //! | [`drift`] | what others changed of what we own, and who it was | nothing |
 //! | [`context`] | what a snapshot may use | caches, API server |
-//! | `cache` | what watches told us, with our own writes laid over it | nothing |
+//! | `cache`, `stored` | what watches told us, with our own writes laid over it | nothing |
 //! | `execute` | carries a plan out: comparison, apply, immutable fields, deletion by record, explicit writes, status, events | API server |
 //! | [`pass`] | one pass: snapshot, plan, execute | what those touch |
 //! | [`rehearsal`] | what a controller would do: the same passes as dry runs | API server, reading |
@@ -37,6 +37,7 @@ pub mod queue;
 pub mod rehearsal;
 mod requests;
 pub mod runtime;
+mod stored;
 mod watch;
 mod worker;
 

@@ -37,6 +37,9 @@ pub struct OfWrite {
 pub struct OfRequest {
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `other`.
     pub verb: String,
+    /// The plural name of the kind; empty for what is about none, such as the server's version. Bounded by the kinds that
+    /// controllers look after.
+    pub resource: String,
     /// The HTTP status code, or `none` when there was no answer.
     pub code: String,
 }
@@ -56,7 +59,7 @@ pub struct Metrics {
     pub writes: Family<OfWrite, Counter>,
     /// Objects of ours that others were found to have changed or deleted.
     pub drifts: Family<OfController, Counter>,
-    /// Requests to the API server, by verb and answer.
+    /// Requests to the API server, by verb, resource and answer.
     pub requests: Family<OfRequest, Counter>,
     /// 1 when every source is synced or known to be missing.
     pub synced: Family<OfController, Gauge>,
@@ -92,7 +95,11 @@ impl Metrics {
         registry.register_with_unit("pass_duration", "Duration of passes", Unit::Seconds, self.seconds.clone());
         registry.register("writes", "Intended writes by what became of them", self.writes.clone());
         registry.register("drifts", "Objects that others were found to have changed or deleted", self.drifts.clone());
-        registry.register("requests", "Requests to the API server, by verb and answer", self.requests.clone());
+        registry.register(
+            "requests",
+            "Requests to the API server, by verb, resource and answer",
+            self.requests.clone(),
+        );
         registry.register("synced", "1 when every source is synced or not served", self.synced.clone());
         registry.register("leading", "1 while this process may write", self.leading.clone());
     }
@@ -108,9 +115,9 @@ impl Metrics {
         self.drifts.get_or_create(&of).inc_by(u64::try_from(objects).unwrap_or(u64::MAX));
     }
 
-    pub(crate) fn request(&self, verb: &str, code: Option<http::StatusCode>) {
+    pub(crate) fn request(&self, verb: &str, resource: String, code: Option<http::StatusCode>) {
         let code = code.map_or_else(|| "none".to_owned(), |code| code.as_str().to_owned());
-        self.requests.get_or_create(&OfRequest { verb: verb.to_owned(), code }).inc();
+        self.requests.get_or_create(&OfRequest { verb: verb.to_owned(), resource, code }).inc();
     }
 
     pub(crate) fn write(&self, controller: &str, write: &str) {

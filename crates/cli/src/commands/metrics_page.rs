@@ -59,7 +59,10 @@ fn sample() -> String {
         family.get_or_create(&of).set(0);
     }
     engine.drifts.get_or_create(&of).inc();
-    engine.requests.get_or_create(&OfRequest { verb: "x".to_owned(), code: "x".to_owned() }).inc();
+    engine
+        .requests
+        .get_or_create(&OfRequest { verb: "x".to_owned(), resource: "x".to_owned(), code: "x".to_owned() })
+        .inc();
     engine.seconds.get_or_create(&of).observe(0.0);
     engine.passes.get_or_create(&OfPass { controller: "x".to_owned(), outcome: "x".to_owned() }).inc();
     engine.writes.get_or_create(&OfWrite { controller: "x".to_owned(), write: "x".to_owned() }).inc();

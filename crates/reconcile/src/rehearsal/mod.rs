@@ -105,7 +105,8 @@ impl<C: Controller> Rehearsal<C> {
                         keys.extend(source.keys_of(&Change { before: None, after: Some(&object) }));
                         cache.list_item(object);
                     }
-                    cache.finish_list();
+                    // Nobody listens here.
+                    cache.take_list();
                 }
                 Err(Error::Waiting { .. }) => cache.mark_missing(),
                 Err(error) => return Err(error),

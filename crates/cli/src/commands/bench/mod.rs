@@ -1,12 +1,13 @@
-//! `paddock bench`: Paddock's figures on this machine. The server is always a process of its own.
+//! `paddock bench`: Paddock's figures on this machine. Servers and controllers are processes of their own.
 //!
 //! | module | what it is for |
 //! |---|---|
 //! | [`figure`] | pure: figures, medians, how they are printed |
 //! | [`machine`] | what the figures depend on: cores, the disk's fdatasync |
-//! | [`server`] | starts `paddock` as a child process and stops it |
+//! | [`server`], [`operator`] | start `paddock` as child processes, look at them, stop them |
 //! | [`wire`] | the HTTP client of the measurements |
 //! | [`load`] | many connections that each send as fast as they are answered |
+//! | [`tenants`] | an API server with tenants, for the gateways' figures |
 //! | [`apiserver`], [`watches`], [`gateways`] | the measurements |
 
 mod apiserver;
@@ -14,7 +15,9 @@ mod figure;
 mod gateways;
 mod load;
 mod machine;
+mod operator;
 mod server;
+mod tenants;
 mod watches;
 mod wire;
 

@@ -1,5 +1,6 @@
 //! `paddock` as a child process: started, measured, stopped. Ends only what it started.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,9 +10,60 @@ use tokio::task::spawn_blocking;
 
 use crate::exit::Failure;
 
-/// A running server. Dropping it kills it.
+/// A child process. Dropping it kills it.
+pub(crate) struct Process(Option<Child>);
+
+impl Process {
+    /// Starts `paddock COMMAND…`, with its stdout on a pipe or nowhere.
+    pub(crate) fn start(command: &[&OsStr], stdout: Stdio) -> Result<Self, Failure> {
+        let program = std::env::current_exe().map_err(failed)?;
+        let child = Command::new(program).args(command).stdin(Stdio::null()).stdout(stdout).spawn();
+        Ok(Self(Some(child.map_err(failed)?)))
+    }
+
+    /// Resident memory in MB.
+    pub(crate) fn resident(&self) -> Option<f64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory that it ever had, in MB.
+    pub(crate) fn peak(&self) -> Option<f64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, of: &str) -> Option<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.as_ref()?.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(of))?;
+        line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok().map(|kb| kb / 1024.0)
+    }
+
+    /// Stops it in order, and waits for its end.
+    pub(crate) async fn stop(mut self) -> Result<(), Failure> {
+        let Some(mut child) = self.0.take() else { return Ok(()) };
+        spawn_blocking(move || {
+            Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
+            child.wait()
+        })
+        .await
+        .map_err(failed)?
+        .map_err(failed)?;
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // Already gone is as good.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A running server.
 pub(crate) struct Server {
-    child: Option<Child>,
+    process: Process,
     pub(crate) kubeconfig: PathBuf,
 }
 
@@ -28,52 +80,31 @@ impl Server {
     /// Starts `paddock COMMAND…` on a free port and waits until it says where it listens.
     pub(crate) async fn start(dir: &Path, command: &[&str]) -> Result<Self, Failure> {
         let kubeconfig = dir.join("kubeconfig");
-        let mut child = Command::new(std::env::current_exe().map_err(failed)?)
-            .args(command)
-            .args(["--listen", "127.0.0.1:0", "--log-level", "error", "--kubeconfig-out"])
-            .arg(&kubeconfig)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
-        let stdout = child.stdout.take();
-        let server = Self { child: Some(child), kubeconfig };
+        let mut arguments: Vec<&OsStr> = command.iter().map(OsStr::new).collect();
+        let more = ["--listen", "127.0.0.1:0", "--log-level", "error", "--kubeconfig-out"];
+        arguments.extend(more.map(OsStr::new).into_iter().chain([kubeconfig.as_os_str()]));
+        let mut process = Process::start(&arguments, Stdio::piped())?;
+        let stdout = process.0.as_mut().and_then(|child| child.stdout.take());
         let stdout = stdout.ok_or_else(|| failed("no pipe to the server"))?;
         let first = spawn_blocking(move || {
             let mut line = String::new();
             BufReader::new(stdout).read_line(&mut line).map(|_| line)
         });
         let line = first.await.map_err(failed)?.map_err(failed)?;
-        if line.contains("https://") { Ok(server) } else { Err(failed("the server did not start")) }
+        if line.contains("https://") {
+            Ok(Self { process, kubeconfig })
+        } else {
+            Err(failed("the server did not start"))
+        }
     }
 
     /// Resident memory in MB.
     pub(crate) fn resident(&self) -> Option<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.as_ref()?.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok().map(|kb| kb / 1024.0)
+        self.process.resident()
     }
 
     /// Stops it in order, and waits for its end.
-    pub(crate) async fn stop(mut self) -> Result<(), Failure> {
-        let Some(mut child) = self.child.take() else { return Ok(()) };
-        spawn_blocking(move || {
-            Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
-            child.wait()
-        })
-        .await
-        .map_err(failed)?
-        .map_err(failed)?;
-        Ok(())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            // Already gone is as good.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
+        self.process.stop().await
     }
 }

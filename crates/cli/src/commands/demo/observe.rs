@@ -17,7 +17,7 @@ use crate::exit::{Failure, chain};
 pub(crate) const OURS: &str = "app.kubernetes.io/managed-by=paddock";
 
 /// The kinds of which a tenant's gateway consists.
-fn kinds() -> Vec<ApiResource> {
+pub(crate) fn kinds() -> Vec<ApiResource> {
     vec![
         ApiResource::erase::<core::v1::ServiceAccount>(&()),
         ApiResource::erase::<core::v1::Secret>(&()),
@@ -30,7 +30,7 @@ fn kinds() -> Vec<ApiResource> {
     ]
 }
 
-fn cluster_kinds() -> Vec<ApiResource> {
+pub(crate) fn cluster_kinds() -> Vec<ApiResource> {
     vec![ApiResource::erase::<rbac::v1::ClusterRole>(&()), ApiResource::erase::<rbac::v1::ClusterRoleBinding>(&())]
 }
 
