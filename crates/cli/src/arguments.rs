@@ -132,7 +132,7 @@ fn tls() -> Command {
                 Arg::new("what")
                     .required(true)
                     .value_name("FILE")
-                    .help("A `profile.json`, an object or manifest that holds one, `-` for stdin, or Old, Intermediate, Modern"),
+                    .help("A `profile.json` or the directory of one, an object or manifest that holds one, `-` for stdin, or Old, Intermediate, Modern"),
             )
             .after_long_help("Exit codes: 0 it can be served, in full or in part; 1 it cannot be served; 2 it is no profile."),
         )

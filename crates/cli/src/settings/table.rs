@@ -411,7 +411,7 @@ pub(crate) static TLS_PROFILE: Setting<PathBuf> = Setting::new(
     &[],
     "FILE",
     Default::Absent("nothing is judged"),
-    "Compare with this profile: a `profile.json`, an object or manifest that holds one, `-` for stdin, or `Old`, `Intermediate`, `Modern`",
+    "Compare with this profile: a `profile.json` or the directory of one, an object or manifest that holds one, `-` for stdin, or `Old`, `Intermediate`, `Modern`",
     &["tls scan"],
 );
 

@@ -48,7 +48,7 @@ fn our_listener_is_exactly_on_intermediate_and_different_from_modern() {
 }
 
 #[test]
-fn a_profile_from_a_file_is_compared() {
+fn a_profile_from_a_file_or_its_directory_is_compared() {
     let dir = tempfile::tempdir().unwrap();
     let (_server, address) = listener(dir.path());
     let file = dir.path().join("profile.json");
@@ -58,6 +58,8 @@ fn a_profile_from_a_file_is_compared() {
     assert_eq!(output.status.code(), Some(1));
     let extra = json(&output)["profile"]["extra"].clone();
     assert!(extra.as_array().unwrap().contains(&Value::from("X25519MLKEM768")), "{extra}");
+    let of_directory = run(&["tls", "scan", &address, "--profile", dir.path().to_str().unwrap(), "--json"]);
+    assert_eq!(json(&of_directory)["profile"], json(&output)["profile"]);
 }
 
 #[test]

@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
 mod listener;
+mod matrix;
 mod scanning;
 mod verifying;

@@ -4,7 +4,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use paddock_tls_profile::{Named, Parsed, Profile, Request};
+use paddock_tls_profile::{Named, Parsed, Profile, Request, files};
 use serde_json::Value;
 
 use crate::exit::Failure;
@@ -13,8 +13,11 @@ use crate::output;
 /// Longest file that is read.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// The request in the file called `path`; `-` is stdin, and a name of a profile stands for itself where there is no such file.
+/// The request in the file called `path`, or in the `profile.json` of that directory; `-` is stdin, and a name of a profile stands
+/// for itself where there is no such file.
 pub(super) fn read(path: &Path) -> Result<Request, Failure> {
+    let inside = path.is_dir().then(|| path.join(files::PROFILE));
+    let path = inside.as_deref().unwrap_or(path);
     let named = Named::ALL.into_iter().find(|named| path.as_os_str() == named.name());
     if let Some(named) = named.filter(|_| !path.exists()) {
         return Ok(Request::Named(named));

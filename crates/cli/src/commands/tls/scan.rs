@@ -177,18 +177,25 @@ fn at(suite: Suite) -> &'static str {
     if suite.is_tls13() { "TLS 1.3" } else { "TLS 1.2" }
 }
 
+/// Most names that a sentence lists; the table and the report have all of them.
+const TOLD: usize = 6;
+
 fn difference(comparison: &Comparison) -> String {
     let parts = [("too much: ", comparison.extra()), ("missing: ", comparison.missing())];
-    let told = parts
-        .into_iter()
-        .filter(|(_, names)| !names.is_empty())
-        .map(|(what, names)| what.to_owned() + &names.join(", "));
+    let told =
+        parts.into_iter().filter(|(_, names)| !names.is_empty()).map(|(what, names)| what.to_owned() + &some(&names));
     told.collect::<Vec<_>>().join("; ")
 }
 
 fn left_out(comparison: &Comparison) -> String {
-    let told = comparison.left_out.iter().map(|one| format!("{} ({})", plain(&one.name), one.reason));
-    format!("left out: {}", told.collect::<Vec<_>>().join(", "))
+    let told: Vec<_> = comparison.left_out.iter().map(|one| format!("{} ({})", plain(&one.name), one.reason)).collect();
+    format!("left out: {}", some(&told))
+}
+
+fn some(names: &[String]) -> String {
+    let more = names.len().saturating_sub(TOLD);
+    let told = names.iter().take(TOLD).cloned().collect::<Vec<_>>().join(", ");
+    if more == 0 { told } else { format!("{told} and {more} more") }
 }
 
 #[cfg(test)]
