@@ -5,11 +5,12 @@ use paddock_reconcile::{Plan, Verb};
 use serde_json::{Value, json};
 
 use super::{Snapshot, nodes, plan};
+use crate::fixtures::{self, at};
 use crate::names::name;
 use crate::revisions::{self, REVISION};
 
 fn now() -> Timestamp {
-    "2026-01-01T01:00:00Z".parse().expect("a time")
+    at("01:00:00")
 }
 
 /// A set `ds` over these nodes, with the revision of its template.
@@ -84,12 +85,7 @@ fn moves(world: &Snapshot) -> (Vec<String>, Vec<String>) {
 }
 
 fn status(world: &Snapshot) -> Value {
-    let plan = pass(world);
-    let status = plan.acts.iter().flatten().find_map(|act| match act.verb() {
-        Verb::Update { body, subresource: Some(_) } => Some(body["status"].clone()),
-        _ => None,
-    });
-    status.expect("a status")
+    fixtures::status(&pass(world)).expect("a status").clone()
 }
 
 #[test]

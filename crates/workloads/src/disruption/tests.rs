@@ -1,13 +1,14 @@
 //! Rules of budgets, one by one.
 
 use jiff::Timestamp;
-use paddock_reconcile::{Plan, Verb};
+use paddock_reconcile::Plan;
 use serde_json::{Value, json};
 
 use super::{Scale, Snapshot, plan};
+use crate::fixtures::{self, at};
 
 fn now() -> Timestamp {
-    "2026-01-01T01:00:00Z".parse().expect("a time")
+    at("01:00:00")
 }
 
 /// A budget over pods of a ReplicaSet that wants `replicas`; `states` are their readiness.
@@ -36,12 +37,7 @@ fn pass(snapshot: &Snapshot) -> Plan {
 }
 
 fn status(snapshot: &Snapshot) -> Value {
-    let plan = pass(snapshot);
-    let status = plan.acts.iter().flatten().find_map(|act| match act.verb() {
-        Verb::Update { body, .. } => Some(body["status"].clone()),
-        _ => None,
-    });
-    status.expect("a status")
+    fixtures::status(&pass(snapshot)).expect("a status").clone()
 }
 
 /// Healthy now, healthy wanted, expected, allowed.

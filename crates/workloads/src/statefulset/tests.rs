@@ -7,22 +7,12 @@ use paddock_reconcile::{Plan, Verb};
 use serde_json::{Value, json};
 
 use super::{Snapshot, identity, plan};
+use crate::fixtures::{self, at, merge};
 use crate::names::name;
 use crate::revisions;
 
 fn now() -> Timestamp {
-    "2026-01-01T01:00:00Z".parse().expect("a time")
-}
-
-fn merge(into: &mut Value, more: &Value) {
-    match (into, more) {
-        (Value::Object(into), Value::Object(more)) => {
-            for (key, value) in more {
-                merge(into.entry(key.clone()).or_insert(Value::Null), value);
-            }
-        }
-        (into, more) => *into = more.clone(),
-    }
+    at("01:00:00")
 }
 
 /// A set `s` of two pods, with a revision; what `spec` says is different.
@@ -130,10 +120,7 @@ impl World {
 
     /// The status that a pass writes.
     fn status(&self) -> Option<Value> {
-        self.plan().acts.iter().flatten().find_map(|act| match act.verb() {
-            Verb::Update { body, subresource: Some(_) } => Some(body["status"].clone()),
-            _ => None,
-        })
+        fixtures::status(&self.plan()).cloned()
     }
 }
 

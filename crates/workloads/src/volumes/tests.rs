@@ -5,17 +5,10 @@ use paddock_reconcile::{Plan, Verb};
 use serde_json::{Value, json};
 
 use super::{claim, matching, volume};
+use crate::fixtures::merge;
 
 fn merged(mut base: Value, more: &Value) -> Value {
-    fn into(to: &mut Value, more: &Value) {
-        match (to, more) {
-            (Value::Object(to), Value::Object(more)) => {
-                more.iter().for_each(|(key, value)| into(to.entry(key.clone()).or_insert(Value::Null), value));
-            }
-            (to, more) => *to = more.clone(),
-        }
-    }
-    into(&mut base, more);
+    merge(&mut base, more);
     base
 }
 
