@@ -20,6 +20,8 @@ pub mod labels {
     pub const INSTANCE: &str = "app.kubernetes.io/instance";
     /// The role within the application.
     pub const COMPONENT: &str = "app.kubernetes.io/component";
+    /// On a namespace: with the value `canary`, its gateways go first when the platform changes.
+    pub const ROLLOUT: &str = "paddock.dev/rollout";
     /// The tenant to which the object belongs, also outside its namespace.
     pub const TENANT: &str = "paddock.dev/tenant";
     /// The gateway within the tenant's namespace to which the object belongs; absent on those of `openshell-gateway`, the
@@ -33,6 +35,12 @@ pub mod annotations {
     pub const CONFIG_HASH: &str = "paddock.dev/config-hash";
     /// On a workload: digests of what its config hash is made of, which tell why it restarts. Not on its pods.
     pub const RESTART_INPUTS: &str = "paddock.dev/restart-inputs";
+    /// On pods: the revision of the gateway that they were made for.
+    pub const REVISION: &str = "paddock.dev/revision";
+    /// On `platform-config`: go on with a paused rollout, `<revision>/<number of failures>`.
+    pub const RESUME_ROLLOUT: &str = "paddock.dev/resume-rollout";
+    /// On `platform-config` or a namespace: gateways may go back to this version although a newer one ran.
+    pub const ALLOW_DOWNGRADE: &str = "paddock.dev/allow-downgrade";
     /// On an object of ours: never delete it (any value but `false`).
     pub const PROTECT: &str = "paddock.dev/protect";
     /// On the Secret of a gateway's authority (or, where there is none yet, of its server certificate): asks for another

@@ -26,12 +26,15 @@ pub enum Fate {
     Crash,
     /// No node takes them.
     Unschedulable,
+    /// Their image cannot be pulled.
+    NoImage,
 }
 
 /// The script: the fate of workloads by namespace and name. What it does not name becomes ready.
 #[derive(Clone, Debug, Default)]
 pub struct Kubelet {
     rules: Vec<(String, String, Fate)>,
+    missing_images: Vec<String>,
     network: Option<Network>,
 }
 
@@ -79,6 +82,18 @@ impl Kubelet {
         self
     }
 
+    /// From the next step on, nobody can pull this image: whatever runs of it does not come up.
+    pub fn lose_image(&mut self, image: &str) -> &mut Self {
+        self.missing_images.push(image.to_owned());
+        self
+    }
+
+    fn fate_of(&self, pod: &Value, otherwise: Fate) -> Fate {
+        let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
+        let missing = |c: &Value| c["image"].as_str().is_some_and(|i| self.missing_images.iter().any(|m| m == i));
+        if containers.is_some_and(|all| all.iter().any(missing)) { Fate::NoImage } else { otherwise }
+    }
+
     fn fate(&self, namespace: &str, name: &str) -> Fate {
         let rule = self.rules.iter().rev().find(|(ns, n, _)| ns == namespace && n == name);
         rule.map_or_else(Fate::default, |(_, _, fate)| *fate)
@@ -111,6 +126,7 @@ impl Kubelet {
         let replicas = workload.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
         let pods = Kind::of::<Pod>();
         let api = pods.api(world.client(), Some(namespace));
+        let (mut updated, mut ready) = (0, 0);
         for ordinal in 0..replicas {
             let pod_name = format!("{name}-{ordinal}");
             let template = &workload["spec"]["template"];
@@ -119,6 +135,11 @@ impl Kubelet {
             let revision = format!("{}", workload["metadata"]["generation"]);
             let stale =
                 current.as_ref().is_some_and(|pod| pod["metadata"]["annotations"]["trial/generation"] != *revision);
+            let waits = current.as_ref().is_some_and(|pod| !is_ready(pod)) && kind.kind == "StatefulSet";
+            if stale && waits {
+                // As a StatefulSet does: a pod that is not ready is waited for before the next one is made, for ever.
+                continue;
+            }
             if stale {
                 api.delete(&pod_name, &kube::api::DeleteParams::default().grace_period(0)).await?;
             }
@@ -145,6 +166,7 @@ impl Kubelet {
                     serde_json::to_value(made).map_err(kube::Error::SerdeError)?
                 }
             };
+            let fate = self.fate_of(&pod, fate);
             let mut status = pod_status(&pod, fate);
             if let Some(network) = &self.network
                 && let Some(address) = network.step(world, name, &pod, fate).await?
@@ -152,11 +174,12 @@ impl Kubelet {
                 status["podIP"] = address.ip().to_string().into();
             }
             set_status(world, &pods, &pod, status).await?;
+            updated += 1;
+            ready += u64::from(fate == Fate::Ready);
         }
-        let ready = if fate == Fate::Ready { replicas } else { 0 };
         let status = json!({
             "observedGeneration": workload["metadata"]["generation"],
-            "replicas": replicas, "updatedReplicas": replicas, "readyReplicas": ready, "availableReplicas": ready,
+            "replicas": replicas, "updatedReplicas": updated, "readyReplicas": ready, "availableReplicas": ready,
         });
         set_status(world, kind, workload, status).await
     }
@@ -247,6 +270,11 @@ fn mounted_secret(pod: &Value, path: &str) -> Option<String> {
     secret.as_str().map(str::to_owned)
 }
 
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
+}
+
 fn pod_status(pod: &Value, fate: Fate) -> Value {
     let containers = pod.pointer("/spec/containers").and_then(Value::as_array).cloned().unwrap_or_default();
     let container = |state: Value, ready: bool, restarts: u32| -> Vec<Value> {
@@ -267,6 +295,11 @@ fn pod_status(pod: &Value, fate: Fate) -> Value {
             "phase": "Running",
             "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "False"}],
             "containerStatuses": container(json!({"waiting": {"reason": "CrashLoopBackOff"}}), false, 5),
+        }),
+        Fate::NoImage => json!({
+            "phase": "Pending",
+            "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "False"}],
+            "containerStatuses": container(json!({"waiting": {"reason": "ImagePullBackOff"}}), false, 0),
         }),
         Fate::Unschedulable => json!({
             "phase": "Pending",

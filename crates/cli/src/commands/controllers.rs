@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::{Failure, Outcome, chain};
+use crate::settings::effective::Source;
 use crate::settings::value::{Controller, Controllers};
 use crate::settings::{Effective, OptionalAddr, Setting, table};
 
@@ -65,6 +66,26 @@ pub(crate) fn gateway_options(settings: &Effective, namespace: String) -> Result
     if let Some(prefixes) = settings.find(&table::GATEWAY_IMAGES_ALLOWED) {
         gateways.rules.images.allowed = prefixes.split(',').map(|prefix| prefix.trim().to_owned()).collect();
     }
+    gateways.rules.default_image_from = match settings.source(&table::GATEWAY_IMAGE) {
+        Some(Source::Flag) => gateways::ImageFrom::Flag,
+        Some(Source::Environment(_)) => gateways::ImageFrom::Environment,
+        Some(Source::Default) | None => gateways::ImageFrom::BuiltIn,
+    };
+    gateways.rules.images.digest_required = settings.get(&table::GATEWAY_IMAGES_DIGEST);
+    gateways.rules.images.latest_forbidden = settings.get(&table::GATEWAY_IMAGES_NO_LATEST);
+    gateways
+        .choose_sandbox_image(&settings.get(&table::GATEWAY_SANDBOX_IMAGE))
+        .map_err(|error| Failure::usage(format!("--gateways-sandbox-image: {}", chain(&error))))?;
+    gateways.rollout = gateways::RolloutPolicy {
+        max_unavailable: settings.get(&table::GATEWAY_MAX_UNAVAILABLE),
+        soak: settings.get(&table::GATEWAY_SOAK).0,
+        progress_deadline: settings.get(&table::GATEWAY_PROGRESS_DEADLINE).0,
+        tolerated_failures: settings.get(&table::GATEWAY_TOLERATED_FAILURES).0,
+        canaries: settings
+            .find(&table::GATEWAY_CANARIES)
+            .map(|names| names.split(',').map(|name| name.trim().to_owned()).collect())
+            .unwrap_or_default(),
+    };
     if let Some(secret) = settings.find(&table::GATEWAY_POSTGRES) {
         gateways.rules.database = gateways::Database::postgres(&secret)
             .map_err(|error| Failure::usage(format!("--gateways-postgres-secret: {error}")))?;
@@ -121,8 +142,8 @@ impl Running {
                 Controller::Gateways => {
                     let metrics = GatewayMetrics::default();
                     metrics.register(&mut registry);
-                    let (tenants, status) = gateways::controllers(options.gateways.clone(), metrics);
-                    runtime = runtime.with_controller(tenants).with_controller(status);
+                    let (tenants, status, fleet) = gateways::controllers(options.gateways.clone(), metrics);
+                    runtime = runtime.with_controller(tenants).with_controller(status).with_controller(fleet);
                 }
             }
         }

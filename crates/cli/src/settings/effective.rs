@@ -75,6 +75,11 @@ impl Effective {
         T::read(text).ok()
     }
 
+    /// Where a row's value came from; `None` when it has none.
+    pub(crate) fn source<T: Value>(&self, setting: &'static Setting<T>) -> Option<Source> {
+        self.values.get(&setting.row.title()).map(|(_, source)| *source)
+    }
+
     /// Every row with its value and source, for the one log line at start.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         self.values.iter().map(|(title, (text, source))| format!("{title}={text} ({source})"))

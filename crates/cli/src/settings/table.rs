@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use paddock_controllers::gateways::Share;
 use paddock_tls_profile::{Generation, KeyKind, Tls13Policy};
 
-use super::value::{Controllers, Loops};
+use super::value::{Controllers, Count, Loops, Span};
 use super::{Default, LogFormat, OptionalAddr, Row, Setting};
 
 /// The commands that have settings, in the order of the reference.
@@ -242,6 +243,86 @@ pub(crate) static GATEWAY_IMAGES_ALLOWED: Setting<String> = Setting::new(
     "PREFIXES",
     Default::Absent("every fully qualified image"),
     "Registries and path prefixes that gateway images may come from, separated by commas",
+    GATEWAYS,
+);
+
+/// Whether images need digests.
+pub(crate) static GATEWAY_IMAGES_DIGEST: Setting<bool> = Setting::new(
+    "gateways-images-digest-required",
+    &["PADDOCK_GATEWAYS_IMAGES_DIGEST_REQUIRED"],
+    "",
+    Default::Is("false"),
+    "Refuse images that are not pinned by digest, in entries and in `config`",
+    GATEWAYS,
+);
+
+/// Whether images may be `latest`.
+pub(crate) static GATEWAY_IMAGES_NO_LATEST: Setting<bool> = Setting::new(
+    "gateways-images-no-latest",
+    &["PADDOCK_GATEWAYS_IMAGES_NO_LATEST"],
+    "",
+    Default::Is("false"),
+    "Refuse images whose tag is `latest` or missing, unless they are pinned by digest",
+    GATEWAYS,
+);
+
+/// The image of sandboxes that name none.
+pub(crate) static GATEWAY_SANDBOX_IMAGE: Setting<String> = Setting::new(
+    "gateways-sandbox-image",
+    &["GATEWAY_SANDBOX_IMAGE"],
+    "IMAGE",
+    Default::Is(paddock_controllers::gateways::DEFAULT_SANDBOX_IMAGE),
+    "The image of sandboxes that name none, as gateways are told it (`default_image`)",
+    GATEWAYS,
+);
+
+/// How many gateways may change at once.
+pub(crate) static GATEWAY_MAX_UNAVAILABLE: Setting<Share> = Setting::new(
+    "gateways-max-unavailable",
+    &["PADDOCK_GATEWAYS_MAX_UNAVAILABLE"],
+    "N[%]",
+    Default::Is("10%"),
+    "How many gateways may be on their way to a new revision of the platform at once, at least one",
+    GATEWAYS,
+);
+
+/// How long a gateway proves itself.
+pub(crate) static GATEWAY_SOAK: Setting<Span> = Setting::new(
+    "gateways-soak-time",
+    &["PADDOCK_GATEWAYS_SOAK_TIME"],
+    "TIME",
+    Default::Is("30s"),
+    "How long a gateway must stay ready before its new revision counts as good and the next one goes",
+    GATEWAYS,
+);
+
+/// How long a gateway may take.
+pub(crate) static GATEWAY_PROGRESS_DEADLINE: Setting<Span> = Setting::new(
+    "gateways-progress-deadline",
+    &["PADDOCK_GATEWAYS_PROGRESS_DEADLINE"],
+    "TIME",
+    Default::Is("10m"),
+    "How long a gateway may take to become ready before its new revision counts as failed and the last good one comes back",
+    GATEWAYS,
+);
+
+/// How many may fail.
+pub(crate) static GATEWAY_TOLERATED_FAILURES: Setting<Count> = Setting::new(
+    "gateways-tolerated-failures",
+    &["PADDOCK_GATEWAYS_TOLERATED_FAILURES"],
+    "N",
+    Default::Is("0"),
+    "How many gateways may fail to take a new revision of the platform before its rollout pauses",
+    GATEWAYS,
+);
+
+/// Who goes first.
+pub(crate) static GATEWAY_CANARIES: Setting<String> = Setting::new(
+    "gateways-canaries",
+    &["PADDOCK_GATEWAYS_CANARIES"],
+    "NAMES",
+    Default::Absent("the gateways in namespaces labelled `paddock.dev/rollout=canary`"),
+    "Tenants, separated by commas, whose gateways take a new revision of the platform first, besides those in labelled namespaces",
     GATEWAYS,
 );
 
@@ -543,6 +624,14 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         &NAMESPACE.row,
         &GATEWAY_IMAGE.row,
         &GATEWAY_IMAGES_ALLOWED.row,
+        &GATEWAY_IMAGES_DIGEST.row,
+        &GATEWAY_IMAGES_NO_LATEST.row,
+        &GATEWAY_SANDBOX_IMAGE.row,
+        &GATEWAY_MAX_UNAVAILABLE.row,
+        &GATEWAY_SOAK.row,
+        &GATEWAY_PROGRESS_DEADLINE.row,
+        &GATEWAY_TOLERATED_FAILURES.row,
+        &GATEWAY_CANARIES.row,
         &GATEWAY_POSTGRES.row,
         &GATEWAY_NAMESPACES.row,
         &GATEWAY_RESERVED.row,

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use jiff::SignedDuration;
 use paddock_apiserver::Loop;
+use paddock_controllers::gateways::Share;
 use paddock_tls_profile::{Generation, KeyKind, Tls13Policy};
 
 /// A type that a row can have.
@@ -53,6 +55,48 @@ impl Value for u32 {
             Ok(0) | Err(_) => Err(format!("a whole number between 1 and {}", Self::MAX)),
             Ok(number) => Ok(number),
         }
+    }
+}
+
+impl Value for Share {
+    const TYPE: &'static str = "count or percentage";
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "a count such as `3`, or a percentage such as `10%`".to_owned())
+    }
+}
+
+/// A span of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span(pub(crate) SignedDuration);
+
+impl Value for Span {
+    const TYPE: &'static str = "time";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+        let factor = match unit {
+            "s" => Some(1),
+            "m" => Some(60),
+            "h" => Some(3600),
+            _ => None,
+        };
+        let seconds = digits.parse::<u32>().ok().zip(factor).map(|(number, factor)| i64::from(number) * factor);
+        seconds
+            .map(|seconds| Self(SignedDuration::from_secs(seconds)))
+            .ok_or_else(|| "a time such as `30s`, `10m` or `1h`".to_owned())
+    }
+}
+
+/// A count that may be 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Count(pub(crate) u32);
+
+impl Value for Count {
+    const TYPE: &'static str = "number from 0";
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| format!("a whole number between 0 and {}", u32::MAX))
     }
 }
 

@@ -7,6 +7,12 @@ use serde_json::{Value, json};
 
 /// The reason of what is under way.
 pub(super) const PROGRESSING: &str = "Progressing";
+/// The reason of a rollout that has not begun; what ran before runs on.
+pub(super) const WAITING_FOR_WAVE: &str = "WaitingForWave";
+/// The reason of a rollout that failed; what ran before runs again.
+pub(super) const ROLLED_BACK: &str = "RolledBack";
+/// The reason of a rollout that is refused; what ran before runs on.
+pub(super) const DOWNGRADE_REFUSED: &str = "DowngradeRefused";
 
 /// One condition, as `kubectl` and people know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +80,9 @@ impl Conditions {
             .chain([&GatewayCondition::Prerequisites]);
         // What does not run does not serve: said once.
         let first = first.filter(|kind| **kind != GatewayCondition::Serving || self.holds(GatewayCondition::RolledOut));
-        let failing: Vec<_> = first.filter_map(of).filter(|condition| condition.status != "True").collect();
+        // Who waits for a turn is well: what runs is what ran.
+        let fails = |condition: &&Condition| condition.status != "True" && condition.reason != WAITING_FOR_WAVE;
+        let failing: Vec<_> = first.filter_map(of).filter(fails).collect();
         let messages: Vec<_> = failing.iter().map(|condition| condition.message.as_str()).collect();
         Some((failing.first()?.reason.clone(), messages.join("; ")))
     }
@@ -96,7 +104,9 @@ impl Conditions {
                 // A gateway that has just been rolled out and was not asked yet has not failed.
                 let serving = self.current.iter().find(|c| c.kind == GatewayCondition::Serving.as_str());
                 let asked = serving.is_none_or(|c| c.reason != PROGRESSING);
-                let worked = (self.holds(GatewayCondition::RolledOut) && asked) || was_running;
+                let runs = |c: &Condition| [WAITING_FOR_WAVE, ROLLED_BACK, DOWNGRADE_REFUSED].contains(&&*c.reason);
+                let up = self.holds(GatewayCondition::RolledOut) || self.current.iter().any(runs);
+                let worked = (up && asked) || was_running;
                 let namespace = self.current.iter().find(|c| c.kind == GatewayCondition::NamespaceReady.as_str());
                 let phase = match namespace {
                     // Nobody could ever make anything of what is asked for.
@@ -136,6 +146,8 @@ pub(super) struct Summary {
     pub(super) reason: String,
     pub(super) message: String,
     pub(super) image: String,
+    /// Who chose the image.
+    pub(super) image_from: String,
     pub(super) config_hash: String,
     pub(super) not_after: String,
 }
@@ -152,6 +164,7 @@ impl Summary {
             reason: reason.to_owned(),
             message: message.into(),
             image: String::new(),
+            image_from: String::new(),
             config_hash: String::new(),
             not_after: String::new(),
         }
@@ -162,7 +175,7 @@ impl Summary {
         let text = |message: &str, image: &str| {
             let entry = json!({
                 "phase": self.phase.as_str(), "ready": self.ready, "reason": self.reason, "message": message,
-                "image": image, "configHash": self.config_hash, "notAfter": self.not_after,
+                "image": image, "imageFrom": self.image_from, "configHash": self.config_hash, "notAfter": self.not_after,
             });
             entry.to_string()
         };
@@ -195,6 +208,7 @@ impl Summary {
             reason: string("reason"),
             message: string("message"),
             image: string("image"),
+            image_from: string("imageFrom"),
             config_hash: string("configHash"),
             not_after: string("notAfter"),
         })

@@ -2,9 +2,9 @@
 //!
 //! The snapshot may read the API server; the plan touches nothing.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -17,19 +17,22 @@ use paddock_reconcile::{
 };
 use serde_json::Value;
 
-use super::intent::{Entry, Intent};
+use super::fleet::{self, ROLLOUT};
+use super::intent::{Entry, ImageFrom, Intent};
 use super::key::GatewayKey;
-use super::memory::{Memory, Wanted};
+use super::memory::{Asked, Memory};
 use super::network::Peers;
 use super::options::Options;
-use super::platform::{ClusterVersion, Database};
+use super::platform::Database;
 use super::probe::Probes;
 use super::problem::Problem;
-use super::report::{APPLY_FAILED, OVERRIDES, Report, is_rolled_out, overrides, running_hash};
+use super::report::{APPLY_FAILED, OVERRIDES, Report, config_hash_of, is_rolled_out, overrides, running_hash};
 use super::restart::Inputs;
+use super::rollout::{self, Apply, Body, Step, Wanted};
 use super::selection::{Home, home, served_names};
 use super::serving::{self, View};
-use super::{names, pki, render, resource, shared};
+use super::turn::{self, Surroundings};
+use super::{names, pki, pods, render, resource, shared};
 
 /// `platform-config`.
 pub const PLATFORM_CONFIG: &str = "platform-config";
@@ -41,15 +44,10 @@ pub const NAMESPACES_KEY: &str = "namespaces";
 pub struct Gateways {
     options: Options,
     memory: Memory,
-    cluster: Mutex<Option<Asked>>,
     probes: Option<Probes>,
+    /// Whether every gateway is planned as if it were its turn.
+    foresees: bool,
 }
-
-/// When the cluster was asked for its version, and what it said.
-type Asked = (Timestamp, Option<ClusterVersion>);
-
-/// How long that answer holds.
-const CLUSTER_VERSION_HOLDS: SignedDuration = SignedDuration::from_mins(5);
 
 /// What the plan for one gateway depends on.
 #[derive(Debug)]
@@ -64,6 +62,8 @@ pub struct Snapshot {
     pub(super) home: Home,
     pub(super) anchor: Option<Arc<Value>>,
     pub(super) workload: Option<Arc<Value>>,
+    /// What is remembered of its revisions.
+    pub(super) revisions: Option<Arc<Value>>,
     pub(super) material: Option<pki::Material>,
     /// Digest of the external database's connection string; `None` while its Secret does not have one.
     pub(super) database: Option<String>,
@@ -72,18 +72,26 @@ pub struct Snapshot {
     pub(super) has_node: bool,
     /// What was seen of the gateway itself.
     pub(super) view: View,
+    pub(super) around: Surroundings,
 }
 
 impl Gateways {
     pub(super) fn new(options: Options, memory: Memory) -> Self {
         let probes = options.probe.then(Probes::default);
-        Self { options, memory, cluster: Mutex::default(), probes }
+        Self { options, memory, probes, foresees: false }
     }
 
     /// Looks at gateways by `probes`, or not at all: then nothing is said of whether they serve.
     #[must_use]
     pub fn with_probes(mut self, probes: Option<Probes>) -> Self {
         self.probes = probes;
+        self
+    }
+
+    /// Plans what will come of it in the end: every gateway as if it were its turn. For plans that nobody carries out.
+    #[must_use]
+    pub fn foreseeing(mut self) -> Self {
+        self.foresees = true;
         self
     }
 
@@ -107,36 +115,15 @@ impl Gateways {
         Ok(probes.look_at(cx, &gateway, target).map_or(View::NotYet, |seen| View::Last { seen, wanted }))
     }
 
-    /// The cluster's version. `None` where it may not be asked for: that is the same on every pass.
-    async fn cluster(&self, cx: &Context) -> Result<Option<ClusterVersion>, Error> {
-        let now = cx.clock().now();
-        let known = *self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((asked, version)) = known
-            && now.duration_since(asked) < CLUSTER_VERSION_HOLDS
-        {
-            return Ok(version);
-        }
-        let version = match (cx.client().apiserver_version().await, known) {
-            (Ok(info), _) => info.git_version.parse().ok(),
-            (Err(kube::Error::Api(status)), _) if matches!(status.code, 401 | 403 | 404) => None,
-            // Clusters change their version rarely: what was true stays true until the opposite is known.
-            (Err(_), Some((_, version))) => return Ok(version),
-            (Err(error), None) => return Err(Error::transient(format!("the cluster's version: {error}"))),
-        };
-        *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, version));
-        Ok(version)
-    }
-
     /// What is wrong with `platform-config` as it was seen last, and with the `OpenShellGateway` objects of these gateways.
     pub fn problems(&self) -> Vec<(Option<GatewayKey>, Problem)> {
         self.memory.problems()
     }
 
     /// The gateway as its object asks for it, and as `platform-config` does.
-    async fn asked(&self, cx: &Context, key: &GatewayKey) -> Result<Wanted, Error> {
-        let config = cx.get(&self.platform_config()).await?;
-        self.memory.learn(self.cluster(cx).await?);
-        self.memory.observe(config.as_deref());
+    async fn asked(&self, cx: &Context, key: &GatewayKey, config: Option<&Value>) -> Result<Asked, Error> {
+        self.memory.ask(cx).await?;
+        self.memory.observe(config);
         match cx.get(&resource::reference(key)).await {
             Ok(object) => self.memory.observe_resource(key, object.as_deref()),
             // Without the kind nobody can tell what objects say: what was known holds, and the other front end works.
@@ -206,6 +193,15 @@ impl Controller for Gateways {
             Source::of::<ConfigMap>(intent)
                 .within(&self.options.namespace)
                 .fields(format!("metadata.name={PLATFORM_CONFIG}")),
+            // Whose turn it is wakes those whom it concerns.
+            Source::of::<ConfigMap>(fleet::concerned)
+                .within(&self.options.namespace)
+                .fields(format!("metadata.name={ROLLOUT}")),
+            Source::of::<Pod>(|change| match pods::differ(change.before, change.after) {
+                true => GatewayKey::of_object(change.object()).into_iter().collect(),
+                false => Vec::new(),
+            })
+            .labels(labels::TENANT),
             Source::kind(resource::kind(), resources),
             Source::of::<Namespace>(namespaces),
             Source::of::<Node>(nodes),
@@ -242,7 +238,8 @@ impl Controller for Gateways {
     }
 
     async fn snapshot(&self, cx: &Context, key: &GatewayKey) -> Result<Snapshot, Error> {
-        let Wanted { entry, resource, overridden } = self.asked(cx, key).await?;
+        let config = cx.get(&self.platform_config()).await?;
+        let Asked { entry, resource, overridden } = self.asked(cx, key, config.as_deref()).await?;
         let mut snapshot = Snapshot {
             entry,
             resource,
@@ -251,11 +248,13 @@ impl Controller for Gateways {
             home: Home::Missing,
             anchor: None,
             workload: None,
+            revisions: None,
             material: None,
             database: None,
             sandbox_versions: String::new(),
             has_node: true,
             view: View::NotRunning,
+            around: Surroundings::default(),
         };
         let Some(intent) = snapshot.entry.as_ref().and_then(|entry| entry.intent.clone()) else { return Ok(snapshot) };
         let namespace = cx.get(&ObjectRef::of::<Namespace>(None, key.namespace())).await?;
@@ -265,8 +264,12 @@ impl Controller for Gateways {
         }
         snapshot.anchor = cx.get(&anchor_ref(key)).await?;
         snapshot.workload = cx.get(&workload_ref(key)).await?;
-        let definition = ObjectRef::of::<CustomResourceDefinition>(None, names::SANDBOX_CRD);
-        snapshot.sandbox_versions = cx.get(&definition).await?.as_deref().map(served_versions).unwrap_or_default();
+        snapshot.revisions = cx.get(&revisions_ref(key)).await?;
+        snapshot.sandbox_versions = sandbox_versions(cx).await?;
+        let (control, workload) = (&self.options.namespace, snapshot.workload.as_deref());
+        snapshot.around =
+            Surroundings::see(cx, key, control, config.as_deref(), namespace.as_deref(), workload).await?;
+        snapshot.around.wave = self.memory.wave(&snapshot.sandbox_versions);
         if let Some(served) = &intent.serves {
             let all = cx.list(&Kind::of::<Namespace>(), None, &[]).await?;
             snapshot.served = served_names(served, &self.options.rules, &all);
@@ -327,6 +330,7 @@ impl Controller for Gateways {
             let mut report = Report::unusable(snapshot, &invalid, now);
             report.conditions.set(GatewayCondition::NamespaceReady, false, reason, message.as_str());
             report.image = intent.image.to_string();
+            report.image_from = intent.image_from.as_str();
             report.tell(&mut plan, key, snapshot);
             if snapshot.home == Home::NotSelected {
                 plan.event(Event::warning(told, reason, message.clone()));
@@ -342,7 +346,6 @@ impl Controller for Gateways {
             egress: self.options.egress.as_ref(),
         };
         let inputs = inputs(intent, snapshot);
-        let hash = inputs.hash();
         let (authority, secrets) = match &snapshot.material {
             Some(material) => material.secrets(key, &self.options.namespace)?,
             None => (None, Vec::new()),
@@ -350,11 +353,27 @@ impl Controller for Gateways {
         let mut objects = render::foundation(intent, &peers)?;
         objects.extend(authority);
         objects.extend(secrets);
-        objects.extend(render::workload(intent, &inputs)?);
         if let Some(material) = &snapshot.material {
             objects.extend(shared::objects(intent, &snapshot.served, material.clients_elsewhere.as_ref())?);
         }
-        let mut report = Report::new(snapshot, intent, &hash, &invalid, now);
+        let (revision, body) = render::revision(intent, &inputs)?;
+        let step = self.step(key, intent, snapshot, &revision, &body, now);
+        let running = match &step.apply {
+            Apply::Kept(kept) => kept,
+            Apply::Wanted | Apply::Untouched => &body,
+        };
+        let [config, workload] = render::workload(key, running)?;
+        let service = render::exposure(intent)?;
+        // After the keys and before the workload: what is remembered was not made up in a pass that came to nothing, and a
+        // process that dies before the workload is written knows what it decided.
+        objects.push(render::revisions(key, &step.memory)?);
+        let mut inventory: Vec<String> = objects.iter().map(|object| object.target().to_string()).collect();
+        inventory.extend([&config, &service, &workload].map(|object| object.target().to_string()));
+        match step.apply {
+            Apply::Wanted | Apply::Kept(_) => objects.extend([config, service, workload]),
+            Apply::Untouched => objects.push(service),
+        }
+        let mut report = Report::new(snapshot, intent, &step, &invalid, now);
         let anchor_uid = snapshot.anchor.as_deref().map(paddock_reconcile::object::uid).filter(|uid| !uid.is_empty());
         let (Some(uid), Some(material)) = (anchor_uid, &snapshot.material) else {
             // The owner comes first: without its uid nothing can be owned.
@@ -364,7 +383,6 @@ impl Controller for Gateways {
             plan.verdict = Verdict::Waiting { on: Dependency::Object(anchor_ref(key)), message };
             return Ok(plan);
         };
-        let inventory: Vec<String> = objects.iter().map(|object| object.target().to_string()).collect();
         plan.apply(report.anchor(key, &inventory)?);
         report.tell(&mut plan, key, snapshot);
         let (kek, authority_name) = (key.name_of(names::KEK), key.ca_secret());
@@ -385,13 +403,17 @@ impl Controller for Gateways {
         if !matches!(snapshot.view, View::Off | View::NotRunning) {
             plan.listen = Some(Probes::dependency(&key.to_string()));
         }
-        if let Some(running) = running_hash(snapshot).filter(|running| *running != hash) {
+        let hash = config_hash_of(&running.workload).unwrap_or_default();
+        if step.apply != Apply::Untouched
+            && let Some(running) = running_hash(snapshot).filter(|running| *running != hash)
+        {
             let note = format!("the configuration changed (hash {running:.8} to {hash:.8}): the gateway restarts once");
             plan.event(Event::normal(anchor_ref(key), "Restarting", note));
         }
-        if let Some(due) = material.renew_at {
+        for due in [material.renew_at, step.look_again].into_iter().flatten() {
             plan.look_again_at(due);
         }
+        turn::clear_the_way(key, &snapshot.around.pods, &step, &mut plan);
         if plan.verdict == Verdict::Settled
             && let Some((for_workload, message)) = report.waits.clone()
         {
@@ -415,11 +437,44 @@ impl Controller for Gateways {
     }
 }
 
+impl Gateways {
+    /// Which revision this gateway gets.
+    fn step(
+        &self,
+        key: &GatewayKey,
+        intent: &Intent,
+        snapshot: &Snapshot,
+        revision: &str,
+        body: &Body,
+        now: Timestamp,
+    ) -> Step {
+        let memory = snapshot.revisions.as_deref().map(rollout::Memory::read).unwrap_or_default();
+        let own = own(intent, snapshot);
+        let own_image = if intent.image_from == ImageFrom::Entry { body.image.as_str() } else { "" };
+        let wanted = Wanted { revision, own: &own, own_image, body };
+        let found = snapshot.around.found(snapshot.workload.as_deref(), snapshot.has_node);
+        let mut turn = snapshot.around.turn(key, intent, revision, &self.options.rollout);
+        turn.admitted |= self.foresees;
+        rollout::decide(now, memory, wanted, found, turn)
+    }
+}
+
+/// The digest of what is this gateway's own doing: its author's edits, and its own keys and credentials. Nobody else's gateway
+/// changes with it, so it takes effect at once.
+fn own(intent: &Intent, snapshot: &Snapshot) -> String {
+    let token = snapshot.material.as_ref().map_or("", |material| material.restart_token.as_str());
+    rollout::short(&[&intent.own, token, snapshot.database.as_deref().unwrap_or_default()].join("\0"))
+}
+
 pub(super) fn anchor_ref(key: &GatewayKey) -> ObjectRef {
     ObjectRef::of::<ConfigMap>(Some(key.namespace()), &key.name_of(names::ANCHOR))
 }
 
-fn workload_ref(key: &GatewayKey) -> ObjectRef {
+pub(super) fn revisions_ref(key: &GatewayKey) -> ObjectRef {
+    ObjectRef::of::<ConfigMap>(Some(key.namespace()), &key.name_of(names::REVISIONS))
+}
+
+pub(super) fn workload_ref(key: &GatewayKey) -> ObjectRef {
     ObjectRef::of::<StatefulSet>(Some(key.namespace()), key.gateway())
 }
 
@@ -453,6 +508,12 @@ async fn sandboxes(cx: &Context, key: &GatewayKey, intent: &Intent, served: &[St
             None => return pki::Sandboxes::Created(created),
         }
     }
+}
+
+/// Served versions of the Sandbox kind; empty when its definition does not exist.
+pub(super) async fn sandbox_versions(cx: &Context) -> Result<String, Error> {
+    let definition = ObjectRef::of::<CustomResourceDefinition>(None, names::SANDBOX_CRD);
+    Ok(cx.get(&definition).await?.as_deref().map(served_versions).unwrap_or_default())
 }
 
 /// `v1alpha1,v1beta1`.

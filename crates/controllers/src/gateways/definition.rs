@@ -206,7 +206,8 @@ fn status() -> Value {
         "properties": {
             "observedGeneration": { "type": "integer", "format": "int64" },
             "phase": text("Pending, Provisioning, Running, Degraded or Failed."),
-            "image": text("The image that is wanted, with defaults applied."),
+            "image": text("The image that runs, or shall run while none does."),
+            "imageFrom": text("Who chose the image that is wanted: entry (the spec), flag, environment or built-in."),
             "configHash": text("Digest of everything that the running gateway reads only at its start."),
             "notAfter": text("End of the server certificate's life."),
             "conditions": {

@@ -59,7 +59,9 @@ pub(super) fn forecast(objects: &[Foreseen]) -> Forecast {
     }
     let mut fields = BTreeSet::new();
     differing(old, new, String::new(), &mut fields, DEPTH);
-    fields.retain(|path| !path.ends_with(".image") && !path.ends_with(annotations::CONFIG_HASH));
+    // Digests of what is told by name.
+    let digests = [annotations::CONFIG_HASH, annotations::REVISION];
+    fields.retain(|path| !path.ends_with(".image") && !digests.iter().any(|digest| path.ends_with(digest)));
     if !fields.is_empty() {
         reasons.push(format!("pod template changed in {}", listed(fields.into_iter())));
     }

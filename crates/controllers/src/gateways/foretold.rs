@@ -111,11 +111,12 @@ fn shown(object: &Value) -> Value {
             owner.as_object_mut().map(|owner| owner.remove("uid"));
         }
     }
-    let anchor = GatewayKey::of_object(&object).map(|key| key.name_of(names::ANCHOR));
-    if anchor.is_some_and(|anchor| object["metadata"]["name"] == anchor)
+    let notes = |key: GatewayKey| [names::ANCHOR, names::REVISIONS].map(|name| key.name_of(name));
+    let ours = GatewayKey::of_object(&object).map(notes);
+    if ours.is_some_and(|ours| ours.iter().any(|name| object["metadata"]["name"] == name.as_str()))
         && let Some(data) = object.get_mut("data").and_then(Value::as_object_mut)
     {
-        data.retain(|key, _| !matches!(key.as_str(), "conditions" | "summary"));
+        data.retain(|key, _| !matches!(key.as_str(), "conditions" | "summary" | "rollout" | "revisions"));
     }
     object
 }

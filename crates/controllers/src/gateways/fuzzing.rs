@@ -64,6 +64,7 @@ pub fn gateway_toml(data: &[u8]) {
         key: &key,
         serves: None,
         options: &serde_json::Value::Null,
+        sandbox_image: crate::gateways::DEFAULT_SANDBOX_IMAGE,
         version: GatewayVersion::patch(60 + u16::from(first % 52)),
         server_names: &names,
         cluster: Some(ClusterVersion::minor(36)),

@@ -30,6 +30,10 @@ pub struct Intent {
     pub origin: Origin,
     /// The effective gateway image: the entry's, else the default.
     pub image: ImageReference,
+    /// Who chose the image.
+    pub image_from: ImageFrom,
+    /// A digest of what its author wrote, without anything that we add: the author's own edits change it and nothing else.
+    pub own: String,
     /// The gateway's version, from the image's tag or from the entry.
     pub version: GatewayVersion,
     /// Every name of the server certificate: the mandatory ones and the entry's.
@@ -40,6 +44,8 @@ pub struct Intent {
     pub database: Database,
     /// The other namespaces that it serves; `None`: its own alone.
     pub serves: Option<Served>,
+    /// Whether it runs on an OpenShift.
+    pub openshift: bool,
     /// What happens to it in its life.
     pub policies: Policies,
 }
@@ -53,11 +59,43 @@ pub enum Origin {
     Resource,
 }
 
+/// Who chose a gateway's image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ImageFrom {
+    /// The gateway's own author.
+    Entry,
+    /// The operator, by a flag.
+    Flag,
+    /// The operator, by an environment variable.
+    Environment,
+    /// Nobody: it is the release that this build knows best.
+    BuiltIn,
+}
+
+impl ImageFrom {
+    /// The word for it in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Entry => "entry",
+            Self::Flag => "flag",
+            Self::Environment => "environment",
+            Self::BuiltIn => "built-in",
+        }
+    }
+}
+
+/// The image of sandboxes when neither operator nor tenant chooses one: what OpenShell itself takes.
+pub const DEFAULT_SANDBOX_IMAGE: &str = "ghcr.io/nvidia/openshell-community/sandboxes/base:latest";
+
 /// The rules that entries are judged by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     /// The image of entries that name none.
     pub default_image: ImageReference,
+    /// Who chose that.
+    pub default_image_from: ImageFrom,
+    /// The image of sandboxes that name none; `None` is [`DEFAULT_SANDBOX_IMAGE`].
+    pub sandbox_image: Option<ImageReference>,
     /// Which images may run.
     pub images: ImagePolicy,
     /// Which namespaces may not be tenants.
@@ -70,6 +108,8 @@ pub struct Rules {
     pub policies: Policies,
     /// The cluster's version, which decides how supervisors get into sandboxes; `None` while nobody could tell.
     pub cluster: Option<ClusterVersion>,
+    /// Whether the cluster is an OpenShift, which chooses the users and groups of pods itself.
+    pub openshift: bool,
     /// Whether entries may set `allow_unauthenticated_users`. Then whoever holds a client certificate acts as an
     /// administrator of that gateway, and every sandbox holds one: for emergencies.
     pub break_glass: bool,
@@ -80,12 +120,15 @@ impl Rules {
     pub fn new(default_image: ImageReference) -> Self {
         Self {
             default_image,
+            default_image_from: ImageFrom::BuiltIn,
+            sandbox_image: None,
             images: ImagePolicy::default(),
             reserved: ReservedNames::default(),
             namespaces: Namespaces::default(),
             database: Database::default(),
             policies: Policies::default(),
             cluster: None,
+            openshift: false,
             break_glass: false,
         }
     }
@@ -203,6 +246,7 @@ fn judge_entry(
         document: Some(document),
         origin: Origin::PlatformConfig,
         options: Value::Null,
+        written: Value::Null,
         database: rules.database.clone(),
         serves: None,
         policies: rules.policies.clone(),
@@ -222,6 +266,8 @@ pub(super) struct Wish<'a> {
     pub(super) origin: Origin,
     /// Options below `openshell.gateway` in the gateway's file; null for none.
     pub(super) options: Value,
+    /// What else its author wrote that restarts the gateway; null for nothing.
+    pub(super) written: Value,
     pub(super) database: Database,
     pub(super) serves: Option<Served>,
     pub(super) policies: Policies,
@@ -302,10 +348,12 @@ pub(super) fn judge_wish(
     let (key, image, version) = (key?, image?, version?);
     server_names.extend(key.mandatory_server_names().iter().filter_map(|name| name.parse().ok()));
     let texts: Vec<String> = server_names.iter().map(ToString::to_string).collect();
+    let sandbox_image = rules.sandbox_image.as_ref().map(ToString::to_string);
     let inputs = toml::Inputs {
         key: &key,
         serves: wish.serves.as_ref(),
         options: &wish.options,
+        sandbox_image: sandbox_image.as_deref().unwrap_or(DEFAULT_SANDBOX_IMAGE),
         version,
         server_names: &texts,
         cluster: rules.cluster,
@@ -314,12 +362,15 @@ pub(super) fn judge_wish(
     match toml::render(inputs, raw.config.as_ref().map(|text| text.value.as_str()), &rules.images) {
         Ok(config) => Some(Intent {
             origin: wish.origin,
+            image_from: if raw.image.is_some() { ImageFrom::Entry } else { rules.default_image_from },
+            own: own(&wish),
             image,
             version,
             server_names,
             config,
             database: wish.database,
             serves: wish.serves,
+            openshift: rules.openshift,
             policies: wish.policies,
             key,
         }),
@@ -330,6 +381,17 @@ pub(super) fn judge_wish(
             None
         }
     }
+}
+
+/// See [`Intent::own`]. Names are a set; of all else the text counts.
+fn own(wish: &Wish<'_>) -> String {
+    let Wish { raw, .. } = wish;
+    let text = |placed: &Option<Placed<String>>| placed.as_ref().map(|placed| placed.value.clone());
+    let names: BTreeSet<Option<SubjectName>> = raw.names.iter().map(|name| name.value.parse().ok()).collect();
+    let names: Vec<_> = names.into_iter().flatten().map(|name| name.to_string()).collect();
+    let texts = [text(&raw.image), text(&raw.version), text(&raw.config)];
+    let parts = serde_json::json!([texts, names, wish.options, wish.written]);
+    paddock_pki::sha256_hex(parts.to_string().as_bytes())
 }
 
 /// A problem of the TOML text as one of what it stands in.

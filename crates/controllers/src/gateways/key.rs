@@ -43,6 +43,12 @@ impl GatewayKey {
         })
     }
 
+    /// Reads what [`fmt::Display`] wrote.
+    pub(super) fn of_text(text: &str) -> Option<Self> {
+        let (namespace, gateway) = text.split_once('/')?;
+        Some(Self::new(namespace.parse().ok()?, gateway.parse().ok()?))
+    }
+
     /// The namespace as text.
     pub fn namespace(&self) -> &str {
         self.namespace.as_str()

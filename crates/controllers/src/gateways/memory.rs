@@ -1,15 +1,18 @@
 //! What was asked for, judged and remembered, from both front ends: so that a mistake in a later document or object hides
-//! nothing. Holds memory; touches nothing else.
+//! nothing. Holds memory, and asks the API server what the cluster is.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::{SignedDuration, Timestamp};
+use paddock_reconcile::{Context, Error};
 use serde_json::Value;
 
 use super::controller::NAMESPACES_KEY;
+use super::fleet;
 use super::intent::{Entry, Intents, Rules};
 use super::key::GatewayKey;
-use super::platform::ClusterVersion;
+use super::platform::Facts;
 use super::problem::Problem;
 use super::resource;
 
@@ -26,7 +29,14 @@ struct Held {
     text: Option<Option<String>>,
     intents: Arc<Intents>,
     resources: BTreeMap<GatewayKey, Resource>,
+    /// When the cluster was asked what it is.
+    asked: Option<Timestamp>,
+    /// The platform's revision, with the versions of the Sandbox kind that it holds for.
+    wave: Option<(String, Arc<str>)>,
 }
+
+/// How long what the cluster says about itself holds.
+const FACTS_HOLD: SignedDuration = SignedDuration::from_mins(5);
 
 #[derive(Debug)]
 struct Resource {
@@ -38,7 +48,7 @@ struct Resource {
 
 /// Who asks for a gateway, and what for.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Wanted {
+pub(super) struct Asked {
     /// What is asked for; `None` when nobody asks.
     pub(super) entry: Option<Entry>,
     /// The object that asks.
@@ -49,7 +59,8 @@ pub(super) struct Wanted {
 
 impl Memory {
     pub(super) fn new(rules: Rules) -> Self {
-        let held = Held { rules, text: None, intents: Arc::default(), resources: BTreeMap::new() };
+        let (intents, resources) = (Arc::default(), BTreeMap::new());
+        let held = Held { rules, text: None, intents, resources, asked: None, wave: None };
         Self { held: Arc::new(Mutex::new(held)) }
     }
 
@@ -57,14 +68,46 @@ impl Memory {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Judges by this version of the cluster from now on.
-    pub(super) fn learn(&self, cluster: Option<ClusterVersion>) {
+    /// Judges by what the cluster is from now on.
+    pub(super) fn learn(&self, facts: Facts) {
         let mut held = self.held();
-        if held.rules.cluster != cluster {
-            held.rules.cluster = cluster;
+        if (held.rules.cluster, held.rules.openshift) != (facts.version, facts.openshift) {
+            (held.rules.cluster, held.rules.openshift) = (facts.version, facts.openshift);
             held.text = None;
+            held.wave = None;
             held.resources.values_mut().for_each(|resource| resource.judged = false);
         }
+    }
+
+    /// Asks the cluster what it is, now and then. What it may not be asked for is unknown: that is the same on every pass.
+    pub(super) async fn ask(&self, cx: &Context) -> Result<(), Error> {
+        let now = cx.clock().now();
+        let known = self.held().asked;
+        if known.is_some_and(|asked| now.duration_since(asked) < FACTS_HOLD) {
+            return Ok(());
+        }
+        let facts = match (Facts::ask(cx.client()).await, known) {
+            (Ok(facts), _) => facts,
+            // Clusters change rarely: what was true stays true until the opposite is known.
+            (Err(_), Some(_)) => return Ok(()),
+            (Err(error), None) => return Err(Error::transient(format!("what the cluster is: {error}"))),
+        };
+        self.learn(facts);
+        self.held().asked = Some(now);
+        Ok(())
+    }
+
+    /// The platform's revision, rendered once for what it depends on.
+    pub(super) fn wave(&self, sandbox_versions: &str) -> Arc<str> {
+        let mut held = self.held();
+        if let Some((of, wave)) = &held.wave
+            && of == sandbox_versions
+        {
+            return Arc::clone(wave);
+        }
+        let wave: Arc<str> = fleet::platform_revision(&held.rules, sandbox_versions).into();
+        held.wave = Some((sandbox_versions.to_owned(), Arc::clone(&wave)));
+        wave
     }
 
     /// Judges the document of `config_map`, once per text.
@@ -103,16 +146,16 @@ impl Memory {
     }
 
     /// Who asks for this gateway. An object is heard before `platform-config`.
-    pub(super) fn asked(&self, key: &GatewayKey) -> Wanted {
+    pub(super) fn asked(&self, key: &GatewayKey) -> Asked {
         let held = self.held();
         let platform = held.intents.entry(key);
         match held.resources.get(key) {
-            Some(resource) => Wanted {
+            Some(resource) => Asked {
                 entry: Some(resource.entry.clone()),
                 resource: Some(Arc::clone(&resource.object)),
                 overridden: platform.is_some(),
             },
-            None => Wanted { entry: platform.cloned(), ..Wanted::default() },
+            None => Asked { entry: platform.cloned(), ..Asked::default() },
         }
     }
 

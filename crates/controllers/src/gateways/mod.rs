@@ -21,8 +21,12 @@
 //! | `pki` | what exists of certificates and keys is judged, what is missing is made | randomness |
 //! | [`probe`] | what gateways say of themselves, over mutual TLS | the gateways |
 //! | `serving` | what that means for the conditions | nothing |
+//! | `pods`, `rollout` | the revisions of one gateway: which to apply, whether it came up, back to the last good one | nothing |
+//! | `turn` | what a rollout depends on besides the gateway's own objects | API server, by the engine |
+//! | `waves` | which gateways may take a change of the platform now | nothing |
 //! | `condition`, `report` | conditions, phase and the one-line summary; what of them is said where | nothing |
 //! | [`Gateways`] | one gateway: snapshot and plan | API server, by the engine |
+//! | [`GatewayFleet`] | `platform-config-rollout`: whose turn it is | API server, by the engine |
 //! | [`GatewayMetrics`] | what is counted per tenant | nothing |
 //! | [`GatewayStatus`] | `platform-config-status` and metrics | API server, by the engine |
 
@@ -32,6 +36,7 @@ mod conversion;
 pub mod definition;
 mod document;
 mod embedded;
+mod fleet;
 mod forecast;
 mod foretold;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -46,6 +51,7 @@ mod options;
 mod overview;
 mod pki;
 mod platform;
+mod pods;
 mod policies;
 pub mod probe;
 mod problem;
@@ -54,6 +60,7 @@ mod render;
 mod report;
 mod resource;
 mod restart;
+mod rollout;
 mod schema;
 mod selection;
 mod serving;
@@ -61,13 +68,16 @@ mod shared;
 mod source_file;
 mod status;
 mod toml;
+mod turn;
 mod version;
+mod waves;
 
 pub use controller::{Gateways, NAMESPACES_KEY, PLATFORM_CONFIG, Snapshot};
 pub use conversion::convert;
+pub use fleet::{FleetSnapshot, GatewayFleet, ROLLOUT, Wave};
 pub use forecast::Forecast;
 pub use foretold::{Action, Foretold, ObjectChange};
-pub use intent::{Entry, Intent, Intents, Origin, Rules};
+pub use intent::{DEFAULT_SANDBOX_IMAGE, Entry, ImageFrom, Intent, Intents, Origin, Rules};
 pub use key::GatewayKey;
 pub use metrics::{GatewayMetrics, OfPhase, OfTenant};
 pub use network::{Egress, EgressError, PodsError, PodsOf};
@@ -82,10 +92,13 @@ pub use selection::{Namespaces, NamespacesError};
 pub use source_file::SourceFile;
 pub use status::{GatewayStatus, Report, STATUS, StatusSnapshot};
 pub use version::GatewayVersion;
+pub use waves::{RolloutPolicy, Share, ShareError};
 
-/// The two controllers: one keeps the gateways right, the other reports. They share the judged `platform-config`.
-pub fn controllers(options: Options, metrics: GatewayMetrics) -> (Gateways, GatewayStatus) {
+/// The three controllers: one keeps the gateways right, one reports, one decides whose turn it is when the platform
+/// changes. They share what was asked for and judged.
+pub fn controllers(options: Options, metrics: GatewayMetrics) -> (Gateways, GatewayStatus, GatewayFleet) {
     let memory = memory::Memory::new(options.rules.clone());
     let status = GatewayStatus::new(options.namespace.clone(), options.rules.clone(), memory.clone(), metrics);
-    (Gateways::new(options, memory), status)
+    let fleet = GatewayFleet::new(&options, memory.clone());
+    (Gateways::new(options, memory), status, fleet)
 }

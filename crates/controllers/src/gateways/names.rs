@@ -15,12 +15,18 @@ pub const SANDBOX_ROLE: &str = "openshell-gateway-sandbox";
 pub const NODE_READER: &str = "openshell-gateway-node-reader";
 /// The static ClusterRole that gateways of several namespaces are bound to instead.
 pub const OPERATOR_ROLE: &str = "openshell-gateway-operator";
+/// On an OpenShift: the RoleBinding that lets sandbox pods have what they need.
+pub const PRIVILEGED_BINDING: &str = "openshell-sandbox-privileged-scc";
+/// The ClusterRole of an OpenShift that it refers to.
+pub const PRIVILEGED_SCC: &str = "system:openshift:scc:privileged";
 /// ConfigMap with `gateway.toml`.
 pub const CONFIG: &str = "openshell-gateway-config";
 /// Key of the file in [`CONFIG`].
 pub const CONFIG_KEY: &str = "gateway.toml";
 /// ConfigMap that owns the namespaced objects of a gateway, records which they are and carries the conditions.
 pub const ANCHOR: &str = "openshell-gateway-anchor";
+/// ConfigMap with what is remembered of a gateway's revisions: the one decided on and the last one that proved good.
+pub const REVISIONS: &str = "openshell-gateway-revisions";
 /// Secret with the server's certificate.
 pub const SERVER_TLS: &str = "openshell-server-tls";
 /// Secret with the clients' certificate, mounted into sandboxes.

@@ -5,6 +5,7 @@ use paddock_policy::image::{ImageError, ImagePolicy, ImageReference};
 use super::intent::Rules;
 use super::network::{Egress, PodsOf};
 use super::version::GatewayVersion;
+use super::waves::RolloutPolicy;
 
 /// What the operator decides for all gateways.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Options {
     pub adopt: bool,
     /// Whether gateways are asked if they serve; `false` where this process cannot reach their Services.
     pub probe: bool,
+    /// How changes of the platform reach gateways.
+    pub rollout: RolloutPolicy,
 }
 
 impl Options {
@@ -48,7 +51,20 @@ impl Options {
             egress: None,
             adopt: false,
             probe: true,
+            rollout: RolloutPolicy::default(),
         })
+    }
+
+    /// Chooses the image of sandboxes that name none. It is held to digests and tags as the operator wants them, because
+    /// otherwise every sandbox would be an exception; where it comes from is the operator's own choice.
+    ///
+    /// # Errors
+    /// When it is no image reference, or not one that the rules let run.
+    pub fn choose_sandbox_image(&mut self, image: &str) -> Result<(), OptionsError> {
+        let image: ImageReference = image.parse()?;
+        ImagePolicy { allowed: Vec::new(), ..self.rules.images.clone() }.check(&image)?;
+        self.rules.sandbox_image = Some(image);
+        Ok(())
     }
 }
 

@@ -47,6 +47,36 @@ impl FromStr for ClusterVersion {
     }
 }
 
+/// What a cluster is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Facts {
+    /// `None` while nobody could tell.
+    pub(super) version: Option<ClusterVersion>,
+    /// Whether it is an OpenShift: it chooses users and groups of pods itself.
+    pub(super) openshift: bool,
+}
+
+/// The API group that only an OpenShift serves.
+const OPENSHIFT_GROUP: &str = "route.openshift.io";
+
+impl Facts {
+    /// Asks the cluster. What it does not let be asked is unknown, which is no error.
+    pub(super) async fn ask(client: &kube::Client) -> Result<Self, kube::Error> {
+        let unknown = |error: &kube::Error| matches!(error, kube::Error::Api(s) if matches!(s.code, 401 | 403 | 404));
+        let version = match client.apiserver_version().await {
+            Ok(info) => info.git_version.parse().ok(),
+            Err(error) if unknown(&error) => None,
+            Err(error) => return Err(error),
+        };
+        let openshift = match client.list_api_groups().await {
+            Ok(groups) => groups.groups.iter().any(|group| group.name == OPENSHIFT_GROUP),
+            Err(error) if unknown(&error) => false,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { version, openshift })
+    }
+}
+
 /// How the supervisor gets into sandbox pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sideload {

@@ -1,7 +1,7 @@
 //! The rights that the gateways controller needs and hands on, as objects for the installation. Pure.
 //!
-//! No `escalate`, and `bind` on exactly one ClusterRole: what gateways may do in the whole cluster is installed once and
-//! bound per tenant. What they may do in their namespace the controller holds itself, as Kubernetes demands.
+//! No `escalate`, and `bind` on exactly two ClusterRoles: what gateways may do in the whole cluster, installed once and bound per
+//! tenant, and what an OpenShift asks of sandboxes. What they may do in their namespace the controller holds itself, as Kubernetes demands.
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -19,16 +19,19 @@ pub fn controller_rules() -> Vec<PolicyRule> {
     let mut rules = vec![
         rule("", &["namespaces", "nodes"], &see),
         rule("", &["configmaps", "secrets", "services", "serviceaccounts"], &keep),
+        // To count sandboxes while an authority is replaced, to see why a gateway does not come up, and to delete a pod of its own
+        // that stands in its way.
+        rule("", &["pods"], &["list", "watch", "delete"]),
         rule("apps", &["statefulsets"], &remake),
         rule("networking.k8s.io", &["networkpolicies"], &keep),
         rule("rbac.authorization.k8s.io", &["roles"], &keep),
         rule("rbac.authorization.k8s.io", &["rolebindings", "clusterrolebindings"], &remake),
         PolicyRule {
-            resource_names: Some(vec![names::NODE_READER.to_owned(), names::OPERATOR_ROLE.to_owned()]),
+            resource_names: Some(
+                [names::NODE_READER, names::OPERATOR_ROLE, names::PRIVILEGED_SCC].map(str::to_owned).into(),
+            ),
             ..rule("rbac.authorization.k8s.io", &["clusterroles"], &["bind"])
         },
-        // Sandboxes are counted while an authority is replaced.
-        rule("", &["pods"], &["list"]),
         rule(gateway::GROUP, &[gateway::PLURAL], &see),
         rule(gateway::GROUP, &[&format!("{}/status", gateway::PLURAL)], &["patch"]),
         rule("apiextensions.k8s.io", &["customresourcedefinitions"], &see),
@@ -73,6 +76,16 @@ mod tests {
         assert!(rules.iter().all(|rule| !rule.verbs.iter().any(|verb| verb == "escalate" || verb == "*")));
         let binding = rules.iter().filter(|rule| rule.verbs.iter().any(|verb| verb == "bind"));
         assert!(binding.clone().count() == 1 && binding.into_iter().all(|rule| rule.resource_names.is_some()));
+    }
+
+    #[test]
+    fn gw_l23_the_privileged_constraint_is_bound_and_never_used() {
+        let rules = controller_rules();
+        let named = |rule: &&PolicyRule| {
+            rule.resource_names.iter().flatten().any(|name| name == names::PRIVILEGED_SCC) && rule.verbs == ["bind"]
+        };
+        assert_eq!(rules.iter().filter(named).count(), 1);
+        assert!(rules.iter().all(|rule| rule.verbs.iter().all(|verb| verb != "use")));
     }
 
     #[test]

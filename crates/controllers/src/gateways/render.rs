@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use paddock_api::annotations;
-use paddock_reconcile::{Desired, Error, OnImmutable};
+use paddock_reconcile::{Desired, Error, Kind, OnImmutable};
 use serde_json::Value;
 
 use super::intent::Intent;
@@ -25,6 +25,7 @@ use super::key::GatewayKey;
 use super::network::{self, Peers};
 use super::platform::Database;
 use super::restart::Inputs;
+use super::rollout::{self, Body};
 use super::version::GatewayVersion;
 use super::{names, toml};
 
@@ -34,7 +35,7 @@ const DATA_VOLUME: &str = "openshell-data";
 /// Policies, accounts and rights.
 pub(super) fn foundation(intent: &Intent, peers: &Peers<'_>) -> Result<Vec<Desired>, Error> {
     let key = &intent.key;
-    Ok(vec![
+    let mut objects = vec![
         Desired::of(&network::sandbox_policy(key))?,
         Desired::of(&network::gateway_policy(key, intent.serves.as_ref(), peers))?,
         Desired::of(&ServiceAccount { metadata: meta(key, names::GATEWAY), ..ServiceAccount::default() })?,
@@ -65,20 +66,66 @@ pub(super) fn foundation(intent: &Intent, peers: &Peers<'_>) -> Result<Vec<Desir
             subjects: Some(vec![gateway_account(key)]),
         })?
         .on_immutable(OnImmutable::Recreate),
-    ])
+    ];
+    if intent.openshift {
+        objects.push(privileged(meta(key, names::PRIVILEGED_BINDING), key.name_of(names::SANDBOX_ACCOUNT))?);
+    }
+    Ok(objects)
 }
 
-/// Configuration, Service and workload.
-pub(super) fn workload(intent: &Intent, inputs: &Inputs<'_>) -> Result<Vec<Desired>, Error> {
-    let key = &intent.key;
-    Ok(vec![
+/// An OpenShift admits sandbox pods by the ClusterRole of a security context constraint.
+pub(super) fn privileged(metadata: ObjectMeta, sandboxes: String) -> Result<Desired, Error> {
+    let namespace = metadata.namespace.clone().unwrap_or_default();
+    let binding = RoleBinding {
+        metadata,
+        role_ref: role_ref("ClusterRole", names::PRIVILEGED_SCC),
+        subjects: Some(vec![account(&namespace, sandboxes)]),
+    };
+    Ok(Desired::of(&binding)?.on_immutable(OnImmutable::Recreate))
+}
+
+/// The Service. It restarts nothing, so it is as this version of ours renders it, whatever revision runs.
+pub(super) fn exposure(intent: &Intent) -> Result<Desired, Error> {
+    Desired::of(&service(&intent.key))
+}
+
+/// File and workload: everything that restarts the gateway when it changes, and the name of that.
+pub(super) fn revision(intent: &Intent, inputs: &Inputs<'_>) -> Result<(String, Body), Error> {
+    let mut workload = Desired::of(&stateful_set(intent, inputs))?.body().clone();
+    let revision = rollout::short(&format!("{}\0{workload}", intent.config));
+    // Pods tell by it which revision they are of.
+    workload["spec"]["template"]["metadata"]["annotations"][annotations::REVISION] = revision.as_str().into();
+    let body = Body {
+        image: intent.image.to_string(),
+        version: intent.version.to_string(),
+        database: match &intent.database {
+            Database::Sqlite => "sqlite".to_owned(),
+            Database::Postgres { secret } => format!("postgres/{secret}"),
+        },
+        config: intent.config.clone(),
+        workload,
+    };
+    Ok((revision, body))
+}
+
+/// What is remembered of the gateway's revisions.
+pub(super) fn revisions(key: &GatewayKey, memory: &rollout::Memory) -> Result<Desired, Error> {
+    Desired::of(&ConfigMap {
+        metadata: meta(key, names::REVISIONS),
+        data: Some(memory.to_data().map(|(key, value)| (key.to_owned(), value)).into()),
+        ..ConfigMap::default()
+    })
+}
+
+/// A revision as objects: the file and the workload.
+pub(super) fn workload(key: &GatewayKey, body: &Body) -> Result<[Desired; 2], Error> {
+    Ok([
         Desired::of(&ConfigMap {
             metadata: meta(key, names::CONFIG),
-            data: Some([(names::CONFIG_KEY.to_owned(), intent.config.clone())].into()),
+            data: Some([(names::CONFIG_KEY.to_owned(), body.config.clone())].into()),
             ..ConfigMap::default()
         })?,
-        Desired::of(&service(key))?,
-        Desired::of(&stateful_set(intent, inputs))?.on_immutable(OnImmutable::RecreateOrphaning),
+        Desired::raw(Kind::of::<StatefulSet>(), body.workload.clone())?.on_immutable(OnImmutable::RecreateOrphaning),
     ])
 }
 
@@ -93,12 +140,11 @@ pub(super) fn meta(key: &GatewayKey, name: &str) -> ObjectMeta {
 }
 
 pub(super) fn gateway_account(key: &GatewayKey) -> Subject {
-    Subject {
-        kind: "ServiceAccount".to_owned(),
-        name: key.gateway().to_owned(),
-        namespace: Some(key.namespace().to_owned()),
-        ..Subject::default()
-    }
+    account(key.namespace(), key.gateway().to_owned())
+}
+
+pub(super) fn account(namespace: &str, name: String) -> Subject {
+    Subject { kind: "ServiceAccount".to_owned(), name, namespace: Some(namespace.to_owned()), ..Subject::default() }
 }
 
 pub(super) fn role_ref(kind: &str, name: &str) -> RoleRef {
@@ -218,9 +264,10 @@ fn pod(intent: &Intent) -> PodSpec {
         // A Service called openshell-server would otherwise define OPENSHELL_SERVER_PORT, which beats the file.
         enable_service_links: Some(false),
         security_context: Some(PodSecurityContext {
-            fs_group: Some(1000),
+            // An OpenShift gives each namespace users and groups of its own, and refuses others.
+            fs_group: (!intent.openshift).then_some(1000),
             run_as_non_root: Some(true),
-            run_as_user: Some(1000),
+            run_as_user: (!intent.openshift).then_some(1000),
             seccomp_profile: Some(runtime_default()),
             ..PodSecurityContext::default()
         }),
@@ -313,7 +360,7 @@ fn container(intent: &Intent) -> Container {
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
             read_only_root_filesystem: Some(true),
             run_as_non_root: Some(true),
-            run_as_user: Some(1000),
+            run_as_user: (!intent.openshift).then_some(1000),
             seccomp_profile: Some(runtime_default()),
             ..SecurityContext::default()
         }),

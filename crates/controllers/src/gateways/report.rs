@@ -1,17 +1,21 @@
 //! What is said of one gateway, from what was seen of it: its conditions, its anchor and the status of its object. Pure.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use paddock_api::{GatewayCondition, annotations};
 use paddock_reconcile::{Desired, Error, Plan, StatusPatch};
 use serde_json::Value;
 
-use super::condition::{Conditions, PROGRESSING, Summary};
-use super::controller::Snapshot;
+use super::condition::{Conditions, DOWNGRADE_REFUSED, PROGRESSING, ROLLED_BACK, Summary, WAITING_FOR_WAVE};
+use super::controller::{PLATFORM_CONFIG, Snapshot};
+use super::fleet::ROLLOUT;
 use super::intent::Intent;
 use super::key::GatewayKey;
 use super::platform::Database;
-use super::{names, render, resource};
+use super::rollout::{Apply, Progress, Step};
+use super::{names, render, resource, turn};
 
 /// The reason when objects could not be written.
 pub(super) const APPLY_FAILED: &str = "ApplyFailed";
@@ -33,12 +37,13 @@ pub(super) struct Report {
     /// What is waited for: the workload, else what is seen of the gateway.
     pub(super) waits: Option<(bool, String)>,
     pub(super) image: String,
+    pub(super) image_from: &'static str,
     hash: String,
     not_after: String,
 }
 
 impl Report {
-    pub(super) fn new(snapshot: &Snapshot, intent: &Intent, wanted: &str, invalid: &str, now: Timestamp) -> Self {
+    pub(super) fn new(snapshot: &Snapshot, intent: &Intent, step: &Step, invalid: &str, now: Timestamp) -> Self {
         use GatewayCondition::{Applied, NamespaceReady, PkiReady, Prerequisites, RolledOut, Serving};
         let mut conditions = judged(snapshot, invalid, now);
         conditions.set(NamespaceReady, true, "NamespaceExists", "");
@@ -64,10 +69,7 @@ impl Report {
                 (None, None) => conditions.set(PkiReady, true, "Complete", ""),
             },
         }
-        let workload = snapshot.workload.as_deref();
-        let applied = running_hash(snapshot) == Some(wanted)
-            && workload.and_then(|live| live.pointer("/spec/template/spec/containers/0/image")).and_then(Value::as_str)
-                == Some(&intent.image.to_string());
+        let applied = is_applied(snapshot, intent, step);
         let failed = conditions.before(Applied).filter(|before| before.reason == APPLY_FAILED).cloned();
         match failed {
             _ if applied => conditions.set(Applied, true, "Applied", ""),
@@ -75,17 +77,9 @@ impl Report {
             Some(failed) => conditions.set(Applied, false, APPLY_FAILED, failed.message),
             None => conditions.set(Applied, false, PROGRESSING, "objects are being applied"),
         }
-        let mut waits = None;
-        if applied && workload.is_some_and(is_rolled_out) {
-            conditions.set(RolledOut, true, "RolledOut", "");
-        } else {
-            let (reason, message) = match snapshot.has_node {
-                false => ("NoNode", "the cluster has no node that could run the gateway"),
-                true => (PROGRESSING, "the gateway is not ready yet"),
-            };
-            conditions.set(RolledOut, false, reason, message);
-            waits = Some((true, format!("{reason}: {message}")));
-        }
+        let (rolled_out, reason, message) = progress(step, applied, snapshot.has_node);
+        conditions.set(RolledOut, rolled_out, reason, &*message);
+        let mut waits = matches!(reason, PROGRESSING | "NoNode").then(|| (true, format!("{reason}: {message}")));
         if let Some((holds, reason, message)) = snapshot.view.serving() {
             if !holds && waits.is_none() {
                 waits = Some((false, format!("{reason}: {message}")));
@@ -96,13 +90,18 @@ impl Report {
         let stored = snapshot.material.as_ref().filter(|material| material.made.is_empty());
         let not_after = stored.and_then(|material| material.not_after).map_or_else(String::new, |end| end.to_string());
         let hash = running_hash(snapshot).unwrap_or_default();
-        Self { conditions, waits, image: intent.image.to_string(), hash: hash.to_owned(), not_after }
+        // Until something runs, it is what will.
+        let image =
+            snapshot.workload.as_deref().and_then(image_of).map_or_else(|| intent.image.to_string(), str::to_owned);
+        let image_from = intent.image_from.as_str();
+        Self { conditions, waits, image, image_from, hash: hash.to_owned(), not_after }
     }
 
     /// Of a gateway for which nothing can be done.
     pub(super) fn unusable(snapshot: &Snapshot, invalid: &str, now: Timestamp) -> Self {
         let conditions = judged(snapshot, invalid, now);
-        Self { conditions, waits: None, image: String::new(), hash: String::new(), not_after: String::new() }
+        let nothing = String::new;
+        Self { conditions, waits: None, image: nothing(), image_from: "", hash: nothing(), not_after: nothing() }
     }
 
     /// Tells the object that asks, if one does.
@@ -113,7 +112,12 @@ impl Report {
     pub(super) fn status(&mut self, key: &GatewayKey, resource: Option<&Value>) -> Option<StatusPatch> {
         let object = resource?;
         let phase = self.conditions.conclude();
-        let facts = resource::Facts { image: &self.image, config_hash: &self.hash, not_after: &self.not_after };
+        let facts = resource::Facts {
+            image: &self.image,
+            image_from: self.image_from,
+            config_hash: &self.hash,
+            not_after: &self.not_after,
+        };
         let status = resource::status(object, &self.conditions, phase, facts);
         Some(StatusPatch { target: resource::reference(key), status })
     }
@@ -127,6 +131,7 @@ impl Report {
             reason,
             message,
             image: self.image.clone(),
+            image_from: self.image_from.to_owned(),
             config_hash: self.hash.clone(),
             not_after: self.not_after.clone(),
         };
@@ -162,9 +167,52 @@ fn judged(snapshot: &Snapshot, invalid: &str, now: Timestamp) -> Conditions {
     conditions
 }
 
+/// Whether what the step decided on is there.
+fn is_applied(snapshot: &Snapshot, intent: &Intent, step: &Step) -> bool {
+    let workload = snapshot.workload.as_deref();
+    let body = step.memory.bodies.get(&step.revision);
+    let image = body.map_or_else(|| intent.image.to_string(), |body| body.image.clone());
+    step.apply == Apply::Untouched
+        || (workload.and_then(turn::revision_of) == Some(&step.revision) && workload.and_then(image_of) == Some(&image))
+}
+
+/// The condition `RolledOut`: whether, reason and message.
+fn progress(step: &Step, applied: bool, has_node: bool) -> (bool, &'static str, Cow<'static, str>) {
+    match &step.progress {
+        Progress::Done if applied => (true, "RolledOut", "".into()),
+        Progress::Waiting { ready: true } => {
+            let message = format!("another revision waits for its turn; see the ConfigMap {ROLLOUT}");
+            (false, WAITING_FOR_WAVE, message.into())
+        }
+        Progress::RolledBack { why, ready } => {
+            let runs = if *ready { "runs again" } else { "is put back" };
+            let message = format!("the new revision failed: {why}; the last one that was ready {runs}");
+            (false, ROLLED_BACK, message.into())
+        }
+        Progress::Stuck { why } => (false, "RolloutFailed", why.clone().into()),
+        Progress::DowngradeRefused { from, to } => {
+            let message = format!(
+                "gateway {from} ran with this database, and {to} may not understand it; to go back all the same: kubectl \
+                 annotate namespace or {PLATFORM_CONFIG} {}={to}",
+                annotations::ALLOW_DOWNGRADE
+            );
+            (false, DOWNGRADE_REFUSED, message.into())
+        }
+        _ if !has_node => (false, "NoNode", "the cluster has no node that could run the gateway".into()),
+        _ => (false, PROGRESSING, "the gateway is not ready yet".into()),
+    }
+}
+
+fn image_of(workload: &Value) -> Option<&str> {
+    workload.pointer("/spec/template/spec/containers/0/image")?.as_str()
+}
+
 pub(super) fn running_hash(snapshot: &Snapshot) -> Option<&str> {
-    let annotations = snapshot.workload.as_deref()?.pointer("/spec/template/metadata/annotations")?;
-    annotations.get(annotations::CONFIG_HASH)?.as_str()
+    config_hash_of(snapshot.workload.as_deref()?)
+}
+
+pub(super) fn config_hash_of(workload: &Value) -> Option<&str> {
+    workload.pointer("/spec/template/metadata/annotations")?.get(annotations::CONFIG_HASH)?.as_str()
 }
 
 pub(super) fn is_rolled_out(live: &Value) -> bool {

@@ -101,6 +101,7 @@ pub(super) fn compile(key: &GatewayKey, object: &Value, rules: &Rules) -> Entry 
         document: None,
         origin: Origin::Resource,
         options: options(&spec),
+        written: written(&object["spec"]),
         database,
         serves,
         policies: Policies {
@@ -113,6 +114,12 @@ pub(super) fn compile(key: &GatewayKey, object: &Value, rules: &Rules) -> Entry 
     let intent = intent::judge_wish(wish, Some(key.clone()), rules, &mut problems);
     let intent = if problems.is_empty() { intent.map(Arc::new) } else { None };
     Entry { intent, problems }
+}
+
+/// What restarts the gateway when it is edited, and entries of `platform-config` cannot say; null when nothing is said.
+fn written(spec: &Value) -> Value {
+    let parts = [&spec["database"], &spec["servedNamespaces"]];
+    if parts.iter().all(|part| part.is_null()) { Value::Null } else { json!(parts) }
 }
 
 /// The typed options as the gateway's own file has them: what lies below `openshell.gateway`.
@@ -137,7 +144,7 @@ fn options(spec: &OpenShellGatewaySpec) -> Value {
         }
         table.insert("oidc".to_owned(), keys);
     }
-    Value::Object(table)
+    if table.is_empty() { Value::Null } else { Value::Object(table) }
 }
 
 /// The namespaces that a shared gateway serves: those with all of these labels. There is at least one.
@@ -187,6 +194,7 @@ pub(super) fn summary_of(object: &Value) -> Option<Summary> {
         reason: ready.reason,
         message: ready.message,
         image: text("image"),
+        image_from: text("imageFrom"),
         config_hash: text("configHash"),
         not_after: text("notAfter"),
     })
@@ -196,6 +204,7 @@ pub(super) fn summary_of(object: &Value) -> Option<Summary> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Facts<'a> {
     pub(super) image: &'a str,
+    pub(super) image_from: &'a str,
     pub(super) config_hash: &'a str,
     pub(super) not_after: &'a str,
 }
@@ -208,6 +217,7 @@ pub(super) fn status(object: &Value, conditions: &Conditions, phase: GatewayPhas
         "observedGeneration": generation,
         "phase": phase.as_str(),
         "image": said(facts.image),
+        "imageFrom": said(facts.image_from),
         "configHash": said(facts.config_hash),
         "notAfter": said(facts.not_after),
         "conditions": conditions.observing(&generation),

@@ -12,7 +12,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use paddock_reconcile::{Desired, Error, OnImmutable};
 
 use super::intent::Intent;
-use super::key::GatewayKey;
 use super::{names, network, pki, render};
 
 /// Everything that belongs into the served namespaces; nothing for a gateway that serves its own alone.
@@ -22,12 +21,13 @@ pub(super) fn objects(intent: &Intent, served: &[String], client: Option<&pki::D
     }
     let mut objects = Vec::new();
     for namespace in served {
-        objects.extend(one(&intent.key, namespace, client)?);
+        objects.extend(one(intent, namespace, client)?);
     }
     Ok(objects)
 }
 
-fn one(key: &GatewayKey, namespace: &str, client: Option<&pki::Data>) -> Result<Vec<Desired>, Error> {
+fn one(intent: &Intent, namespace: &str, client: Option<&pki::Data>) -> Result<Vec<Desired>, Error> {
+    let key = &intent.key;
     let meta = |name: String| ObjectMeta {
         name: Some(name),
         namespace: Some(namespace.to_owned()),
@@ -51,6 +51,9 @@ fn one(key: &GatewayKey, namespace: &str, client: Option<&pki::Data>) -> Result<
         })?
         .on_immutable(OnImmutable::Recreate),
     ];
+    if intent.openshift {
+        objects.push(render::privileged(meta(format!("{account}-privileged-scc")), account)?);
+    }
     if let Some(data) = client {
         objects.push(Desired::of(&Secret {
             metadata: meta(secret),

@@ -36,6 +36,8 @@ pub(super) struct Inputs<'a> {
     /// Typed options below `openshell.gateway`, laid over the defaults; null for none.
     pub(super) options: &'a Value,
     pub(super) version: GatewayVersion,
+    /// The image of sandboxes that name none.
+    pub(super) sandbox_image: &'a str,
     /// Every name of the server certificate, sorted.
     pub(super) server_names: &'a [String],
     /// `None` while nobody could tell.

@@ -25,7 +25,7 @@ impl World for Cluster {
 }
 
 impl Cluster {
-    async fn with(document: &str) -> Self {
+    pub(crate) async fn with(document: &str) -> Self {
         let cluster = Self(Server::builder().in_memory().loops(false).start().await.unwrap());
         for name in [HOME, "tenant-a", "tenant-b"] {
             cluster.namespace(name).await;
@@ -58,7 +58,7 @@ impl Cluster {
         anchor.metadata.resource_version
     }
 
-    async fn anchor(&self, tenant: &str) -> BTreeMap<String, String> {
+    pub(crate) async fn anchor(&self, tenant: &str) -> BTreeMap<String, String> {
         let anchor: ConfigMap = Api::namespaced(self.client(), tenant).get("openshell-gateway-anchor").await.unwrap();
         anchor.data.unwrap()
     }
@@ -78,12 +78,15 @@ pub(crate) fn without_keys(object: &mut Value) {
     if let Some(annotations) = object.pointer_mut("/spec/template/metadata/annotations").and_then(Value::as_object_mut)
     {
         annotations.remove("paddock.dev/config-hash");
+        annotations.remove("paddock.dev/revision");
     }
     if let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
         annotations.remove("paddock.dev/restart-inputs");
     }
     if let Some(data) = object.pointer_mut("/data").and_then(Value::as_object_mut) {
         data.remove("summary");
+        data.remove("rollout");
+        data.remove("revisions");
     }
 }
 
@@ -156,6 +159,18 @@ async fn gw_d04_new_name_reissues_the_server_certificate_and_restarts_once() {
     assert_ne!(reissued["tls.crt"], server["tls.crt"]);
     assert_eq!(reissued["ca.crt"], server["ca.crt"]);
     assert_eq!(cluster.workload("tenant-a").await.metadata.generation, generation.map(|before| before + 1));
+}
+
+#[tokio::test]
+async fn gw_d01_one_change_is_one_new_template() {
+    let cluster = Cluster::with(TWO).await;
+    settled(&cluster).await;
+    let before = cluster.workload("tenant-a").await.metadata.generation;
+    cluster.config(&TWO.replace("a.example", "changed.example")).await;
+    for _ in 0..3 {
+        settled(&cluster).await;
+    }
+    assert_eq!(cluster.workload("tenant-a").await.metadata.generation, before.map(|before| before + 1));
 }
 
 #[tokio::test]
@@ -254,9 +269,9 @@ async fn edit_of_platform_config_reaches_the_status_by_events_alone() {
     for name in [HOME, "tenant-a"] {
         cluster.namespace(name).await;
     }
-    let (gateways, status) = controllers(Options::new(HOME, None).unwrap(), GatewayMetrics::default());
+    let (gateways, status, fleet) = controllers(Options::new(HOME, None).unwrap(), GatewayMetrics::default());
     let cx = Context::new(cluster.client(), Identity::new("paddock", "paddock.dev", "test"));
-    let runtime = Runtime::new(cx).with_controller(gateways).with_controller(status);
+    let runtime = Runtime::new(cx).with_controller(gateways).with_controller(status).with_controller(fleet);
     let cancel = CancellationToken::new();
     let running = tokio::spawn(runtime.run(cancel.clone()));
     cluster.config("- name: tenant-a\n- name: tenant-b\n").await;

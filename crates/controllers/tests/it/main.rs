@@ -7,3 +7,4 @@ mod plan;
 mod resources;
 mod role;
 mod serving;
+mod waves;

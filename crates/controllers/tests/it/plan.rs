@@ -49,7 +49,7 @@ fn subject() -> Subject<Gateways> {
 
 fn rehearsal(client: kube::Client) -> Rehearsal<Gateways> {
     let identity = Identity::new("paddock", "paddock.dev", "plan");
-    Rehearsal::against(client, identity, gateways()).with_clock(subject().clock)
+    Rehearsal::against(client, identity, gateways().foreseeing()).with_clock(subject().clock)
 }
 
 async fn foretold(rehearsal: &Rehearsal<Gateways>) -> Vec<(String, Foretold)> {
@@ -123,6 +123,20 @@ async fn gw_w21_what_was_foretold_happens() {
     settle(&server).await;
     let told = foretold(&rehearsal(server.client())).await;
     assert_eq!(told[0].1.changes, []);
+}
+
+#[tokio::test]
+async fn gw_w21_what_waits_for_its_turn_is_foretold() {
+    let server = cluster("- name: tenant-a\n- name: tenant-b\n").await;
+    settle(&server).await;
+    let options = Options::new(HOME, Some("ghcr.io/nvidia/openshell/gateway:0.0.83")).unwrap();
+    let next = controllers(options, GatewayMetrics::default()).0.foreseeing();
+    let identity = Identity::new("paddock", "paddock.dev", "plan");
+    let rehearsal = Rehearsal::against(server.client(), identity, next).with_clock(subject().clock);
+    for key in rehearsal.gather().await.unwrap() {
+        let told = Foretold::of(&rehearsal.rehearse(&key).await).forecast.to_string();
+        assert!(told.starts_with("restarts: image changed from"), "{key}: {told}");
+    }
 }
 
 #[tokio::test]

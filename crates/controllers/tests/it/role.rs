@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
-use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, PolicyRule, Role, RoleBinding};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams, Resource};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -12,7 +12,7 @@ use kube::runtime::wait::await_condition;
 use paddock_apiserver::{Loop, Server, User};
 use paddock_controllers::gateways::definition::definition;
 use paddock_controllers::gateways::{
-    GatewayMetrics, NAMESPACES_KEY, Options, PLATFORM_CONFIG, STATUS, controllers, rbac,
+    GatewayMetrics, NAMESPACES_KEY, Options, PLATFORM_CONFIG, STATUS, controllers, names, rbac,
 };
 use paddock_reconcile::{Context, Identity, LeaseConfig, Runtime};
 use paddock_trials::{Right, account_with, grant, proves_role};
@@ -97,9 +97,10 @@ async fn shared(server: &Server) {
 /// Runs the controllers as `account` while the story is told, then ends them.
 async fn run(server: &Server, account: &User, story: impl Future<Output = ()>) {
     let cx = Context::new(server.client_as(account.clone()), Identity::new("paddock", "paddock.dev", "trial"));
-    let (tenants, status) = controllers(Options::new(HOME, None).expect("options"), GatewayMetrics::default());
+    let (tenants, status, fleet) = controllers(Options::new(HOME, None).expect("options"), GatewayMetrics::default());
     let lease = LeaseConfig { renew_every: Duration::from_millis(50), ..LeaseConfig::new(HOME, LEASE) };
-    let runtime = Runtime::new(cx).with_controller(tenants).with_controller(status).with_lease(lease);
+    let runtime =
+        Runtime::new(cx).with_controller(tenants).with_controller(status).with_controller(fleet).with_lease(lease);
     let cancel = CancellationToken::new();
     let running = tokio::spawn(runtime.run(cancel.clone()));
     let told = tokio::time::timeout(Duration::from_secs(30), story).await;
@@ -133,11 +134,27 @@ where
     await_condition(api, name, other).await.expect("a successor");
 }
 
+/// A pod of the workload that is not ready.
+async fn stuck(pods: &Api<Pod>, sets: &Api<StatefulSet>) {
+    let uid = sets.get(GATEWAY).await.expect("the workload").metadata.uid;
+    let pod = json!({
+        "metadata": {
+            "name": format!("{GATEWAY}-0"), "labels": {"paddock.dev/tenant": TENANT},
+            "ownerReferences": [
+                {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": GATEWAY, "uid": uid, "controller": true}
+            ],
+        },
+        "spec": {"serviceAccountName": GATEWAY, "containers": [{"name": "gateway", "image": "ghcr.io/x:1"}]},
+    });
+    let pod: Pod = serde_json::from_value(pod).expect("a pod");
+    pods.create(&PostParams::default(), &pod).await.expect("a pod");
+}
+
 /// Rights that no request shows: they are held to be handed on to gateways, and the server asks for them when the controller
 /// writes their roles and bindings. `each_right_that_is_handed_on_is_needed` proves them.
 fn handed_on() -> Vec<String> {
-    let bind = [rbac::node_reader(), rbac::operator_role()]
-        .map(|role| format!("bind clusterroles.rbac.authorization.k8s.io {}", role.metadata.name.expect("named")));
+    let bind = [names::NODE_READER, names::OPERATOR_ROLE, names::PRIVILEGED_SCC]
+        .map(|role| format!("bind clusterroles.rbac.authorization.k8s.io {role}"));
     let verbs = ["create", "delete", "get", "list", "patch", "update", "watch"];
     let sandboxes = ["sandboxes", "sandboxes/status"]
         .into_iter()
@@ -174,7 +191,7 @@ async fn gw_a04_the_shipped_role_is_what_the_controllers_need() {
         let before = sets.get(GATEWAY).await.expect("the workload").metadata.generation;
         configure(&server, &format!("- name: {TENANT}\n  gateway: {{serverDnsNames: [a.example]}}\n")).await;
         let changed = move |set: Option<&StatefulSet>| set.is_some_and(|set| set.metadata.generation > before);
-        await_condition(sets, GATEWAY, changed).await.expect("the change");
+        await_condition(sets.clone(), GATEWAY, changed).await.expect("the change");
         // Drift.
         let service = services.get(GATEWAY).await.expect("the service").metadata.uid;
         services.delete(GATEWAY, &DeleteParams::default()).await.expect("a deletion");
@@ -189,6 +206,10 @@ async fn gw_a04_the_shipped_role_is_what_the_controllers_need() {
             record.is_some_and(|record| String::from_utf8_lossy(&record.0).contains("Overlapping"))
         };
         await_condition(authorities, name, overlaps).await.expect("an overlap");
+        // A pod of another revision that does not come up stands in the workload's way.
+        let pods: Api<Pod> = Api::namespaced(client.clone(), TENANT);
+        stuck(&pods, &sets).await;
+        await_condition(pods, "openshell-gateway-0", |pod: Option<&Pod>| pod.is_none()).await.expect("its end");
         // The end of the tenant: its report goes.
         configure(&server, "[]").await;
         reported(&server, None).await;
@@ -220,11 +241,29 @@ async fn gw_a04_each_right_that_is_handed_on_is_needed() {
     }
     let roles: Api<Role> = Api::namespaced(server.client_as(account.clone()), TENANT);
     let bindings: Api<ClusterRoleBinding> = Api::all(server.client_as(account.clone()));
+    // What an OpenShift has.
+    let constraint: ClusterRole = serde_json::from_value(json!({
+        "metadata": {"name": names::PRIVILEGED_SCC},
+        "rules": [{
+            "apiGroups": ["security.openshift.io"], "resources": ["securitycontextconstraints"],
+            "resourceNames": ["privileged"], "verbs": ["use"],
+        }],
+    }))
+    .expect("a role");
+    Api::all(server.client()).create(&PostParams::default(), &constraint).await.expect("a role");
+    let privileged: RoleBinding = serde_json::from_value(json!({
+        "metadata": {"name": names::PRIVILEGED_BINDING},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": names::PRIVILEGED_SCC},
+        "subjects": [{"kind": "ServiceAccount", "name": names::SANDBOX_ACCOUNT, "namespace": TENANT}],
+    }))
+    .expect("a binding");
+    let role_bindings: Api<RoleBinding> = Api::namespaced(server.client_as(account.clone()), TENANT);
     let dry = PostParams { dry_run: true, ..PostParams::default() };
     for right in handed_on() {
         let rest = Right::all_of(&shipped()).into_iter().filter(|held| held.to_string() != right);
         grant(&server, rest.map(|held| held.rule()).collect()).await;
-        let mut writes = vec![roles.create(&dry, &role).await.err()];
+        let mut writes =
+            vec![roles.create(&dry, &role).await.err(), role_bindings.create(&dry, &privileged).await.err()];
         for copy in &copies {
             writes.push(bindings.create(&dry, copy).await.err());
         }

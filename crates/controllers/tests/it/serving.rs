@@ -224,6 +224,8 @@ async fn gw_w13_ready_is_what_the_gateway_itself_says() {
 #[tokio::test]
 async fn gw_w13_a_settled_gateway_is_asked_on_and_nothing_is_written() {
     let mut scene = Scene::running().await;
+    // The time in which a new revision proves itself.
+    scene.pass_time(Duration::from_secs(60)).await;
     scene.process.tap.clear();
     let calls = scene.gateway().calls();
     for _ in 0..5 {

@@ -20,9 +20,10 @@ pub(crate) async fn run(settings: &Effective) -> Outcome {
     let file = settings.find(&table::PLAN_FILE).map(|path| read(&path)).transpose()?;
     let offline = settings.get(&table::PLAN_OFFLINE);
     let rules = options.rules.clone();
-    let (controller, _) = controllers(options, GatewayMetrics::default());
+    let (controller, ..) = controllers(options, GatewayMetrics::default());
     // A plan is about objects: nobody has to be asked whether it serves.
-    let controller = controller.with_probes(None);
+    // And all that will come of it: whose turn it is does not matter.
+    let controller = controller.with_probes(None).foreseeing();
     let rehearsal = if offline {
         Rehearsal::offline(settings.find(&table::KUBERNETES_VERSION), identity(), controller)
     } else {

@@ -2,9 +2,11 @@
 
 use super::tests::{bodies, body, now, options, plan};
 use super::*;
+use crate::gateways::ClusterVersion;
 use crate::gateways::condition::Summary;
 use crate::gateways::intent::Rules;
 use crate::gateways::pki::Existing;
+use crate::gateways::platform::Facts;
 use k8s_openapi::api::core::v1::Pod;
 
 /// First versions of each range in which the rendering is the same.
@@ -31,10 +33,12 @@ fn snapshot(version: u16, database: &Database, cluster: u16, config: &str) -> Sn
         home: Home::There,
         anchor: Some(Arc::new(serde_json::json!({ "metadata": { "name": names::ANCHOR, "uid": "anchor-uid" } }))),
         workload: None,
+        revisions: None,
         database: matches!(database, Database::Postgres { .. }).then(|| "digest".to_owned()),
         sandbox_versions: "v1beta1".to_owned(),
         has_node: true,
         view: View::NotRunning,
+        around: Surroundings::default(),
     }
 }
 
@@ -152,6 +156,28 @@ fn gw_l07_file_system_group_lets_the_gateway_write_its_volume() {
     assert_eq!(workload(71, &Database::Sqlite)["spec"]["template"]["spec"]["securityContext"]["fsGroup"], 1000);
 }
 
+/// On an OpenShift: what is otherwise there than elsewhere.
+#[test]
+fn gw_l07_openshift_chooses_users_and_groups_itself() {
+    let mut snapshot = snapshot(71, &Database::Sqlite, 34, "");
+    let elsewhere = plan(&snapshot, "tenant-a");
+    let entry = snapshot.entry.as_mut().unwrap();
+    let intent = Intent { openshift: true, ..(**entry.intent.as_ref().unwrap()).clone() };
+    entry.intent = Some(Arc::new(intent));
+    let there = plan(&snapshot, "tenant-a");
+    let pod = |plan: &Plan| body(plan, "StatefulSet", names::GATEWAY)["spec"]["template"]["spec"].clone();
+    let security = |plan: &Plan| {
+        let pod = pod(plan);
+        serde_json::json!({ "pod": pod["securityContext"], "container": pod["containers"][0]["securityContext"] })
+    };
+    let mut binding = body(&there, "RoleBinding", names::PRIVILEGED_BINDING).clone();
+    binding["metadata"].as_object_mut().unwrap().remove("ownerReferences");
+    let all = [("elsewhere", security(&elsewhere)), ("openshift", security(&there)), ("binding", binding)];
+    let all: std::collections::BTreeMap<_, _> = all.into();
+    insta::assert_snapshot!("openshift", serde_saphyr::to_string(&all).unwrap());
+    assert_eq!(there.apply.len(), elsewhere.apply.len() + 1);
+}
+
 #[test]
 fn gw_l22_planning_twice_renders_the_same() {
     let snapshot = snapshot(111, &Database::Sqlite, 36, "");
@@ -185,7 +211,7 @@ fn cluster_that_is_learned_later_judges_the_document_anew() {
         memory.observe(Some(&config)).entries["t"].intent.as_ref().unwrap().config.contains("image-volume")
     };
     assert!(!method(&memory));
-    memory.learn(Some(ClusterVersion::minor(36)));
+    memory.learn(Facts { version: Some(ClusterVersion::minor(36)), openshift: false });
     assert!(method(&memory));
 }
 
@@ -202,6 +228,15 @@ fn gw_f03_no_container_runs_as_root() {
 fn gw_f17_no_job_is_rendered() {
     let plan = plan(&snapshot(71, &Database::Sqlite, 36, ""), "tenant-a");
     assert!(plan.apply.iter().all(|object| !matches!(&*object.target().kind.kind, "Job" | "CronJob")));
+}
+
+#[test]
+fn gw_w19_no_service_of_the_namespace_reaches_the_gateways_environment() {
+    for version in [60, 76, 82, 97, 100, 107, 111] {
+        for (_, database) in databases() {
+            assert_eq!(workload(version, &database)["spec"]["template"]["spec"]["enableServiceLinks"], false);
+        }
+    }
 }
 
 #[test]
@@ -226,6 +261,7 @@ fn gw_d22_every_rendering_is_complete() {
         "Secret openshell-server-tls",
         "Secret openshell-client-tls",
         "Secret openshell-gateway-jwt-keys",
+        "ConfigMap openshell-gateway-revisions",
         "ConfigMap openshell-gateway-config",
         "Service openshell-gateway",
         "StatefulSet openshell-gateway",

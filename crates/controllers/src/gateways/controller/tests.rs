@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::gateways::condition::Summary;
 use crate::gateways::probe::{Health, Seen};
-use crate::gateways::{GatewayMetrics, controllers};
+use crate::gateways::{GatewayMetrics, Intents, controllers};
 
 pub(super) fn now() -> Timestamp {
     "2026-11-21T05:00:00Z".parse().unwrap()
@@ -50,11 +50,13 @@ fn snapshot(yaml: &str, tenant: &str) -> Snapshot {
         home: Home::There,
         anchor: Some(Arc::new(json!({ "metadata": { "name": names::ANCHOR, "uid": "anchor-uid" } }))),
         workload: None,
+        revisions: None,
         material,
         database: None,
         sandbox_versions: "v1alpha1".to_owned(),
         has_node: false,
         view: View::NotRunning,
+        around: Surroundings::default(),
     }
 }
 
@@ -77,6 +79,7 @@ fn after(mut snapshot: Snapshot, plan: &Plan) -> Snapshot {
     anchor["metadata"]["uid"] = "anchor-uid".into();
     snapshot.anchor = Some(Arc::new(anchor));
     snapshot.workload = Some(Arc::new(body(plan, "StatefulSet", names::GATEWAY).clone()));
+    snapshot.revisions = Some(Arc::new(body(plan, "ConfigMap", names::REVISIONS).clone()));
     if let Some(material) = &mut snapshot.material {
         material.made.clear();
     }
@@ -98,12 +101,16 @@ fn golden(tenant: &str) -> String {
         }
         if let Some(annotations) = body.pointer_mut("/spec/template/metadata/annotations") {
             annotations[annotations::CONFIG_HASH] = "(hash)".into();
+            annotations[annotations::REVISION] = "(revision)".into();
             body["metadata"]["annotations"][annotations::RESTART_INPUTS] = "(digests)".into();
         }
         if object.target().name == names::ANCHOR {
             let mut summary: Value = serde_json::from_str(body["data"]["summary"].as_str().unwrap()).unwrap();
             summary["configHash"] = "(hash)".into();
             body["data"]["summary"] = summary.to_string().into();
+        }
+        if object.target().name == names::REVISIONS {
+            body["data"] = json!({ "rollout": "(random)", "revisions": "(random)" });
         }
         text.push_str("---\n");
         text.push_str(&serde_saphyr::to_string(&body).unwrap());
@@ -297,6 +304,78 @@ fn gw_d15_restart_follows_the_effective_file_both_ways() {
     snapshot.entry =
         Some(entry("- name: tenant-b\n  gateway: {config: \"openshell.gateway.log_level = 'info'\"}\n", "tenant-b"));
     assert_eq!(hash(&plan(&snapshot, "tenant-b")), plain, "the same effective file");
+}
+
+#[test]
+fn gw_l05_taking_oidc_away_restarts_the_gateway() {
+    let oidc =
+        "- name: t\n  gateway: {config: \"openshell.gateway.oidc = { issuer = 'https://i', audience = 'a' }\"}\n";
+    let mut snapshot = snapshot(oidc, "t");
+    let with = hash(&plan(&snapshot, "t"));
+    snapshot.entry = Some(entry("- name: t\n", "t"));
+    assert_ne!(hash(&plan(&snapshot, "t")), with);
+}
+
+#[test]
+fn gw_d05_keys_and_configuration_come_before_the_workload() {
+    let plan = plan(&snapshot(&example(), "tenant-a"), "tenant-a");
+    let kinds: Vec<&str> = plan.apply.iter().map(|object| &*object.target().kind.kind).collect();
+    assert_eq!(kinds.last(), Some(&"StatefulSet"));
+    assert!(kinds.iter().rposition(|kind| *kind == "Secret") < kinds.iter().rposition(|kind| *kind == "ConfigMap"));
+}
+
+#[test]
+fn gw_w22_who_waits_for_a_turn_is_well_and_says_so() {
+    let first = snapshot("- name: tenant-b\n", "tenant-b");
+    let one = plan(&first, "tenant-b");
+    let mut waiting = ready(after(first, &one));
+    // The platform wants something else of everybody.
+    waiting.sandbox_versions = "v1beta1".to_owned();
+    let two = plan(&waiting, "tenant-b");
+    assert_eq!(body(&two, "StatefulSet", names::GATEWAY), body(&one, "StatefulSet", names::GATEWAY));
+    let anchor = body(&two, "ConfigMap", names::ANCHOR);
+    assert!(anchor["data"]["conditions"].as_str().unwrap().contains("WaitingForWave"));
+    let summary = Summary::read(anchor["data"]["summary"].as_str().unwrap()).unwrap();
+    assert_eq!((summary.phase, summary.ready), (paddock_api::GatewayPhase::Running, true));
+}
+
+#[test]
+fn gw_a07_sandboxes_default_image_is_held_to_the_operators_own_rules() {
+    let mut options = options();
+    options.rules.images.latest_forbidden = true;
+    assert!(options.choose_sandbox_image(crate::gateways::DEFAULT_SANDBOX_IMAGE).is_err());
+    options.choose_sandbox_image("ghcr.io/x/base:1").unwrap();
+    let intents = Intents::default().next(Some("- name: t\n"), &options.rules);
+    assert!(intents.entries["t"].intent.as_ref().unwrap().config.contains("default_image = \"ghcr.io/x/base:1\""));
+}
+
+#[test]
+fn gw_d20_status_says_who_chose_the_image() {
+    for (yaml, from) in [
+        ("- name: t\n", "built-in"),
+        ("- name: t\n  gateway: {image: 'ghcr.io/nvidia/openshell/gateway:0.0.71'}\n", "entry"),
+    ] {
+        let plan = plan(&snapshot(yaml, "t"), "t");
+        let summary = Summary::read(body(&plan, "ConfigMap", names::ANCHOR)["data"]["summary"].as_str().unwrap());
+        assert_eq!(summary.unwrap().image_from, from);
+    }
+}
+
+#[test]
+fn gw_f24_status_tells_the_hash_of_what_runs_and_where_its_image_is_from() {
+    let first = snapshot(&example(), "tenant-a");
+    let one = plan(&first, "tenant-a");
+    let told = summary(&plan(&ready(after(first, &one)), "tenant-a"));
+    let template = &body(&one, "StatefulSet", names::GATEWAY)["spec"]["template"];
+    assert_eq!(template["metadata"]["annotations"][annotations::CONFIG_HASH], told.config_hash);
+    assert_eq!((template["spec"]["containers"][0]["image"].as_str(), &*told.image_from), (Some(&*told.image), "entry"));
+}
+
+#[test]
+fn gw_f18_there_is_one_default_image_and_its_origin_is_told() {
+    let rules = options().rules;
+    let release = format!("ghcr.io/nvidia/openshell/gateway:{}", crate::gateways::GatewayVersion::DEFAULT);
+    assert_eq!((rules.default_image.to_string(), rules.default_image_from), (release, ImageFrom::BuiltIn));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::gateways::version::GatewayVersion;
 
 /// What we render. Only keys that the gateway of that version knows.
 pub(super) fn defaults(inputs: Inputs<'_>) -> Value {
-    let Inputs { key, serves, version, server_names, cluster, .. } = inputs;
+    let Inputs { key, serves, version, server_names, cluster, sandbox_image, .. } = inputs;
     let since = |patch| version >= GatewayVersion::patch(patch);
     let mut gateway = json!({
         "bind_address": format!("0.0.0.0:{}", names::GRPC_PORT),
@@ -18,7 +18,7 @@ pub(super) fn defaults(inputs: Inputs<'_>) -> Value {
         "log_level": "info",
         "compute_drivers": ["kubernetes"],
         "sandbox_namespace": key.namespace(),
-        "default_image": "ghcr.io/nvidia/openshell-community/sandboxes/base:latest",
+        "default_image": sandbox_image,
         "client_tls_secret_name": key.clients_secret(serves.is_some()),
         "enable_loopback_service_http": true,
         "server_sans": server_names,

@@ -11,6 +11,7 @@ pub(super) fn inputs(patch: u16, names: &[String]) -> Inputs<'_> {
         key: &KEY,
         serves: None,
         options: &Value::Null,
+        sandbox_image: crate::gateways::DEFAULT_SANDBOX_IMAGE,
         version: GatewayVersion::patch(patch),
         server_names: names,
         cluster: None,

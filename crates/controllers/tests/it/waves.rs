@@ -1,0 +1,230 @@
+//! Changes of the platform, told with a scripted kubelet: waves, failure, the way back.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, Pod};
+use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use paddock_controllers::gateways::{
+    GatewayFleet, GatewayMetrics, Gateways, Options, PLATFORM_CONFIG, ROLLOUT, RolloutPolicy, Share, controllers,
+};
+use paddock_reconcile::Clock;
+use paddock_trials::kubelet::Kubelet;
+use paddock_trials::{Process, Subject, World as _};
+use serde_json::json;
+
+use crate::gateways::{Cluster, HOME};
+
+const OLD: &str = "ghcr.io/nvidia/openshell/gateway:0.0.71";
+const NEW: &str = "ghcr.io/nvidia/openshell/gateway:0.0.72";
+const TENANTS: [&str; 3] = ["tenant-a", "tenant-b", "tenant-c"];
+const DOCUMENT: &str = "- name: tenant-a\n- name: tenant-b\n- name: tenant-c\n";
+
+/// An operator with its kubelet. One round: everybody has one pass, then every pod takes one step.
+struct Trial {
+    cluster: Cluster,
+    kubelet: Kubelet,
+    clock: Clock,
+    gateways: Process<Gateways>,
+    fleet: Process<GatewayFleet>,
+}
+
+fn options(image: &str) -> Options {
+    let rollout = RolloutPolicy {
+        max_unavailable: Share::Count(1),
+        soak: jiff::SignedDuration::from_secs(30),
+        ..RolloutPolicy::default()
+    };
+    Options { rollout, ..Options::new(HOME, Some(image)).unwrap() }
+}
+
+fn operator(cluster: &Cluster, clock: &Clock, image: &'static str) -> (Process<Gateways>, Process<GatewayFleet>) {
+    let mut gateways = Subject::new(move || controllers(options(image), GatewayMetrics::default()).0);
+    let mut fleet = Subject::new(move || controllers(options(image), GatewayMetrics::default()).2);
+    gateways.clock = clock.clone();
+    fleet.clock = clock.clone();
+    (gateways.start(cluster), fleet.start(cluster))
+}
+
+impl Trial {
+    /// All tenants run the old image and proved themselves.
+    async fn settled() -> Self {
+        let cluster = Cluster::with(DOCUMENT).await;
+        cluster.namespace("tenant-c").await;
+        let metadata = ObjectMeta { name: Some("node".to_owned()), ..ObjectMeta::default() };
+        let node = Node { metadata, ..Node::default() };
+        Api::all(cluster.client()).create(&PostParams::default(), &node).await.unwrap();
+        let clock = Clock::manual(jiff::Timestamp::from_second(1_800_000_000).unwrap());
+        let (gateways, fleet) = operator(&cluster, &clock, OLD);
+        let mut trial = Self { cluster, kubelet: Kubelet::new(), clock, gateways, fleet };
+        trial.rounds(6).await;
+        trial.clock.advance(Duration::from_secs(60));
+        trial.rounds(3).await;
+        trial
+    }
+
+    /// The same platform, another operator.
+    fn upgrade(&mut self, image: &'static str) {
+        (self.gateways, self.fleet) = operator(&self.cluster, &self.clock, image);
+    }
+
+    async fn rounds(&mut self, count: usize) {
+        for _ in 0..count {
+            self.gateways.round().await.unwrap();
+            self.fleet.round().await.unwrap();
+            self.kubelet.step(&self.cluster).await.unwrap();
+        }
+    }
+
+    /// Who has that image in its template.
+    async fn with(&self, image: &str) -> Vec<&'static str> {
+        let mut found = Vec::new();
+        for tenant in TENANTS {
+            let spec = self.cluster.workload(tenant).await.spec.unwrap().template.spec.unwrap();
+            if spec.containers[0].image.as_deref() == Some(image) {
+                found.push(tenant);
+            }
+        }
+        found
+    }
+
+    async fn rollout(&self) -> std::collections::BTreeMap<String, String> {
+        let api: Api<ConfigMap> = Api::namespaced(self.cluster.client(), HOME);
+        api.get(ROLLOUT).await.unwrap().data.unwrap()
+    }
+
+    async fn conditions(&self, tenant: &str) -> String {
+        self.cluster.anchor(tenant).await["conditions"].clone()
+    }
+}
+
+#[tokio::test]
+async fn gw_w08_new_default_image_reaches_one_gateway_after_the_other() {
+    let mut trial = Trial::settled().await;
+    trial.upgrade(NEW);
+    for reached in 1..=3 {
+        trial.rounds(5).await;
+        assert_eq!(trial.with(NEW).await, TENANTS[..reached]);
+        trial.clock.advance(Duration::from_secs(31));
+    }
+    trial.rounds(3).await;
+    assert_eq!(trial.rollout().await["phase"], "Settled");
+}
+
+#[tokio::test]
+async fn gw_w08_image_that_is_edited_for_all_goes_from_one_to_the_next_and_pauses_when_it_fails() {
+    let mut trial = Trial::settled().await;
+    let edited = |image: &str| DOCUMENT.replace('\n', &format!("\n  gateway: {{image: \"{image}\"}}\n"));
+    trial.cluster.config(&edited(NEW)).await;
+    trial.rounds(4).await;
+    assert_eq!(trial.with(NEW).await, ["tenant-a"]);
+    let bad = "ghcr.io/nvidia/openshell/gateway:0.0.74";
+    trial.kubelet.lose_image(bad);
+    trial.cluster.config(&edited(bad)).await;
+    trial.clock.advance(Duration::from_secs(31));
+    trial.rounds(9).await;
+    assert_eq!((trial.with(bad).await, trial.with(NEW).await), (vec![], vec!["tenant-a"]));
+    let rollout = trial.rollout().await;
+    assert_eq!((&*rollout["phase"], &*rollout["failed"]), ("Paused", "tenant-a/openshell-gateway"));
+    assert!(rollout["message"].contains(&format!("resume-rollout={bad}/1")), "{rollout:?}");
+}
+
+#[tokio::test]
+async fn gw_w22_who_waits_is_silent_and_runs_on() {
+    let mut trial = Trial::settled().await;
+    trial.upgrade(NEW);
+    trial.rounds(5).await;
+    assert!(trial.conditions("tenant-c").await.contains("WaitingForWave"));
+    trial.gateways.tap.clear();
+    trial.fleet.tap.clear();
+    trial.rounds(2).await;
+    assert_eq!((trial.gateways.tap.writes(), trial.fleet.tap.writes()), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn gw_w22_own_edit_is_applied_while_others_wait() {
+    let mut trial = Trial::settled().await;
+    trial.upgrade(NEW);
+    trial.rounds(5).await;
+    let edited = DOCUMENT.replace("- name: tenant-c", "- name: tenant-c\n  gateway: {serverDnsNames: [c.example]}");
+    trial.cluster.config(&edited).await;
+    let generation = trial.cluster.workload("tenant-c").await.metadata.generation;
+    trial.rounds(1).await;
+    assert_eq!(trial.cluster.workload("tenant-c").await.metadata.generation, generation.map(|before| before + 1));
+}
+
+#[tokio::test]
+async fn gw_w22_drift_is_reversed_while_it_waits() {
+    let mut trial = Trial::settled().await;
+    trial.upgrade(NEW);
+    trial.rounds(5).await;
+    let sets: Api<StatefulSet> = Api::namespaced(trial.cluster.client(), "tenant-c");
+    let drift = json!({ "spec": { "replicas": 3 } });
+    sets.patch("openshell-gateway", &PatchParams::default(), &Patch::Merge(&drift)).await.unwrap();
+    trial.rounds(1).await;
+    assert_eq!(trial.cluster.workload("tenant-c").await.spec.unwrap().replicas, Some(1));
+    assert!(trial.with(OLD).await.contains(&"tenant-c"));
+}
+
+#[tokio::test]
+async fn gw_d31_bad_image_is_rolled_back_with_its_stuck_pod_and_pauses_the_wave() {
+    let mut trial = Trial::settled().await;
+    trial.kubelet.lose_image(NEW);
+    trial.upgrade(NEW);
+    trial.rounds(8).await;
+    assert_eq!(trial.with(OLD).await, TENANTS);
+    let pods: Api<Pod> = Api::namespaced(trial.cluster.client(), "tenant-a");
+    let pod = pods.get("openshell-gateway-0").await.unwrap();
+    assert_eq!(pod.spec.unwrap().containers[0].image.as_deref(), Some(OLD), "the stuck pod is gone");
+    let set = trial.cluster.workload("tenant-a").await.status.unwrap();
+    assert_eq!(set.ready_replicas, Some(1));
+    let conditions = trial.conditions("tenant-a").await;
+    assert!(conditions.contains("RolledBack") && conditions.contains("ImagePullBackOff"), "{conditions}");
+    let rollout = trial.rollout().await;
+    assert_eq!((&*rollout["phase"], &*rollout["failed"]), ("Paused", "tenant-a/openshell-gateway"));
+}
+
+#[tokio::test]
+async fn gw_w08_failure_is_told_in_one_event_and_never_tried_again() {
+    let mut trial = Trial::settled().await;
+    trial.kubelet.lose_image(NEW);
+    trial.upgrade(NEW);
+    for _ in 0..4 {
+        trial.rounds(3).await;
+        trial.clock.advance(Duration::from_secs(3600));
+    }
+    let events: Api<Event> = Api::all(trial.cluster.client());
+    let events = events.list(&ListParams::default()).await.unwrap().items;
+    let told = |reason: &str| events.iter().filter(|event| event.reason.as_deref() == Some(reason)).count();
+    assert_eq!((told("RolledBack"), told("RolloutPaused")), (1, 1));
+}
+
+#[tokio::test]
+async fn gw_w08_paused_wave_goes_on_when_it_is_acknowledged() {
+    let mut trial = Trial::settled().await;
+    trial.kubelet.lose_image(NEW);
+    trial.upgrade(NEW);
+    trial.rounds(8).await;
+    let revision = trial.rollout().await["revision"].clone();
+    let resume = json!({ "metadata": { "annotations": { "paddock.dev/resume-rollout": format!("{revision}/1") } } });
+    let configs: Api<ConfigMap> = Api::namespaced(trial.cluster.client(), HOME);
+    configs.patch(PLATFORM_CONFIG, &PatchParams::default(), &Patch::Merge(&resume)).await.unwrap();
+    trial.rounds(8).await;
+    assert!(trial.conditions("tenant-b").await.contains("RolledBack"));
+    assert!(trial.conditions("tenant-c").await.contains("WaitingForWave"), "the second failure pauses again");
+}
+
+#[tokio::test]
+async fn gw_w08_paused_wave_ends_with_the_next_revision() {
+    let mut trial = Trial::settled().await;
+    trial.kubelet.lose_image(NEW);
+    trial.upgrade(NEW);
+    trial.rounds(8).await;
+    let next = "ghcr.io/nvidia/openshell/gateway:0.0.73";
+    trial.upgrade(next);
+    for _ in 0..4 {
+        trial.rounds(5).await;
+        trial.clock.advance(Duration::from_secs(31));
+    }
+    assert_eq!(trial.with(next).await, TENANTS);
+}
