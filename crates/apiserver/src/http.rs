@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use kube::Client;
-use paddock_serve::{Listener, Options, Peer, Tls, TlsSource};
+use paddock_serve::{Certificate, Listener, Options, Peer, Startup, Tls, TlsSource};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -211,13 +211,18 @@ pub(crate) async fn bind(
     api: &Api,
     identity: &Arc<Identity>,
     address: SocketAddr,
+    startup: Option<&Startup>,
     closing: CancellationToken,
     tasks: &mut JoinSet<()>,
 ) -> std::io::Result<SocketAddr> {
     let listener = Listener::bind(address).await?;
     let bound = listener.local_addr();
-    let (tls, renew_at) = serving_tls(identity, api.clock.now())?;
-    let source = TlsSource::new(tls);
+    let (certificate, renew_at) = serving_certificate(identity, api.clock.now())?;
+    let source = match startup {
+        Some(startup) => startup.with_certificate(certificate),
+        None => Tls::baseline(certificate).map(TlsSource::new),
+    };
+    let source = source.map_err(std::io::Error::other)?;
     let service = {
         let api = api.clone();
         hyper::service::service_fn(move |mut request: HttpRequest<hyper::body::Incoming>| {
@@ -238,12 +243,13 @@ pub(crate) async fn bind(
     Ok(bound)
 }
 
-fn serving_tls(identity: &Identity, now: Timestamp) -> std::io::Result<(Tls, Timestamp)> {
+fn serving_certificate(identity: &Identity, now: Timestamp) -> std::io::Result<(Certificate, Timestamp)> {
     let leaf = identity.serving_leaf(now).map_err(std::io::Error::other)?;
     let renew_at = paddock_pki::inspect(&leaf.certificate_pem).map_err(std::io::Error::other)?.renew_at();
     let ca = identity.ca_pem().as_bytes();
-    let tls = Tls::from_pem(leaf.certificate_pem.as_bytes(), leaf.key_pem.expose().as_bytes(), Some(ca));
-    Ok((tls.map_err(std::io::Error::other)?, renew_at))
+    let certificate =
+        Certificate::from_pem(leaf.certificate_pem.as_bytes(), leaf.key_pem.expose().as_bytes(), Some(ca));
+    Ok((certificate.map_err(std::io::Error::other)?, renew_at))
 }
 
 /// How often the age of the serving certificate is looked at: a laptop sleeps, so a single long timer would not do.
@@ -264,11 +270,12 @@ async fn renew(
         if api.clock.now() < renew_at {
             continue;
         }
-        match serving_tls(&identity, api.clock.now()) {
-            Ok((tls, next)) => {
-                source.replace(tls);
-                renew_at = next;
-            }
+        let renewed = serving_certificate(&identity, api.clock.now()).and_then(|(certificate, next)| {
+            source.set_certificate(certificate).map_err(std::io::Error::other)?;
+            Ok(next)
+        });
+        match renewed {
+            Ok(next) => renew_at = next,
             Err(error) => tracing::error!(%error, "cannot renew the serving certificate; the old one is kept"),
         }
     }

@@ -60,6 +60,7 @@ pub struct Builder {
     loops: Vec<Loop>,
     log: bool,
     clock: Clock,
+    startup: Option<paddock_serve::Startup>,
 }
 
 impl Builder {
@@ -121,6 +122,14 @@ impl Builder {
         self
     }
 
+    /// Serves by the TLS profile of these start-up data, which must be loaded, and follows it; the certificate stays the server's
+    /// own. Default: the built-in profile.
+    #[must_use]
+    pub fn tls_profile(mut self, startup: paddock_serve::Startup) -> Self {
+        self.startup = Some(startup);
+        self
+    }
+
     /// Remembers requests for [`Server::log`]. Default false.
     #[must_use]
     pub fn request_log(mut self, on: bool) -> Self {
@@ -172,7 +181,7 @@ impl Builder {
         let address = match self.listen {
             None => None,
             Some(address) => {
-                let bound = http::bind(&api, &identity, address, closing.clone(), &mut tasks)
+                let bound = http::bind(&api, &identity, address, self.startup.as_ref(), closing.clone(), &mut tasks)
                     .await
                     .map_err(|source| StartError::Listen { address, source })?;
                 let _ = api.address.set(bound);
@@ -204,6 +213,7 @@ impl Server {
             loops: Loop::all(),
             log: false,
             clock: Clock::system(),
+            startup: None,
         }
     }
 

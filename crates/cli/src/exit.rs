@@ -1,4 +1,4 @@
-//! How a command ends: four exit codes, one clear line.
+//! How a command ends: four exit codes and one for start-up data that never came, one clear line.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -12,6 +12,9 @@ pub(crate) enum Failure {
     Usage(String),
     /// 3: it could not be determined: unreachable, forbidden, out of time.
     Undetermined(String),
+    /// 78 (`EX_CONFIG`): no valid start-up data were there in time, so there is nothing to serve. Distinct, because the restart that
+    /// follows is waited for and not a crash.
+    Startup(String),
 }
 
 /// What every command returns.
@@ -26,13 +29,17 @@ impl Failure {
         Self::Undetermined(one_line(&what))
     }
 
+    pub(crate) fn startup(what: impl fmt::Display) -> Self {
+        Self::Startup(one_line(&what))
+    }
+
     pub(crate) fn found(what: impl fmt::Display) -> Self {
         Self::Found(one_line(&what))
     }
 
     pub(crate) fn message(&self) -> &str {
         match self {
-            Self::Found(text) | Self::Usage(text) | Self::Undetermined(text) => text,
+            Self::Found(text) | Self::Usage(text) | Self::Undetermined(text) | Self::Startup(text) => text,
         }
     }
 
@@ -41,6 +48,7 @@ impl Failure {
             Self::Found(_) => 1,
             Self::Usage(_) => 2,
             Self::Undetermined(_) => 3,
+            Self::Startup(_) => 78,
         })
     }
 }

@@ -92,6 +92,14 @@ pub fn inspect(certificate_pem: &str) -> Result<CertificateInfo, PkiError> {
     read(&der)
 }
 
+/// Reads a certificate as it came over the wire.
+///
+/// # Errors
+/// [`PkiError::Certificate`] when it is not X.509.
+pub fn inspect_der(der: &CertificateDer<'_>) -> Result<CertificateInfo, PkiError> {
+    read(der)
+}
+
 /// Reads every certificate of a bundle, such as a `ca.crt`: at least one, at most `limit`.
 ///
 /// # Errors

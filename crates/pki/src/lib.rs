@@ -19,7 +19,7 @@ mod san;
 mod secret;
 
 pub use authority::{CertificateAuthority, Leaf, LeafRequest, Usage, key_belongs};
-pub use inspection::{CertificateInfo, inspect, inspect_bundle, sha256_hex};
+pub use inspection::{CertificateInfo, inspect, inspect_bundle, inspect_der, sha256_hex};
 pub use jwt::JwtKeys;
 pub use lifetime::{CLOCK_SKEW, renew_at, spread};
 pub use provider::{CRYPTO_PROVIDER_NAME, crypto_provider};

@@ -92,14 +92,7 @@ impl Health {
         if !peer.is_some_and(|peer| peer.addr.ip().to_canonical().is_loopback()) {
             return text(StatusCode::FORBIDDEN, "metrics are served to clients on this machine only\n");
         }
-        let mut body = String::new();
-        if prometheus_client::encoding::text::encode(&mut body, &self.metrics).is_err() {
-            return text(StatusCode::INTERNAL_SERVER_ERROR, "cannot write the metrics\n");
-        }
-        let mut response = Response::new(Full::new(Bytes::from(body)));
-        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-        response
+        metrics(&self.metrics)
     }
 }
 
@@ -132,7 +125,19 @@ fn report(path: &str, checks: &[Check], verbose: bool) -> Response<Full<Bytes>> 
     text(if failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }, body)
 }
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+/// The registry as OpenMetrics text.
+pub(crate) fn metrics(registry: &Registry) -> Response<Full<Bytes>> {
+    let mut body = String::new();
+    if prometheus_client::encoding::text::encode(&mut body, registry).is_err() {
+        return text(StatusCode::INTERNAL_SERVER_ERROR, "cannot write the metrics\n");
+    }
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+}
+
+pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();

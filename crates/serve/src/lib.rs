@@ -3,19 +3,31 @@
 //! | module | what it is for | may touch |
 //! |---|---|---|
 //! | [`mod@serve`] | accept, HTTP/1.1 and h2, limits, drain | sockets |
-//! | [`tls`] | what a listener presents and whom it believes; swapped while serving | nothing: bytes in, configuration out |
+//! | [`tls`] | what a listener presents, lets in and believes; swapped while serving | nothing: bytes in, configuration out |
+//! | [`startup`] | the mounted start-up directory: load, validate, publish, watch | that directory |
 //! | `traffic` | counters of connections | nothing |
-//! | [`health`] | `/healthz`, `/livez`, `/readyz`, `/metrics` | nothing: it answers requests |
+//! | [`health`] | `/healthz`, `/livez`, `/readyz`, `/metrics` for this machine | nothing: it answers requests |
+//! | [`access`] | who may read the metrics: TokenReview, SubjectAccessReview, client certificates | the Kubernetes API |
+//! | [`protected`] | `/metrics` and `/tlsz` for those who may | nothing: it answers requests |
+//! | [`metrics`] | what is counted of TLS | nothing |
 //!
 //! A listener starts from what it is given and asks nobody: no API server is needed to bind a port.
 
+pub mod access;
 pub mod health;
+pub mod metrics;
+pub mod protected;
 pub mod serve;
+pub mod startup;
 pub mod tls;
 mod traffic;
 
+pub use access::{Gate, KubeReviewer};
 pub use health::{Check, Health, Readiness};
+pub use metrics::TlsMetrics;
 pub use paddock_pki::crypto_provider;
+pub use protected::Protected;
 pub use serve::{BoxError, Drained, Listener, Options, Peer, serve};
-pub use tls::{Tls, TlsError, TlsSource};
+pub use startup::{NothingValid, Overrides, Startup, StartupOptions};
+pub use tls::{Certificate, Tls, TlsError, TlsSource};
 pub use traffic::{Counts, Traffic};

@@ -20,7 +20,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::tls::{Tls, TlsSource};
+use crate::metrics::TlsMetrics;
+use crate::tls::{Generation, Held, Tls, TlsSource};
 use crate::traffic::Traffic;
 
 /// Any error that a service or a body may give.
@@ -88,11 +89,21 @@ impl Peer {
         kept.downcast().unwrap_or_else(|_| Arc::new(make()))
     }
 
+    /// A peer whose chain was verified.
+    fn verified(addr: SocketAddr, chain: &[CertificateDer<'static>]) -> Self {
+        Self { certificates: chain.into(), ..Self::anonymous(addr) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_certificate(leaf: CertificateDer<'static>) -> Self {
+        Self::verified(SocketAddr::from(([127, 0, 0, 1], 1)), &[leaf])
+    }
+
     fn judged(addr: SocketAddr, tls: &Tls, shown: Option<&[CertificateDer<'static>]>) -> Self {
         match shown {
             None | Some([]) => Self::anonymous(addr),
             Some(shown) => match tls.judge(shown) {
-                Ok(()) => Self { certificates: shown.into(), ..Self::anonymous(addr) },
+                Ok(()) => Self::verified(addr, shown),
                 Err(why) => Self { rejected: Some(why.into()), ..Self::anonymous(addr) },
             },
         }
@@ -184,7 +195,8 @@ where
         };
         match accepted {
             Ok((stream, addr, slot)) => {
-                let (shared, service, tls) = (shared.clone(), service.clone(), tls.as_ref().map(TlsSource::current));
+                let (shared, service) = (shared.clone(), service.clone());
+                let tls = tls.as_ref().map(|source| (source.current(), source.metrics().clone()));
                 tasks.spawn(async move {
                     connection(&shared, stream, addr, tls, service).await;
                     drop(slot);
@@ -260,8 +272,13 @@ fn http_builder(options: &Options) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-async fn connection<S, B>(shared: &Shared, stream: TcpStream, addr: SocketAddr, tls: Option<Arc<Tls>>, service: S)
-where
+async fn connection<S, B>(
+    shared: &Shared,
+    stream: TcpStream,
+    addr: SocketAddr,
+    tls: Option<(Arc<Generation>, TlsMetrics)>,
+    service: S,
+) where
     S: hyper::service::Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
@@ -274,10 +291,10 @@ where
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%addr, %error, "cannot set TCP_NODELAY");
     }
-    let Some(tls) = tls else {
-        return http_connection(shared, stream, Peer::anonymous(addr), service).await;
+    let Some((generation, metrics)) = tls else {
+        return http_connection(shared, stream, Peer::anonymous(addr), std::future::pending(), service).await;
     };
-    let handshake = TlsAcceptor::from(tls.config.clone()).accept(stream);
+    let handshake = TlsAcceptor::from(generation.tls.config.clone()).accept(stream);
     let accepted = {
         let _counted = traffic.handshake();
         tokio::select! {
@@ -287,21 +304,28 @@ where
     };
     match accepted {
         Ok(Ok(stream)) => {
-            let peer = Peer::judged(addr, &tls, stream.get_ref().1.peer_certificates());
-            http_connection(shared, stream, peer, service).await;
+            let connection = stream.get_ref().1;
+            metrics.accepted(connection);
+            let peer = Peer::judged(addr, &generation.tls, connection.peer_certificates());
+            let stream = Held::new(stream, generation.clone());
+            http_connection(shared, stream, peer, generation.left(), service).await;
         }
         Ok(Err(error)) => {
             traffic.handshake_failed();
+            metrics.failed(&error);
             tracing::debug!(%addr, %error, "TLS handshake failed");
         }
         Err(_) => {
             traffic.handshake_late();
+            metrics.timed_out();
             tracing::debug!(%addr, "TLS handshake timed out");
         }
     }
 }
 
-async fn http_connection<I, S, B>(shared: &Shared, io: I, peer: Peer, service: S)
+/// Serves HTTP until the client goes, the listener stops or `leave` says that the connection has to go: then the request that runs
+/// ends and no other begins.
+async fn http_connection<I, S, B>(shared: &Shared, io: I, peer: Peer, leave: impl Future<Output = ()>, service: S)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: hyper::service::Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
@@ -316,10 +340,22 @@ where
     let service = Introduce { service, peer, spoke: spoke.clone() };
     let mut connection = std::pin::pin!(shared.http.serve_connection_with_upgrades(TokioIo::new(io), service));
     let mut silence = std::pin::pin!(sleep(shared.options.head_timeout));
+    let mut leave = std::pin::pin!(leave);
     let mut watching_silence = true;
     let mut draining = false;
     loop {
         tokio::select! {
+            // In this order: a connection that has to go says so in the answer that it is about to write.
+            biased;
+            () = shared.cut.cancelled() => return,
+            () = shared.stop.cancelled(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = leave.as_mut(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     shared.options.traffic.broken();
@@ -327,11 +363,6 @@ where
                 }
                 return;
             }
-            () = shared.stop.cancelled(), if !draining => {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = shared.cut.cancelled() => return,
             // hyper's own timer starts only once it knows the protocol; this one covers a client that says nothing.
             () = silence.as_mut(), if watching_silence => {
                 if !spoke.load(Ordering::Relaxed) {

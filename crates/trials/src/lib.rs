@@ -8,6 +8,9 @@
 //! | [`role`] | whether a shipped role is just what its controller needs | the API server |
 //! | [`network`] | who reaches whom under a set of network policies | nothing |
 //! | [`gateway`] | the network side of a gateway's pod: mutual TLS, h2, the health RPC | loopback |
+//! | [`mount`] | a mounted volume as kubelet writes it: the swap, and its bad days | one directory |
+//! | [`outage`] | API servers that are gone, silent, babbling or forbidding | loopback |
+//! | [`startup_lint`] | whether manifests hand start-up data over so that an outage does not matter | nothing |
 //! | [`kubelet`] | a scripted kubelet: pods become ready, crash or stay unschedulable as told | the API server |
 //!
 //! Everything works against any kube client: the embedded server's in-process one, or a real cluster's.
@@ -15,9 +18,12 @@
 pub mod gateway;
 pub mod invariants;
 pub mod kubelet;
+pub mod mount;
 pub mod network;
+pub mod outage;
 pub mod process;
 pub mod role;
+mod startup_lint;
 pub mod tap;
 
 pub use invariants::{
@@ -26,6 +32,7 @@ pub use invariants::{
 };
 pub use process::{Process, Subject};
 pub use role::{Right, account_with, grant, proves_role};
+pub use startup_lint::startup_lint;
 pub use tap::{Request, Tap};
 
 /// Where a trial takes place: a Kubernetes API of its own, with whatever the test put there.

@@ -3,12 +3,14 @@
 use tokio_util::sync::CancellationToken;
 
 use super::embedded::{Embedded, Place};
+use super::listeners;
 use crate::exit::{Failure, Outcome};
 use crate::settings::{Effective, table};
 
 /// Serves until `stop`, then lets running requests end.
 pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcome {
-    let embedded = what(settings)?;
+    let mut embedded = what(settings)?;
+    embedded.tls = listeners::embedded(settings, &stop).await?;
     let server = embedded.start().await?;
     embedded.announce(&server)?;
     tokio::select! {
@@ -40,7 +42,7 @@ fn what(settings: &Effective) -> Result<Embedded, Failure> {
         (None, true, Some(kubeconfig)) => (Place::Memory { pki }, kubeconfig),
     };
     let loops = if settings.get(&table::NO_CONTROLLERS) { Vec::new() } else { settings.get(&table::LOOPS).0 };
-    Ok(Embedded { listen: settings.get(&table::LISTEN), place, kubeconfig, loops })
+    Ok(Embedded { listen: settings.get(&table::LISTEN), place, kubeconfig, loops, tls: None })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use paddock_api::labels;
 use paddock_controllers::gateways::{self, GatewayMetrics, ReservedNames};
 use paddock_reconcile::health::State;
 use paddock_reconcile::{Context, Error, Identity, LeaseConfig, Readiness, Runtime};
-use paddock_serve::{Check, Drained, Health, Listener, serve};
+use paddock_serve::{Check, Drained, Health, Listener, Startup, TlsMetrics, serve};
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -129,10 +129,11 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts the controllers. Nothing is asked of the API server before this returns.
-    pub(crate) fn start(client: Client, options: &Options, stop: CancellationToken) -> Self {
+    pub(crate) fn start(client: Client, options: &Options, tls: &TlsMetrics, stop: CancellationToken) -> Self {
         let context = Context::new(client, identity());
         let mut registry = Registry::with_prefix("paddock");
         context.metrics().register(&mut registry);
+        tls.register(&mut registry);
         let mut runtime = Runtime::new(context);
         if options.shared {
             runtime = runtime.with_lease(LeaseConfig::new(&options.namespace, LEASE));
@@ -155,14 +156,25 @@ impl Running {
     pub(crate) async fn serve_health(
         &self,
         addr: OptionalAddr,
+        startup: Option<Startup>,
         stop: CancellationToken,
     ) -> Result<Option<JoinHandle<Drained>>, Failure> {
         let OptionalAddr(Some(addr)) = addr else { return Ok(None) };
-        let listener = bind(addr).await?;
+        let listener = bind("--health-listen", addr).await?;
         tracing::info!(address = %listener.local_addr(), "health is served");
         let readiness = self.readiness.clone();
-        let health = Health::new(move || checks(&readiness), self.registry.clone());
+        let all = move || {
+            let mut all = checks(&readiness);
+            all.extend(startup.as_ref().map(Startup::check));
+            all
+        };
+        let health = Health::new(all, self.registry.clone());
         Ok(Some(tokio::spawn(serve(listener, None, health, paddock_serve::Options::default(), stop))))
+    }
+
+    /// What is counted.
+    pub(super) fn registry(&self) -> Arc<Registry> {
+        self.registry.clone()
     }
 
     /// Resolves when the controllers have ended: after a cancelled token, or because one of them cannot go on.
@@ -175,10 +187,9 @@ impl Running {
     }
 }
 
-async fn bind(addr: SocketAddr) -> Result<Listener, Failure> {
-    Listener::bind(addr)
-        .await
-        .map_err(|error| Failure::usage(format!("--health-listen: cannot listen on {addr}: {error}")))
+/// Listens; an error names the flag.
+pub(super) async fn bind(flag: &str, addr: SocketAddr) -> Result<Listener, Failure> {
+    Listener::bind(addr).await.map_err(|error| Failure::usage(format!("{flag}: cannot listen on {addr}: {error}")))
 }
 
 /// The engine's words for the health port. Waiting for something that is not installed is no failure.
@@ -191,7 +202,7 @@ fn checks(readiness: &Readiness) -> Vec<Check> {
 }
 
 /// This process, as events and the lease name it: in a pod, the pod's name.
-fn hostname() -> String {
+pub(super) fn hostname() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "paddock".to_owned() } else { name.trim().to_owned() }
 }

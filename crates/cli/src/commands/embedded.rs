@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use paddock_apiserver::{Loop, Server};
+use paddock_serve::Startup;
 
 use crate::exit::{Failure, Outcome, chain};
 use crate::output;
@@ -23,12 +24,17 @@ pub(crate) struct Embedded {
     pub(crate) kubeconfig: PathBuf,
     /// Which of the server's own loops run.
     pub(crate) loops: Vec<Loop>,
+    /// The TLS profile that the listener follows; the built-in one where there is none.
+    pub(crate) tls: Option<Startup>,
 }
 
 impl Embedded {
     /// Starts the server and writes the kubeconfig. Everything that can go wrong here is local.
     pub(crate) async fn start(&self) -> Result<Server, Failure> {
-        let builder = Server::builder().listen(self.listen).only(&self.loops);
+        let mut builder = Server::builder().listen(self.listen).only(&self.loops);
+        if let Some(startup) = &self.tls {
+            builder = builder.tls_profile(startup.clone());
+        }
         let builder = match &self.place {
             Place::Directory(dir) => builder.data_dir(dir),
             Place::Memory { pki: None } => builder.in_memory(),

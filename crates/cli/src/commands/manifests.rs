@@ -60,10 +60,12 @@ fn install(namespace: &str, image: &str) -> Yaml {
     Ok([document(&home)?, crds()?, rbac(namespace)?, document(&deployment(namespace, image))?].concat())
 }
 
-/// What the controllers of this build need, and the engine's own: the Lease that decides who writes.
+/// What the controllers of this build need, the engine's own (the Lease that decides who writes) and the reviews of those who ask for
+/// metrics.
 fn rules() -> Vec<PolicyRule> {
     let mut rules = gateways::rbac::controller_rules();
     rules.extend(LeaseConfig::rules(NAME));
+    rules.extend(paddock_serve::access::rules());
     rules
 }
 
@@ -123,11 +125,15 @@ fn pod(image: &str) -> PodSpec {
             name: "operator".to_owned(),
             image: Some(image.to_owned()),
             args: Some(vec!["operator".to_owned()]),
-            ports: Some(vec![ContainerPort {
-                name: Some("health".to_owned()),
-                container_port: 8081,
-                ..ContainerPort::default()
-            }]),
+            ports: Some(
+                [("health", 8081), ("metrics", 8443)]
+                    .map(|(name, port)| ContainerPort {
+                        name: Some(name.to_owned()),
+                        container_port: port,
+                        ..ContainerPort::default()
+                    })
+                    .into(),
+            ),
             liveness_probe: Some(probe("/livez")),
             readiness_probe: Some(probe("/readyz")),
             security_context: Some(SecurityContext {
@@ -189,6 +195,13 @@ mod tests {
         let shipped: Deployment = serde_saphyr::from_str(shipped).unwrap();
         let pods = shipped.spec.unwrap().template.metadata.unwrap().labels.unwrap();
         assert_eq!(pods[paddock_api::labels::NAME], paddock_api::labels::OPERATOR);
+    }
+
+    /// Env from a ConfigMap or Secret does not survive an outage of the API server, and a `subPath` mount is never refreshed.
+    #[test]
+    fn start_up_data_are_mounted_directories_and_literals_alone() {
+        let text = install("platform", "example.com/paddock:1").unwrap();
+        assert_eq!(paddock_trials::startup_lint(&text), Vec::<String>::new());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use paddock_controllers::gateways::{GatewayMetrics, OfPhase, OfTenant};
 use paddock_reconcile::Metrics;
 use paddock_reconcile::metrics::{OfController, OfPass, OfRequest, OfWrite};
+use paddock_serve::TlsMetrics;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
@@ -72,6 +73,8 @@ fn sample() -> String {
     for family in [&gateways.not_after, &gateways.last_success] {
         family.get_or_create(&OfTenant { tenant: "x".to_owned() }).set(0);
     }
+    let tls = TlsMetrics::sample();
+    tls.register(&mut registry);
     let mut text = String::new();
     // A String takes whatever is written into it.
     let _ = encode(&mut text, &registry);

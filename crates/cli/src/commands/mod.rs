@@ -7,6 +7,7 @@ pub(crate) mod demo;
 pub(crate) mod docs;
 pub(crate) mod embedded;
 pub(crate) mod gateways;
+pub(crate) mod listeners;
 pub(crate) mod manifests;
 mod metrics_page;
 pub(crate) mod operator;

@@ -4,9 +4,11 @@ use std::fs;
 
 use kube::Client;
 use paddock_reconcile::client;
+use paddock_serve::TlsMetrics;
 use tokio_util::sync::CancellationToken;
 
 use super::controllers::{CONTROL_NAMESPACE, Options, Running};
+use super::listeners::{self, Metrics};
 use crate::exit::{Failure, Outcome, chain};
 use crate::settings::{Effective, table};
 
@@ -15,10 +17,22 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
     let client = connect(settings).await?;
     let options = Options::of(settings, namespace(settings), true)?;
     tracing::info!(namespace = options.namespace, "the control plane's own namespace");
-    let mut controllers = Running::start(client, &options, stop.clone());
-    let health = controllers.serve_health(settings.get(&table::HEALTH_LISTEN), stop.clone()).await?;
-    let outcome = controllers.ended().await;
+    let tls = TlsMetrics::default();
+    let startup = listeners::startup(settings, tls.clone())?;
+    let mut controllers = Running::start(client.clone(), &options, &tls, stop.clone());
+    let health =
+        controllers.serve_health(settings.get(&table::HEALTH_LISTEN), Some(startup.clone()), stop.clone()).await?;
+    let metrics = Metrics { startup, registry: controllers.registry(), client };
+    let metrics = metrics.serve(settings.get(&table::METRICS_LISTEN), stop.clone());
+    let (outcome, running) = tokio::select! {
+        outcome = controllers.ended() => (outcome, false),
+        Err(failure) = metrics => (Err(failure), true),
+    };
     stop.cancel();
+    if running {
+        // The failure of the listener is what is told.
+        let _ = controllers.ended().await;
+    }
     if let Some(health) = health {
         // A panic of the health port was logged; there is nothing left to do about it.
         let _ = health.await;

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use paddock_apiserver::Loop;
+use paddock_serve::TlsMetrics;
 use tokio_util::sync::CancellationToken;
 
 use super::controllers::{CONTROL_NAMESPACE, Options, Running, install};
 use super::embedded::{Embedded, Place};
+use super::listeners;
 use crate::exit::{Failure, Outcome};
 use crate::settings::{Effective, table};
 
@@ -17,15 +19,20 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
         None => default_dir(|name| std::env::var_os(name).map(PathBuf::from))?,
     };
     let kubeconfig = settings.find(&table::KUBECONFIG_OUT).unwrap_or_else(|| dir.join("kubeconfig"));
-    let embedded =
-        Embedded { listen: settings.get(&table::LISTEN), place: Place::Directory(dir), kubeconfig, loops: Loop::all() };
+    let embedded = Embedded {
+        listen: settings.get(&table::LISTEN),
+        place: Place::Directory(dir),
+        kubeconfig,
+        loops: Loop::all(),
+        tls: listeners::embedded(settings, &stop).await?,
+    };
     let options = Options::of(settings, CONTROL_NAMESPACE.to_owned(), false)?;
     let server = embedded.start().await?;
     install(&server.client()).await?;
 
     let quit = stop.child_token();
-    let mut controllers = Running::start(server.client(), &options, quit.clone());
-    let health = match controllers.serve_health(settings.get(&table::HEALTH_LISTEN_UP), quit.clone()).await {
+    let mut controllers = Running::start(server.client(), &options, &TlsMetrics::default(), quit.clone());
+    let health = match controllers.serve_health(settings.get(&table::HEALTH_LISTEN_UP), None, quit.clone()).await {
         Ok(health) => health,
         Err(failure) => {
             quit.cancel();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use paddock_controllers::gateways::Share;
 use paddock_tls_profile::{Generation, KeyKind, Tls13Policy};
 
-use super::value::{Controllers, Count, Loops, Span};
+use super::value::{Controllers, Count, Loops, Span, TlsVersion};
 use super::{Default, LogFormat, OptionalAddr, Row, Setting};
 
 /// The commands that have settings, in the order of the reference.
@@ -436,6 +436,69 @@ pub(crate) static HEALTH_LISTEN_UP: Setting<OptionalAddr> = Setting::new(
     &["up"],
 );
 
+/// Commands that listen with TLS.
+const LISTENS: &[&str] = &["up", "apiserver", "operator"];
+
+/// `--tls-startup-dir`
+pub(crate) static TLS_STARTUP_DIR: Setting<PathBuf> = Setting::new(
+    "tls-startup-dir",
+    &["PADDOCK_TLS_STARTUP_DIR"],
+    "DIR",
+    Default::Absent("the built-in profile, Intermediate"),
+    "The mounted start-up directory (`contract.json`, `profile.json`; for `operator` also `tls.crt` and `tls.key`), followed while serving",
+    LISTENS,
+);
+
+/// `--tls-cache-dir`
+pub(crate) static TLS_CACHE_DIR: Setting<PathBuf> = Setting::new(
+    "tls-cache-dir",
+    &["PADDOCK_TLS_CACHE_DIR"],
+    "DIR",
+    Default::Absent("the last good profile is not kept over restarts"),
+    "Where the last good TLS profile is kept for a start with a bad one, such as an `emptyDir`",
+    LISTENS,
+);
+
+/// `--tls-min-version`
+pub(crate) static TLS_MIN_VERSION: Setting<TlsVersion> = Setting::new(
+    "tls-min-version",
+    &["PADDOCK_TLS_MIN_VERSION"],
+    "VERSION",
+    Default::Absent("as the profile says"),
+    "The oldest TLS version to serve, such as `VersionTLS13`; comes before the profile",
+    LISTENS,
+);
+
+/// `--tls-cipher-suites`
+pub(crate) static TLS_CIPHER_SUITES: Setting<String> = Setting::new(
+    "tls-cipher-suites",
+    &["PADDOCK_TLS_CIPHER_SUITES"],
+    "NAMES",
+    Default::Absent("as the profile says"),
+    "Cipher suites by OpenSSL's or IANA's names, separated by commas; comes before the profile",
+    LISTENS,
+);
+
+/// `--tls-groups`
+pub(crate) static TLS_GROUPS: Setting<String> = Setting::new(
+    "tls-groups",
+    &["PADDOCK_TLS_GROUPS"],
+    "NAMES",
+    Default::Absent("as the profile says"),
+    "Key exchange groups, separated by commas; comes before the profile",
+    LISTENS,
+);
+
+/// `--metrics-listen`
+pub(crate) static METRICS_LISTEN: Setting<OptionalAddr> = Setting::new(
+    "metrics-listen",
+    &["PADDOCK_METRICS_LISTEN"],
+    "ADDR",
+    Default::Is("0.0.0.0:8443"),
+    "Where /metrics and /tlsz answer over TLS to those whom TokenReview and SubjectAccessReview let in",
+    &["operator"],
+);
+
 /// `--log-level`
 pub(crate) static LOG_LEVEL: Setting<String> = Setting::new(
     "log-level",
@@ -643,6 +706,12 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         &GATEWAY_SKIP_PROBE.row,
         &HEALTH_LISTEN.row,
         &HEALTH_LISTEN_UP.row,
+        &METRICS_LISTEN.row,
+        &TLS_STARTUP_DIR.row,
+        &TLS_CACHE_DIR.row,
+        &TLS_MIN_VERSION.row,
+        &TLS_CIPHER_SUITES.row,
+        &TLS_GROUPS.row,
         &JSON.row,
         &KEEP.row,
         &TLS_PROFILE.row,

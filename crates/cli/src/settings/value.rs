@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jiff::SignedDuration;
 use paddock_apiserver::Loop;
 use paddock_controllers::gateways::Share;
-use paddock_tls_profile::{Generation, KeyKind, Tls13Policy};
+use paddock_tls_profile::{Generation, KeyKind, Tls13Policy, Version};
 
 /// A type that a row can have.
 pub(crate) trait Value: Sized {
@@ -105,6 +105,19 @@ impl Value for SocketAddr {
 
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| "an address and a port, such as `127.0.0.1:6443`".to_owned())
+    }
+}
+
+/// A version of TLS by the name that the API gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TlsVersion(pub(crate) Version);
+
+impl Value for TlsVersion {
+    const TYPE: &'static str = "TLS version";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let known = || format!("one of {}", Version::ALL.map(Version::name).join(", "));
+        Version::from_name(text).map(Self).ok_or_else(known)
     }
 }
 

@@ -9,4 +9,5 @@ mod pages;
 mod plan;
 mod process;
 mod serving;
+mod startup;
 mod tls;

@@ -10,7 +10,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use paddock_serve::{Drained, Listener, Options, Peer, Tls, TlsSource, crypto_provider, serve};
+use paddock_serve::{Certificate, Drained, Listener, Options, Peer, Tls, TlsSource, crypto_provider, serve};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use tokio::net::TcpStream;
@@ -43,7 +43,8 @@ impl Authority {
 
     pub(crate) fn tls(&self, client_authorities: &[&Self]) -> Tls {
         let (chain, key) = self.issue("server");
-        Tls::new(chain, key, client_authorities.iter().map(|a| a.certificate()).collect()).unwrap()
+        let clients = client_authorities.iter().map(|a| a.certificate()).collect();
+        Tls::baseline(Certificate::new(chain, key, clients).unwrap()).unwrap()
     }
 }
 
@@ -77,6 +78,29 @@ pub(crate) async fn whoami(request: Request<Incoming>) -> Result<Response<Full<B
         (None, certificates) => format!("verified with {certificates} certificates"),
     };
     Ok(Response::new(Full::new(Bytes::from(format!("{:?} {client}", request.version())))))
+}
+
+/// A client that believes `authority`.
+pub(crate) fn client_config(
+    authority: &Authority,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.certificate()).unwrap();
+    rustls::ClientConfig::builder_with_provider(crypto_provider())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// A connection with a client of one's own.
+pub(crate) async fn connect(
+    addr: SocketAddr,
+    config: &Arc<rustls::ClientConfig>,
+) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(addr).await?;
+    tokio_rustls::TlsConnector::from(config.clone()).connect(ServerName::try_from("localhost").unwrap(), stream).await
 }
 
 /// The client's half of a handshake: returns the stream and the certificate that the server presented.

@@ -6,3 +6,4 @@ mod passes;
 mod running;
 mod sample;
 mod stand;
+mod startup;

@@ -53,6 +53,7 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
         place: Place::Directory(home.path().join("data")),
         kubeconfig: home.path().join("kubeconfig"),
         loops: paddock_apiserver::Loop::all(),
+        tls: None,
     };
     let mut screen = Screen::new(settings.get(&table::JSON));
     screen.waiting_for("starting the Kubernetes API");
@@ -66,7 +67,8 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
     let client = server.client();
     install(&client).await?;
     let options = Options::for_demo()?;
-    let mut controllers = Running::start(server.client(), &options, quit.clone());
+    let mut controllers =
+        Running::start(server.client(), &options, &paddock_serve::TlsMetrics::default(), quit.clone());
     let outcome = tokio::select! {
         told = tell(&client, &mut screen, began) => told,
         () = stop.cancelled() => Ok(()),

@@ -1,0 +1,478 @@
+//! Listeners under a start-up directory that an emulated kubelet keeps: every scenario of what may be mounted there and when.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use paddock_pki::{CertificateAuthority, LeafRequest, Usage};
+use paddock_serve::{Listener, Options, Startup, StartupOptions, TlsMetrics, crypto_provider, serve};
+use paddock_tls_profile::{
+    Adherence, Contract, Decision, Generation, MetricsAuth, Named, Profile, Version, files, hex_sha256,
+};
+use paddock_trials::mount::Mount;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// A component: what the operator wrote, what kubelet brought, what the process serves.
+struct Component {
+    home: tempfile::TempDir,
+    mount: Mount,
+    authority: CertificateAuthority,
+    contract: Contract,
+    profile: Option<String>,
+    chain: String,
+    key: String,
+    expected: Option<String>,
+}
+
+impl Component {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mount = Mount::new(home.path().join("startup")).unwrap();
+        let (authority, chain, key) = issued();
+        let contract = Contract::baseline("metrics");
+        Self { home, mount, authority, contract, profile: None, chain, key, expected: None }
+    }
+
+    fn asking_for(named: Named) -> Self {
+        let mut this = Self::new();
+        this.ask_for(named);
+        this
+    }
+
+    fn ask_for(&mut self, named: Named) {
+        self.ask(&named.profile(Generation::C).canonical());
+    }
+
+    fn ask(&mut self, profile: &str) {
+        self.contract.generation += 1;
+        self.contract.profile_hash = Some(hex_sha256(profile.as_bytes()));
+        self.profile = Some(profile.to_owned());
+    }
+
+    fn renew(&mut self) {
+        (self.authority, self.chain, self.key) = issued();
+    }
+
+    fn files(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let mut all = vec![
+            (files::CONTRACT, self.contract.canonical().into_bytes()),
+            (files::CERTIFICATE, self.chain.clone().into_bytes()),
+            (files::KEY, self.key.clone().into_bytes()),
+        ];
+        all.extend(self.profile.as_ref().map(|profile| (files::PROFILE, profile.clone().into_bytes())));
+        all.extend(self.expected.as_ref().map(|hash| (files::EXPECTED_HASH, hash.clone().into_bytes())));
+        all
+    }
+
+    fn sync(&mut self) {
+        let files = self.files();
+        self.mount.write(files.iter().map(|(name, bytes)| (*name, bytes.as_slice()))).unwrap();
+    }
+
+    /// The files, one of them damaged.
+    fn sync_with(&mut self, file: &str, bytes: Option<&[u8]>) {
+        let files = self.files();
+        let mut all: Vec<_> =
+            files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).filter(|(n, _)| *n != file).collect();
+        all.extend(bytes.map(|bytes| (file, bytes)));
+        self.mount.write(all).unwrap();
+    }
+
+    fn options(&self) -> StartupOptions {
+        let cache: PathBuf = self.home.path().join("cache");
+        std::fs::create_dir_all(&cache).unwrap();
+        StartupOptions { cache: Some(cache), ..StartupOptions::new(self.mount.path()) }
+    }
+
+    async fn start(&self) -> Process {
+        Process::start(self.options()).await
+    }
+
+    /// The version and group that a client gets to that offers these versions.
+    async fn shake(
+        &self,
+        process: &Process,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> std::io::Result<Version> {
+        shake(process.addr, &self.authority, versions).await
+    }
+
+    async fn serves_tls12(&self, process: &Process) -> bool {
+        self.shake(process, rustls::ALL_VERSIONS).await.expect("the listener serves");
+        self.shake(process, &[&rustls::version::TLS12]).await.is_ok()
+    }
+}
+
+fn issued() -> (CertificateAuthority, String, String) {
+    let (now, day) = (Timestamp::now(), SignedDuration::from_hours(24));
+    let authority = CertificateAuthority::generate("trial", now, day).unwrap();
+    let request = LeafRequest {
+        common_name: "server".to_owned(),
+        organization: None,
+        organizational_unit: None,
+        names: ["localhost".into()].into(),
+        usage: Usage::Server,
+        now,
+        not_after: now + day,
+    };
+    let leaf = authority.issue(&request).unwrap();
+    (authority, leaf.certificate_pem.clone(), leaf.key_pem.expose().to_owned())
+}
+
+async fn shake(
+    addr: SocketAddr,
+    authority: &CertificateAuthority,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> std::io::Result<Version> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.certificate_pem().as_bytes()).unwrap()).unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(crypto_provider())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(addr).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    match stream.get_ref().1.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => Ok(Version::Tls13),
+        _ => Ok(Version::Tls12),
+    }
+}
+
+/// A running component.
+struct Process {
+    startup: Startup,
+    addr: SocketAddr,
+    _stop: DropGuard,
+}
+
+impl Process {
+    async fn start(options: StartupOptions) -> Self {
+        let startup = Startup::new(options, TlsMetrics::default());
+        startup.load().await.unwrap();
+        let (listener, stop) = (Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap(), CancellationToken::new());
+        let addr = listener.local_addr();
+        let service = hyper::service::service_fn(async |_: http::Request<hyper::body::Incoming>| {
+            Ok::<_, Infallible>(http::Response::new(http_body_util::Full::<bytes::Bytes>::default()))
+        });
+        tokio::spawn(serve(listener, startup.source(), service, Options::default(), stop.clone()));
+        let (watching, until) = (startup.clone(), stop.clone());
+        tokio::spawn(async move { watching.watch(until).await });
+        Self { startup, addr, _stop: stop.drop_guard() }
+    }
+
+    fn report(&self, member: &str) -> serde_json::Value {
+        self.startup.report()[member].clone()
+    }
+
+    /// Waits until the report says so.
+    async fn until(&self, what: impl Fn(&serde_json::Value) -> bool) {
+        let wait = async {
+            while !what(&self.startup.report()) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let report = || self.startup.report();
+        tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("{:#}", report()));
+    }
+
+    async fn until_served(&self, component: &Component) {
+        let hash = component.contract.profile_hash.clone().unwrap();
+        self.until(|report| report["profileHash"] == hash.as_str()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_component_starts_from_its_directory_alone() {
+    let mut component = Component::asking_for(Named::Modern);
+    component.sync();
+    let process = component.start().await;
+    assert!(!component.serves_tls12(&process).await);
+    assert_eq!(process.report("serving"), "Profile");
+    assert_eq!(process.report("resolution")["outcome"], "Exact");
+}
+
+#[tokio::test]
+async fn tls_f11_the_last_of_many_edits_is_served() {
+    let mut component = Component::asking_for(Named::Intermediate);
+    component.sync();
+    let process = component.start().await;
+    for named in [Named::Modern, Named::Intermediate, Named::Old, Named::Intermediate, Named::Modern] {
+        component.ask_for(named);
+        component.sync();
+        component.shake(&process, rustls::ALL_VERSIONS).await.expect("no handshake is refused meanwhile");
+    }
+    process.until_served(&component).await;
+    assert!(!component.serves_tls12(&process).await);
+}
+
+#[tokio::test]
+async fn tls_f23_certificate_and_profile_arrive_together() {
+    let mut component = Component::asking_for(Named::Intermediate);
+    component.sync();
+    let process = component.start().await;
+    let before = issued_to(&component);
+    component.renew();
+    component.ask_for(Named::Modern);
+    component.sync();
+    process.until_served(&component).await;
+    assert!(!component.serves_tls12(&process).await);
+    assert_ne!(issued_to(&component), before);
+}
+
+fn issued_to(component: &Component) -> String {
+    paddock_pki::inspect(&component.chain).unwrap().fingerprint
+}
+
+#[tokio::test]
+async fn tls_f09_what_is_wrong_is_not_served_and_what_was_served_is() {
+    let mut component = Component::asking_for(Named::Modern);
+    component.sync();
+    let process = component.start().await;
+    let damages: [(&str, Option<&[u8]>, &str); 7] = [
+        (files::PROFILE, Some(b"{"), "profile.json has the hash"),
+        (files::PROFILE, None, "profile.json is missing"),
+        (files::CONTRACT, Some(b"\xff\xfe"), "contract.json: not JSON"),
+        (files::CONTRACT, None, "contract.json is missing"),
+        (files::CERTIFICATE, Some(b"no certificate"), "certificate"),
+        (files::KEY, None, "tls.key is missing"),
+        (files::CONTRACT, Some(br#"{"schemaVersion":"2.0"}"#), "another major version"),
+    ];
+    for (file, bytes, problem) in damages {
+        component.sync_with(file, bytes);
+        process.until(|report| report["problem"].as_str().is_some_and(|told| told.contains(problem))).await;
+        assert!(!component.serves_tls12(&process).await, "{file}");
+        assert_eq!(process.report("stale"), true);
+    }
+    component.sync();
+    process.until(|report| report["problem"].is_null() && report["stale"] == false).await;
+}
+
+#[tokio::test]
+async fn tls_d12_after_a_restart_the_last_good_profile_stands_in() {
+    let mut component = Component::asking_for(Named::Modern);
+    component.sync();
+    drop(component.start().await);
+    component.sync_with(files::PROFILE, None);
+    let process = component.start().await;
+    assert_eq!(process.report("serving"), "LastKnownGood");
+    assert!(!component.serves_tls12(&process).await);
+    component.ask_for(Named::Intermediate);
+    component.sync();
+    process.until(|report| report["serving"] == "Profile").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_valid_was_ever_there_nothing_is_made_up() {
+    let mut component = Component::asking_for(Named::Modern);
+    component.sync_with(files::PROFILE, None);
+    let startup = Startup::new(component.options(), TlsMetrics::default());
+    assert!(startup.check().state.is_err());
+    let error = startup.load().await.unwrap_err();
+    assert_eq!(error.why.to_string(), "profile.json is missing");
+    assert!(error.waited >= Duration::from_secs(30) && error.waited < Duration::from_secs(31), "{:?}", error.waited);
+    assert_eq!(startup.check().state.unwrap_err(), "waiting for valid start-up data: profile.json is missing");
+    assert!(startup.source().is_none());
+}
+
+#[tokio::test]
+async fn a_directory_that_comes_late_is_waited_for() {
+    let mut component = Component::asking_for(Named::Modern);
+    std::fs::remove_dir_all(component.mount.path()).unwrap();
+    let startup = Startup::new(component.options(), TlsMetrics::default());
+    let loading = tokio::spawn({
+        let startup = startup.clone();
+        async move { startup.load().await }
+    });
+    while startup.check().state.err().is_none_or(|why| !why.contains("waiting")) {
+        tokio::task::yield_now().await;
+    }
+    component.mount = Mount::new(component.mount.path()).unwrap();
+    component.sync();
+    loading.await.unwrap().unwrap();
+    assert!(startup.check().state.is_ok());
+}
+
+#[tokio::test]
+async fn tls_f16_a_kubelet_that_is_behind_is_noticed_and_catches_up() {
+    let mut component = Component::asking_for(Named::Intermediate);
+    component.sync();
+    component.mount.fall_behind();
+    component.ask_for(Named::Modern);
+    component.sync();
+    // The annotation arrives, the map does not.
+    let new = component.contract.profile_hash.clone();
+    std::fs::write(component.mount.path().join(files::EXPECTED_HASH), new.clone().unwrap()).unwrap();
+    // The files behind the swap are what counts: kubelet writes the annotation there too.
+    let behind = std::fs::read_link(component.mount.path().join("..data")).unwrap();
+    std::fs::write(component.mount.path().join(behind).join(files::EXPECTED_HASH), new.clone().unwrap()).unwrap();
+    let process = component.start().await;
+    assert_eq!((process.report("stale"), process.report("expectedHash")), (true.into(), new.clone().into()));
+    component.expected = new;
+    component.sync();
+    component.mount.refresh().unwrap();
+    process.until(|report| report["stale"] == false).await;
+    assert!(!component.serves_tls12(&process).await);
+}
+
+#[tokio::test]
+async fn tls_f12_a_map_that_was_weakened_is_not_followed_by_the_running_nor_by_the_restarted() {
+    let mut component = Component::asking_for(Named::Modern);
+    component.expected = component.contract.profile_hash.clone();
+    component.sync();
+    let process = component.start().await;
+    let good = (component.contract.clone(), component.profile.clone());
+    component.ask_for(Named::Old);
+    component.sync();
+    process.until(|report| report["problem"].as_str().is_some_and(|why| why.contains("lets in more"))).await;
+    assert!(!component.serves_tls12(&process).await);
+    drop(process);
+    let process = component.start().await;
+    assert_eq!((process.report("serving"), process.report("stale")), ("LastKnownGood".into(), true.into()));
+    assert!(!component.serves_tls12(&process).await);
+    (component.contract, component.profile) = good;
+    component.sync();
+    process.until(|report| report["stale"] == false).await;
+}
+
+#[tokio::test]
+async fn tls_f02_a_process_that_is_killed_serves_the_same_again() {
+    let mut component = Component::asking_for(Named::Modern);
+    component.sync();
+    let before = component.start().await.report("profileHash");
+    let process = component.start().await;
+    assert_eq!(process.report("profileHash"), before);
+    assert!(!component.serves_tls12(&process).await);
+}
+
+/// At every step of kubelet's writing what is served is the old or the new, certificate and profile of one set.
+#[tokio::test]
+async fn a_slow_kubelet_is_never_seen_half_way() {
+    let mut component = Component::asking_for(Named::Intermediate);
+    component.sync();
+    let old = component.contract.profile_hash.clone().unwrap();
+    let changing = Component::asking_for(Named::Modern);
+    let new = changing.contract.profile_hash.clone().unwrap();
+    let files = changing.files();
+    let mut writing = component.mount.begin(files.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
+    let mut seen = Vec::new();
+    loop {
+        let process = component.start().await;
+        let hash = process.report("profileHash");
+        seen.push(hash.clone());
+        let presents = if hash == new.as_str() { &changing.authority } else { &component.authority };
+        shake(process.addr, presents, rustls::ALL_VERSIONS).await.unwrap();
+        if !writing.step().unwrap() {
+            break;
+        }
+    }
+    seen.dedup();
+    assert_eq!(seen, [old, new]);
+}
+
+#[tokio::test]
+async fn a_kubelet_that_died_half_way_leaves_the_old_set() {
+    let mut component = Component::asking_for(Named::Modern);
+    component.sync();
+    let next = Component::asking_for(Named::Old);
+    let files = next.files();
+    let mut writing = component.mount.begin(files.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
+    for _ in 0..3 {
+        writing.step().unwrap();
+    }
+    let process = component.start().await;
+    assert!(!component.serves_tls12(&process).await);
+    component.ask_for(Named::Intermediate);
+    component.sync();
+    process.until_served(&component).await;
+}
+
+#[tokio::test]
+async fn tls_f09_the_stand_in_for_what_cannot_be_served_is_told_as_such() {
+    let mut component = Component::new();
+    component.ask(r#"{"ciphers":null,"groups":["secp521r1"],"minTLSVersion":"VersionTLS13"}"#);
+    component.sync();
+    let process = component.start().await;
+    assert_eq!(
+        (process.report("serving"), process.report("resolution")["outcome"].clone()),
+        ("Baseline".into(), "Unservable".into())
+    );
+}
+
+#[tokio::test]
+async fn tls_f26_a_strict_component_keeps_what_it_served() {
+    let mut component = Component::asking_for(Named::Modern);
+    component.contract.decision = Decision { adherence: Adherence::Strict, ..Decision::default() };
+    component.sync();
+    let process = component.start().await;
+    component.ask(r#"{"ciphers":["AES128-SHA"],"groups":["secp521r1"],"minTLSVersion":"VersionTLS12"}"#);
+    component.sync();
+    process.until(|report| report["problem"].as_str().is_some_and(|why| why.contains("cannot be served"))).await;
+    assert!(!component.serves_tls12(&process).await);
+}
+
+#[tokio::test]
+async fn a_contract_alone_changes_no_session() {
+    let mut component = Component::asking_for(Named::Intermediate);
+    component.sync();
+    let process = component.start().await;
+    let source = process.startup.source().unwrap();
+    component.contract.generation = 99;
+    component.contract.metrics_auth = MetricsAuth::TokenOrCertificate;
+    component.sync();
+    process.until(|report| report["contractGeneration"] == 99).await;
+    assert_eq!(source.generation(), 1);
+    assert_eq!(process.startup.contract().metrics_auth, MetricsAuth::TokenOrCertificate);
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_followed_while_the_profile_is_bad() {
+    let mut component = Component::asking_for(Named::Modern);
+    component.sync();
+    let process = component.start().await;
+    component.renew();
+    component.sync_with(files::PROFILE, Some(b"{}"));
+    process.until(|report| report["stale"] == true).await;
+    assert!(!component.serves_tls12(&process).await);
+}
+
+#[tokio::test]
+async fn a_listener_with_a_certificate_of_its_own_follows_the_profile() {
+    let mut component = Component::asking_for(Named::Intermediate);
+    component.sync();
+    let options = StartupOptions { own_key: Some(paddock_tls_profile::KeyKind::Ecdsa), ..component.options() };
+    let startup = Startup::new(options, TlsMetrics::default());
+    startup.load().await.unwrap();
+    let (_, chain, key) = issued();
+    let own = paddock_serve::Certificate::from_pem(chain.as_bytes(), key.as_bytes(), None).unwrap();
+    let source = startup.with_certificate(own).unwrap();
+    let stop = CancellationToken::new();
+    let (watching, until) = (startup.clone(), stop.clone());
+    let watching = tokio::spawn(async move { watching.watch(until).await });
+    component.ask_for(Named::Modern);
+    component.sync();
+    while source.served().effective().versions() != [Version::Tls13] {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    stop.cancel();
+    watching.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_profile_of_kubernetes_nmstate_is_read() {
+    let mut component = Component::new();
+    let groups = Some(["X25519", "secp256r1"].map(str::to_owned).to_vec());
+    let (text, _) = Profile { groups, ..Named::Modern.profile(Generation::B) }.canonical_for_nmstate();
+    component.ask(&text);
+    component.sync();
+    let process = component.start().await;
+    assert_eq!(process.report("served")["groups"], serde_json::json!(["X25519", "secp256r1"]));
+}
