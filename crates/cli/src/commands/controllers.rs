@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -45,7 +46,11 @@ pub(crate) struct Options {
 impl Options {
     /// What `up` and `operator` were told.
     pub(crate) fn of(settings: &Effective, namespace: String, shared: bool) -> Result<Self, Failure> {
-        let gateways = gateway_options(settings, namespace.clone())?;
+        let mut gateways = gateway_options(settings, namespace.clone())?;
+        let seconds = |setting| Duration::from_secs(u64::from(settings.get::<u32>(setting)));
+        gateways.run.concurrency = usize::try_from(settings.get(&table::GATEWAY_CONCURRENCY)).unwrap_or(usize::MAX);
+        gateways.run.backoff_max = seconds(&table::GATEWAY_BACKOFF_MAX);
+        gateways.run.resync = seconds(&table::GATEWAY_RESYNC);
         Ok(Self { namespace, controllers: settings.get(&table::CONTROLLERS), gateways, shared })
     }
 

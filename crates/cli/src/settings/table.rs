@@ -356,6 +356,36 @@ pub(crate) static GATEWAY_RESERVED: Setting<String> = Setting::new(
     GATEWAYS,
 );
 
+/// Gateways worked on at once.
+pub(crate) static GATEWAY_CONCURRENCY: Setting<u32> = Setting::new(
+    "gateways-concurrency",
+    &["PADDOCK_GATEWAYS_CONCURRENCY"],
+    "N",
+    Default::Is("8"),
+    "How many gateways are worked on at once",
+    &["up", "operator"],
+);
+
+/// The longest wait between retries.
+pub(crate) static GATEWAY_BACKOFF_MAX: Setting<u32> = Setting::new(
+    "gateways-backoff-max",
+    &["PADDOCK_GATEWAYS_BACKOFF_MAX"],
+    "SECONDS",
+    Default::Is("300"),
+    "The longest wait between retries of a gateway whose objects cannot be written; the first is 1 second and it doubles",
+    &["up", "operator"],
+);
+
+/// How often each gateway is looked at.
+pub(crate) static GATEWAY_RESYNC: Setting<u32> = Setting::new(
+    "gateways-resync",
+    &["PADDOCK_GATEWAYS_RESYNC"],
+    "SECONDS",
+    Default::Is("600"),
+    "How often each gateway is looked at even when nothing changes, from caches",
+    &["up", "operator"],
+);
+
 /// Who may come in from outside.
 pub(crate) static GATEWAY_INGRESS: Setting<String> = Setting::new(
     "gateways-ingress-from",
@@ -647,7 +677,7 @@ pub(crate) static BENCH_WATCHERS: Setting<u32> =
 
 /// `--tenants` of the benchmark.
 pub(crate) static BENCH_TENANTS: Setting<u32> =
-    Setting::new("tenants", &[], "N", Default::Is("100"), "How many tenants the gateways figures have", &["bench"]);
+    Setting::new("tenants", &[], "N", Default::Is("1000"), "How many tenants the gateways figures have", &["bench"]);
 
 /// `--seconds` of the benchmark.
 pub(crate) static BENCH_SECONDS: Setting<u32> =
@@ -698,6 +728,9 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         &GATEWAY_POSTGRES.row,
         &GATEWAY_NAMESPACES.row,
         &GATEWAY_RESERVED.row,
+        &GATEWAY_CONCURRENCY.row,
+        &GATEWAY_BACKOFF_MAX.row,
+        &GATEWAY_RESYNC.row,
         &GATEWAY_INGRESS.row,
         &GATEWAY_MONITORING.row,
         &GATEWAY_EGRESS.row,

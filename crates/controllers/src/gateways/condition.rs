@@ -132,6 +132,14 @@ impl Conditions {
         self.current.iter().map(with).collect()
     }
 
+    /// Whether it became ready or ceased to be since the last report, and why; said once. What was never ready has not ceased to be.
+    pub(super) fn transition(&self) -> Option<(bool, &Condition)> {
+        let was = self.before(GatewayCondition::Ready).is_some_and(|ready| ready.status == "True");
+        let ready = self.current.iter().find(|condition| condition.kind == GatewayCondition::Ready.as_str())?;
+        let is = ready.status == "True";
+        (is != was).then_some((is, ready))
+    }
+
     /// For the anchor.
     pub(super) fn to_json(&self) -> String {
         serde_json::to_string(&self.current).unwrap_or_default()
@@ -257,6 +265,19 @@ mod tests {
         let ready = conditions.current.last().unwrap();
         assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "NoNode"));
         assert_eq!(ready.message, "no node; no kind");
+    }
+
+    #[test]
+    fn gw_w01_becoming_ready_and_ceasing_to_be_is_told_once() {
+        let passes = [(false, None), (true, Some(true)), (true, None), (false, Some(false)), (false, None)];
+        let mut before = Vec::new();
+        for (holds, told) in passes {
+            let mut conditions = Conditions::since(before, at(1));
+            conditions.set(GatewayCondition::RolledOut, holds, "Reason", "");
+            conditions.conclude();
+            assert_eq!(conditions.transition().map(|(ready, _)| ready), told);
+            before = Conditions::read(&conditions.to_json());
+        }
     }
 
     #[test]

@@ -2,28 +2,30 @@
 //!
 //! The snapshot may read the API server; the plan touches nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ListParams};
 use paddock_api::{GatewayCondition, labels};
 use paddock_reconcile::{
-    Change, Context, Controller, Dependency, Error, Event, Kind, ObjectRef, Plan, Source, Verdict,
+    Change, Context, Controller, Dependency, Error, Event, Kind, ObjectRef, Plan, Settings, Source, Verdict,
 };
 use serde_json::Value;
 
 use super::fleet::{self, ROLLOUT};
-use super::intent::{Entry, ImageFrom, Intent};
+use super::intent::{Entry, ImageFrom, Intent, Intents};
 use super::key::GatewayKey;
 use super::memory::{Asked, Memory};
 use super::network::Peers;
 use super::options::Options;
 use super::platform::Database;
+use super::preflight::{Found, Preflight, Premises, Rights};
 use super::probe::Probes;
 use super::problem::Problem;
 use super::report::{APPLY_FAILED, OVERRIDES, Report, config_hash_of, is_rolled_out, overrides, running_hash};
@@ -47,6 +49,7 @@ pub struct Gateways {
     probes: Option<Probes>,
     /// Whether every gateway is planned as if it were its turn.
     foresees: bool,
+    preflight: Preflight,
 }
 
 /// What the plan for one gateway depends on.
@@ -73,12 +76,14 @@ pub struct Snapshot {
     /// What was seen of the gateway itself.
     pub(super) view: View,
     pub(super) around: Surroundings,
+    /// What the gateway depends on that is not ours to make.
+    pub(super) premises: Premises,
 }
 
 impl Gateways {
-    pub(super) fn new(options: Options, memory: Memory) -> Self {
+    pub(super) fn new(options: Options, memory: Memory, rights: Rights) -> Self {
         let probes = options.probe.then(Probes::default);
-        Self { options, memory, probes, foresees: false }
+        Self { options, memory, probes, foresees: false, preflight: Preflight::new(rights) }
     }
 
     /// Looks at gateways by `probes`, or not at all: then nothing is said of whether they serve.
@@ -146,6 +151,10 @@ impl Controller for Gateways {
         "gateways"
     }
 
+    fn settings(&self) -> Settings {
+        self.options.run.clone()
+    }
+
     fn sources(&self) -> Vec<Source<GatewayKey>> {
         let everyone = |memory: &Memory| {
             let memory = memory.clone();
@@ -153,13 +162,13 @@ impl Controller for Gateways {
         };
         let intent = {
             let memory = self.memory.clone();
+            // The other controller may have judged the document first, so what was seen last is remembered here.
+            let seen = Mutex::<Arc<Intents>>::default();
             move |change: &Change<'_>| {
-                let mut keys = memory.keys();
-                memory.observe(change.after);
-                keys.extend(memory.keys());
-                keys.sort_unstable();
-                keys.dedup();
-                keys
+                let now = memory.observe(change.after);
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                let before = std::mem::replace(&mut *seen, Arc::clone(&now));
+                now.changed_since(&before)
             }
         };
         let namespaces = {
@@ -207,6 +216,7 @@ impl Controller for Gateways {
             Source::of::<Node>(nodes),
             Source::of::<CustomResourceDefinition>(everyone(&self.memory))
                 .fields(format!("metadata.name={}", names::SANDBOX_CRD)),
+            Source::of::<StorageClass>(everyone(&self.memory)),
         ];
         if let Database::Postgres { secret } = &self.options.rules.database {
             let memory = self.memory.clone();
@@ -255,6 +265,7 @@ impl Controller for Gateways {
             has_node: true,
             view: View::NotRunning,
             around: Surroundings::default(),
+            premises: Premises::default(),
         };
         let Some(intent) = snapshot.entry.as_ref().and_then(|entry| entry.intent.clone()) else { return Ok(snapshot) };
         let namespace = cx.get(&ObjectRef::of::<Namespace>(None, key.namespace())).await?;
@@ -270,19 +281,33 @@ impl Controller for Gateways {
         snapshot.around =
             Surroundings::see(cx, key, control, config.as_deref(), namespace.as_deref(), workload).await?;
         snapshot.around.wave = self.memory.wave(&snapshot.sandbox_versions);
+        let found = Found {
+            cluster: self.memory.cluster(),
+            namespace: namespace.as_ref(),
+            anchor: snapshot.anchor.as_deref(),
+            workload,
+        };
+        snapshot.premises = self.preflight.look(cx, key, &intent.database, found).await?;
         if let Some(served) = &intent.serves {
             let all = cx.list(&Kind::of::<Namespace>(), None, &[]).await?;
             snapshot.served = served_names(served, &self.options.rules, &all);
         }
         if snapshot.anchor.is_some() {
             let here = Some(key.namespace());
+            let kek_in_use = snapshot.workload.as_deref().is_some_and(render::uses_kek);
+            // A gateway of a release without this key is not asked for one, pass after pass.
+            let kek = if kek_in_use || render::needs_kek(intent.version) {
+                cx.get_as::<Secret>(here, &key.name_of(names::KEK)).await?
+            } else {
+                None
+            };
             let mut existing = pki::Existing {
                 authority: cx.get_as::<Secret>(Some(&self.options.namespace), &key.ca_secret()).await?,
                 server: cx.get_as::<Secret>(here, &key.name_of(names::SERVER_TLS)).await?,
                 client: cx.get_as::<Secret>(here, &key.name_of(names::CLIENT_TLS)).await?,
                 jwt: cx.get_as::<Secret>(here, &key.name_of(names::JWT_KEYS)).await?,
-                kek: cx.get_as::<Secret>(here, &key.name_of(names::KEK)).await?,
-                kek_in_use: snapshot.workload.as_deref().is_some_and(render::uses_kek),
+                kek,
+                kek_in_use,
                 sandboxes: pki::Sandboxes::Unknown,
                 served: None,
             };
@@ -384,6 +409,7 @@ impl Controller for Gateways {
             return Ok(plan);
         };
         plan.apply(report.anchor(key, &inventory)?);
+        plan.events.extend(report.transition(key));
         report.tell(&mut plan, key, snapshot);
         let (kek, authority_name) = (key.name_of(names::KEK), key.ca_secret());
         for object in objects {

@@ -183,6 +183,13 @@ impl Intents {
         self.entries.keys().filter_map(|name| Some(GatewayKey::default_of(name.parse().ok()?)))
     }
 
+    /// The gateways whose entry is not what it was then, also those that have none any more.
+    pub fn changed_since(&self, before: &Self) -> Vec<GatewayKey> {
+        let changed = |name: &&String| self.entries.get(*name) != before.entries.get(*name);
+        let names: BTreeSet<&String> = self.entries.keys().chain(before.entries.keys()).filter(changed).collect();
+        names.into_iter().filter_map(|name| Some(GatewayKey::default_of(name.parse().ok()?))).collect()
+    }
+
     /// The entry about this gateway.
     pub fn entry(&self, key: &GatewayKey) -> Option<&Entry> {
         if key.is_default() { self.entries.get(key.namespace()) } else { None }

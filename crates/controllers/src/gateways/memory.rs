@@ -12,7 +12,7 @@ use super::controller::NAMESPACES_KEY;
 use super::fleet;
 use super::intent::{Entry, Intents, Rules};
 use super::key::GatewayKey;
-use super::platform::Facts;
+use super::platform::{ClusterVersion, Facts};
 use super::problem::Problem;
 use super::resource;
 
@@ -77,6 +77,11 @@ impl Memory {
             held.wave = None;
             held.resources.values_mut().for_each(|resource| resource.judged = false);
         }
+    }
+
+    /// The cluster's version, as far as it is known.
+    pub(super) fn cluster(&self) -> Option<ClusterVersion> {
+        self.held().rules.cluster
     }
 
     /// Asks the cluster what it is, now and then. What it may not be asked for is unknown: that is the same on every pass.

@@ -17,6 +17,7 @@
 //! | `restart` | what a gateway reads only at its start | nothing |
 //! | `forecast`, [`Foretold`] | what would be done, and whether a gateway would restart and why | nothing |
 //! | `overview` | how all gateways stand, from what was written down | nothing |
+//! | `preflight` | what a gateway needs that is not ours to make, and what of it is missing | API server, asking |
 //! | [`SourceFile`] | `platform-config` as people keep it in a file | nothing |
 //! | `pki` | what exists of certificates and keys is judged, what is missing is made | randomness |
 //! | [`probe`] | what gateways say of themselves, over mutual TLS | the gateways |
@@ -53,6 +54,7 @@ mod pki;
 mod platform;
 mod pods;
 mod policies;
+mod preflight;
 pub mod probe;
 mod problem;
 pub mod rbac;
@@ -97,8 +99,9 @@ pub use waves::{RolloutPolicy, Share, ShareError};
 /// The three controllers: one keeps the gateways right, one reports, one decides whose turn it is when the platform
 /// changes. They share what was asked for and judged.
 pub fn controllers(options: Options, metrics: GatewayMetrics) -> (Gateways, GatewayStatus, GatewayFleet) {
-    let memory = memory::Memory::new(options.rules.clone());
-    let status = GatewayStatus::new(options.namespace.clone(), options.rules.clone(), memory.clone(), metrics);
+    let (memory, rights) = (memory::Memory::new(options.rules.clone()), preflight::Rights::default());
+    let status =
+        GatewayStatus::new(options.namespace.clone(), options.rules.clone(), memory.clone(), metrics, rights.clone());
     let fleet = GatewayFleet::new(&options, memory.clone());
-    (Gateways::new(options, memory), status, fleet)
+    (Gateways::new(options, memory, rights), status, fleet)
 }

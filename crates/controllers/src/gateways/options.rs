@@ -1,6 +1,7 @@
 //! What the operator decides for all gateways. Touches nothing.
 
 use paddock_policy::image::{ImageError, ImagePolicy, ImageReference};
+use paddock_reconcile::Settings;
 
 use super::intent::Rules;
 use super::network::{Egress, PodsOf};
@@ -27,6 +28,8 @@ pub struct Options {
     pub probe: bool,
     /// How changes of the platform reach gateways.
     pub rollout: RolloutPolicy,
+    /// How gateways are worked on.
+    pub run: Settings,
 }
 
 impl Options {
@@ -52,6 +55,7 @@ impl Options {
             adopt: false,
             probe: true,
             rollout: RolloutPolicy::default(),
+            run: Settings::default(),
         })
     }
 

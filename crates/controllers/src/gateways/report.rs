@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use paddock_api::{GatewayCondition, annotations};
-use paddock_reconcile::{Desired, Error, Plan, StatusPatch};
+use paddock_reconcile::{Desired, Error, Event, Plan, Severity, StatusPatch};
 use serde_json::Value;
 
 use super::condition::{Conditions, DOWNGRADE_REFUSED, PROGRESSING, ROLLED_BACK, Summary, WAITING_FOR_WAVE};
-use super::controller::{PLATFORM_CONFIG, Snapshot};
+use super::controller::{PLATFORM_CONFIG, Snapshot, anchor_ref};
 use super::fleet::ROLLOUT;
 use super::intent::Intent;
 use super::key::GatewayKey;
@@ -40,6 +40,8 @@ pub(super) struct Report {
     pub(super) image_from: &'static str,
     hash: String,
     not_after: String,
+    /// What is worth knowing though nothing is wrong.
+    notes: String,
 }
 
 impl Report {
@@ -47,18 +49,19 @@ impl Report {
         use GatewayCondition::{Applied, NamespaceReady, PkiReady, Prerequisites, RolledOut, Serving};
         let mut conditions = judged(snapshot, invalid, now);
         conditions.set(NamespaceReady, true, "NamespaceExists", "");
-        match snapshot.sandbox_versions.as_str() {
-            "" => {
-                let message = format!("the CustomResourceDefinition {} does not exist", names::SANDBOX_CRD);
-                conditions.set(Prerequisites, false, "SandboxKindMissing", message);
-            }
-            _ if matches!(&intent.database, Database::Postgres { .. }) && snapshot.database.is_none() => {
-                let message =
-                    format!("the Secret of the database has no key {}, or does not exist", names::DATABASE_KEY);
-                conditions.set(Prerequisites, false, "DatabaseSecretMissing", message);
-            }
-            versions => conditions.set(Prerequisites, true, "SandboxKindServed", format!("served: {versions}")),
+        let mut findings = snapshot.premises.judge(intent.version, &snapshot.sandbox_versions);
+        if matches!(&intent.database, Database::Postgres { .. }) && snapshot.database.is_none() {
+            let message = format!("the Secret of the database has no key {}, or does not exist", names::DATABASE_KEY);
+            findings.missing.push(("DatabaseSecretMissing", message));
         }
+        let served = format!("served: {}", snapshot.sandbox_versions);
+        let (holds, reason, first) = match findings.missing.first() {
+            Some((reason, _)) => (false, *reason, None),
+            None => (true, "SandboxKindServed", Some(&served)),
+        };
+        let missing = findings.missing.iter().map(|(_, message)| message);
+        let all: Vec<_> = first.into_iter().chain(missing).chain(&findings.notes).map(String::as_str).collect();
+        conditions.set(Prerequisites, holds, reason, all.join("; "));
         let material = snapshot.material.as_ref();
         match material.map(|material| &material.trouble) {
             None => conditions.set(PkiReady, false, PROGRESSING, "certificates are being made"),
@@ -94,14 +97,15 @@ impl Report {
         let image =
             snapshot.workload.as_deref().and_then(image_of).map_or_else(|| intent.image.to_string(), str::to_owned);
         let image_from = intent.image_from.as_str();
-        Self { conditions, waits, image, image_from, hash: hash.to_owned(), not_after }
+        let notes = findings.notes.join("; ");
+        Self { conditions, waits, image, image_from, hash: hash.to_owned(), not_after, notes }
     }
 
     /// Of a gateway for which nothing can be done.
     pub(super) fn unusable(snapshot: &Snapshot, invalid: &str, now: Timestamp) -> Self {
         let conditions = judged(snapshot, invalid, now);
-        let nothing = String::new;
-        Self { conditions, waits: None, image: nothing(), image_from: "", hash: nothing(), not_after: nothing() }
+        let none = String::new;
+        Self { conditions, waits: None, image: none(), image_from: "", hash: none(), not_after: none(), notes: none() }
     }
 
     /// Tells the object that asks, if one does.
@@ -122,9 +126,22 @@ impl Report {
         Some(StatusPatch { target: resource::reference(key), status })
     }
 
+    /// The event when the gateway became ready or ceased to be.
+    pub(super) fn transition(&mut self, key: &GatewayKey) -> Option<Event> {
+        let image = &self.image;
+        self.conditions.conclude();
+        self.conditions.transition().map(|(ready, condition)| match ready {
+            true => Event::normal(anchor_ref(key), "Ready", format!("{image} runs and everything holds")),
+            false => Event {
+                severity: Severity::Warning,
+                ..Event::normal(anchor_ref(key), condition.reason.as_str(), condition.message.as_str())
+            },
+        })
+    }
+
     pub(super) fn anchor(&mut self, key: &GatewayKey, inventory: &[String]) -> Result<Desired, Error> {
         let phase = self.conditions.conclude();
-        let (reason, message) = self.conditions.obstacle().unwrap_or_else(|| ("Ready".to_owned(), String::new()));
+        let (reason, message) = self.conditions.obstacle().unwrap_or_else(|| ("Ready".to_owned(), self.notes.clone()));
         let summary = Summary {
             phase,
             ready: phase == paddock_api::GatewayPhase::Running,

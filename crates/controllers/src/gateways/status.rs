@@ -14,7 +14,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use paddock_api::{GatewayPhase, labels};
 use paddock_policy::tenant::TenantName;
-use paddock_reconcile::{Change, Context, Controller, Desired, Error, Event, Kind, ObjectRef, Plan, Settings, Source};
+use paddock_reconcile::{
+    Change, Context, Controller, Desired, Error, Event, Kind, ObjectRef, Plan, Settings, Source, Verdict,
+};
 use serde_json::Value;
 
 use super::condition::Summary;
@@ -23,6 +25,7 @@ use super::intent::{Intents, Rules};
 use super::key::GatewayKey;
 use super::memory::Memory;
 use super::metrics::GatewayMetrics;
+use super::preflight::{self, Rights};
 use super::report::{OVERRIDES, overrides};
 use super::selection::{Home, home};
 use super::{names, resource};
@@ -52,6 +55,7 @@ pub struct GatewayStatus {
     rules: Rules,
     memory: Memory,
     metrics: GatewayMetrics,
+    rights: Rights,
 }
 
 /// What the report depends on.
@@ -62,11 +66,19 @@ pub struct StatusSnapshot {
     tenants: BTreeMap<String, (Home, Option<Arc<Value>>)>,
     /// The tenants whose entry is not heard because an object asks for the same gateway.
     overridden: BTreeSet<GatewayKey>,
+    /// Rights that are missing where there is no anchor, which could tell it.
+    rights: BTreeMap<String, Arc<Vec<String>>>,
 }
 
 impl GatewayStatus {
-    pub(super) fn new(namespace: String, rules: Rules, memory: Memory, metrics: GatewayMetrics) -> Self {
-        Self { namespace, rules, memory, metrics }
+    pub(super) fn new(
+        namespace: String,
+        rules: Rules,
+        memory: Memory,
+        metrics: GatewayMetrics,
+        rights: Rights,
+    ) -> Self {
+        Self { namespace, rules, memory, metrics, rights }
     }
 
     fn named(&self, name: &str) -> ObjectRef {
@@ -124,11 +136,14 @@ impl Controller for GatewayStatus {
     async fn snapshot(&self, cx: &Context, _: &Report) -> Result<StatusSnapshot, Error> {
         let config = cx.get(&self.named(PLATFORM_CONFIG)).await?;
         let intents = self.memory.observe(config.as_deref());
-        let (mut tenants, mut overridden) = (BTreeMap::new(), BTreeSet::new());
+        let (mut tenants, mut overridden, mut rights) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
         for key in intents.keys() {
             let namespace = cx.get(&ObjectRef::of::<Namespace>(None, key.namespace())).await?;
             let home = home(namespace.as_deref(), &self.rules);
             let anchor = if home == Home::Missing { None } else { cx.get(&anchor_ref(&key)).await? };
+            if home == Home::There && anchor.is_none() {
+                rights.insert(key.namespace().to_owned(), self.rights.known(key.namespace()));
+            }
             tenants.insert(key.namespace().to_owned(), (home, anchor));
             match cx.get(&resource::reference(&key)).await {
                 Ok(object) => self.memory.observe_resource(&key, object.as_deref()),
@@ -140,7 +155,7 @@ impl Controller for GatewayStatus {
                 overridden.insert(key);
             }
         }
-        Ok(StatusSnapshot { intents, tenants, overridden })
+        Ok(StatusSnapshot { intents, tenants, overridden, rights })
     }
 
     fn plan(&self, _: &Report, snapshot: &StatusSnapshot, now: Timestamp) -> Result<Plan, Error> {
@@ -161,6 +176,10 @@ impl Controller for GatewayStatus {
         if let Some(problem) = &snapshot.intents.document {
             plan.event(Event::warning(self.named(PLATFORM_CONFIG), "InvalidDocument", problem.to_string()));
         }
+        if !snapshot.rights.is_empty() {
+            let message = "gateways have yet to report".to_owned();
+            plan.verdict = Verdict::Waiting { on: Rights::news(), message };
+        }
         Ok(plan)
     }
 }
@@ -180,7 +199,12 @@ fn rows(snapshot: &StatusSnapshot) -> BTreeMap<String, Summary> {
             (Some(_), Some(obstacle)) if home == Home::NotSelected => obstacle,
             (Some(anchored), _) => anchored,
             (None, Some(obstacle)) => obstacle,
-            (None, None) => Summary::of(GatewayPhase::Pending, "Progressing", ""),
+            (None, None) => match snapshot.rights.get(name).filter(|rights| !rights.is_empty()) {
+                Some(rights) => {
+                    Summary::of(GatewayPhase::Pending, preflight::PERMISSIONS_MISSING, preflight::may_not(rights))
+                }
+                None => Summary::of(GatewayPhase::Pending, "Progressing", ""),
+            },
         };
         let key = name.parse().ok().map(GatewayKey::default_of);
         if let Some(key) = key.filter(|key| snapshot.overridden.contains(key)) {
@@ -217,6 +241,7 @@ mod tests {
             intents: Arc::new(Intents::default().next(Some(yaml), &rules)),
             tenants: BTreeMap::new(),
             overridden: BTreeSet::new(),
+            rights: BTreeMap::new(),
         }
     }
 

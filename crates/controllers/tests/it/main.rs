@@ -4,6 +4,7 @@
 
 mod gateways;
 mod plan;
+mod preflight;
 mod resources;
 mod role;
 mod serving;

@@ -14,6 +14,8 @@ use crate::exit::{Failure, Outcome};
 const EDITS: usize = 200;
 /// Reads of single objects that an operator may need, whatever the number of tenants.
 const GETS: f64 = 20.0;
+/// How often gateways are looked at in the figures of settled ones, in seconds.
+const RESYNC: u64 = 10;
 
 pub(crate) async fn measure(sizes: &Sizes, report: &Report) -> Outcome {
     one(report).await?;
@@ -50,11 +52,20 @@ async fn many(count: u32, report: &Report) -> Outcome {
     operator.process.stop().await?;
 
     let began = Instant::now();
-    let operator = Operator::start(&tenants.server, &[]).await?;
+    let operator = Operator::start(&tenants.server, &["--gateways-resync", &RESYNC.to_string()]).await?;
     let (ended, done) = operator.settled().await?;
     report.time(format!("{of} settled, start until all were looked at"), ended - began, Wanted::Nothing)?;
     requests(&format!("{of} settled, start"), done, Wanted::AtMost(GETS), report)?;
     report.add(format!("{of} settled, start, writes"), f64::from(done.writes), "", Wanted::AtMost(0.0))?;
+    tokio::time::sleep(Duration::from_secs(RESYNC * 2)).await;
+    let later = operator.done().await?;
+    let (passes, writes) = (later.passes - done.passes, later.writes - done.writes);
+    report.add(
+        format!("{of} settled, {passes} passes of resyncs, writes"),
+        f64::from(writes),
+        "",
+        Wanted::AtMost(0.0),
+    )?;
     report.add(
         format!("{of} settled, operator, resident"),
         operator.process.resident().unwrap_or_default(),

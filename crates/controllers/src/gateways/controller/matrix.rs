@@ -39,6 +39,7 @@ fn snapshot(version: u16, database: &Database, cluster: u16, config: &str) -> Sn
         has_node: true,
         view: View::NotRunning,
         around: Surroundings::default(),
+        premises: Premises { default_storage: Some(true), ..Premises::default() },
     }
 }
 

@@ -57,6 +57,7 @@ fn snapshot(yaml: &str, tenant: &str) -> Snapshot {
         has_node: false,
         view: View::NotRunning,
         around: Surroundings::default(),
+        premises: Premises { default_storage: Some(true), ..Premises::default() },
     }
 }
 
@@ -330,7 +331,7 @@ fn gw_w22_who_waits_for_a_turn_is_well_and_says_so() {
     let one = plan(&first, "tenant-b");
     let mut waiting = ready(after(first, &one));
     // The platform wants something else of everybody.
-    waiting.sandbox_versions = "v1beta1".to_owned();
+    waiting.sandbox_versions = "v1alpha1,v1beta1".to_owned();
     let two = plan(&waiting, "tenant-b");
     assert_eq!(body(&two, "StatefulSet", names::GATEWAY), body(&one, "StatefulSet", names::GATEWAY));
     let anchor = body(&two, "ConfigMap", names::ANCHOR);

@@ -241,3 +241,13 @@ fn yaml_bombs_and_floods_spoil_nothing_that_runs() {
         assert_eq!(next.entries, good.entries);
     }
 }
+
+#[test]
+fn gw_f14_an_edit_concerns_the_gateways_whose_entries_it_changed() {
+    let before = intents("- name: a\n- name: b\n- name: c\n");
+    let after =
+        before.next(Some("- name: a\n- name: b\n  gateway: {serverDnsNames: [x.example]}\n- name: d\n"), &rules());
+    let names = |keys: Vec<GatewayKey>| keys.iter().map(|key| key.namespace().to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(after.changed_since(&before)), ["b", "c", "d"]);
+    assert_eq!(names(before.next(Some("["), &rules()).changed_since(&before)), Vec::<String>::new());
+}
