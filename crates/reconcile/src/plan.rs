@@ -276,6 +276,13 @@ impl Desired {
         Ok(self)
     }
 
+    /// Adds an annotation.
+    #[must_use]
+    pub fn annotated(mut self, key: &str, value: &str) -> Self {
+        self.body["metadata"]["annotations"][key] = value.into();
+        self
+    }
+
     /// Later objects wait until the live object passes `gate`.
     #[must_use]
     pub fn then_wait_for(mut self, gate: Gate) -> Self {

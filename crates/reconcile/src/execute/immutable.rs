@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::owned;
 use crate::object::Kind;
 use crate::plan::OnImmutable::{self, Invalid, Keep, Recreate, RecreateOrphaning};
 
@@ -40,15 +41,37 @@ const TABLE: &[Row] = &[
     ),
 ];
 
-/// The immutable fields of `kind` on which `desired` differs from `live`, and the kind's rule for them.
-pub(crate) fn changed(kind: &Kind, desired: &Value, live: &Value) -> Option<(Vec<&'static str>, OnImmutable)> {
+/// What the server puts in the place of a field that nobody wants any more: giving it up changes nothing.
+const DEFAULTS: [(&str, &str); 6] = [
+    ("/spec/podManagementPolicy", "OrderedReady"),
+    ("/spec/completionMode", "NonIndexed"),
+    ("/type", "Opaque"),
+    ("/spec/volumeMode", "Filesystem"),
+    ("/reclaimPolicy", "Delete"),
+    ("/volumeBindingMode", "Immediate"),
+];
+
+/// The immutable fields of `kind` on which `desired` differs from `live`, and the kind's rule for them. A field that `manager`
+/// applied and no longer wants differs, too: applying would take it away.
+pub(crate) fn changed(
+    kind: &Kind,
+    desired: &Value,
+    live: &Value,
+    manager: &str,
+) -> Option<(Vec<&'static str>, OnImmutable)> {
     let frozen = live.get("immutable") == Some(&Value::Bool(true)) && kind.group.is_empty();
     if frozen && matches!(&*kind.kind, "ConfigMap" | "Secret") {
         let fields: Vec<_> = ["/data", "/binaryData"].into_iter().filter(|at| differs(desired, live, at)).collect();
         return (!fields.is_empty()).then_some((fields, Invalid));
     }
     let (_, _, fields, rule) = TABLE.iter().find(|row| row.0 == kind.group && row.1 == kind.kind)?;
-    let fields: Vec<_> = fields.iter().copied().filter(|at| differs(desired, live, at)).collect();
+    let ours = owned::entry_of(live, manager).map(|entry| &entry["fieldsV1"]);
+    let given_up = |at: &str| {
+        let is_default = DEFAULTS.iter().any(|(of, value)| *of == at && live.pointer(at).is_some_and(|is| is == value));
+        let was_ours = ours.is_some_and(|ours| ours.pointer(&at.replace('/', "/f:")).is_some());
+        desired.pointer(at).is_none() && was_ours && !is_default
+    };
+    let fields: Vec<_> = fields.iter().copied().filter(|at| differs(desired, live, at) || given_up(at)).collect();
     (!fields.is_empty()).then_some((fields, *rule))
 }
 
@@ -99,7 +122,7 @@ mod tests {
     #[test]
     fn statefulset_selector_is_recreated_and_its_pods_are_kept() {
         let (want, live) = (json!({"spec": {"serviceName": "b"}}), json!({"spec": {"serviceName": "a"}}));
-        let rule = changed(&Kind::of::<StatefulSet>(), &want, &live);
+        let rule = changed(&Kind::of::<StatefulSet>(), &want, &live, "me");
         assert_eq!(rule, Some((vec!["/spec/serviceName"], RecreateOrphaning)));
     }
 
@@ -110,13 +133,25 @@ mod tests {
         let want = json!({"spec": {"volumeClaimTemplates": claims, "template": {"a": 2}}});
         live["spec"]["volumeClaimTemplates"][0]["spec"]["volumeMode"] = "Filesystem".into();
         live["spec"]["volumeClaimTemplates"][0]["status"] = json!({"phase": "Pending"});
-        assert_eq!(changed(&Kind::of::<StatefulSet>(), &want, &live), None);
+        assert_eq!(changed(&Kind::of::<StatefulSet>(), &want, &live, "me"), None);
+    }
+
+    #[test]
+    fn statefulset_is_made_anew_when_a_field_that_cannot_change_is_given_up() {
+        let entry =
+            json!({"manager": "me", "operation": "Apply", "fieldsV1": {"f:spec": {"f:volumeClaimTemplates": {}}}});
+        let live = json!({"metadata": {"managedFields": [entry]}, "spec": {"volumeClaimTemplates": [{}]}});
+        let rule = |manager: &str| changed(&Kind::of::<StatefulSet>(), &json!({"spec": {}}), &live, manager);
+        assert_eq!(rule("me"), Some((vec!["/spec/volumeClaimTemplates"], RecreateOrphaning)));
+        assert_eq!(rule("another"), None);
     }
 
     #[test]
     fn service_address_is_kept() {
         let (mut want, live) = (json!({"spec": {"clusterIP": "None"}}), json!({"spec": {"clusterIP": "10.96.0.9"}}));
-        let Some((fields, Keep)) = changed(&Kind::of::<Service>(), &want, &live) else { panic!("a rule is missing") };
+        let Some((fields, Keep)) = changed(&Kind::of::<Service>(), &want, &live, "me") else {
+            panic!("a rule is missing")
+        };
         leave_out(&mut want, &fields);
         assert_eq!(want, json!({"spec": {}}));
     }
@@ -124,6 +159,6 @@ mod tests {
     #[test]
     fn frozen_configmap_is_reported() {
         let (want, live) = (json!({"data": {"a": "2"}}), json!({"data": {"a": "1"}, "immutable": true}));
-        assert_eq!(changed(&Kind::of::<ConfigMap>(), &want, &live), Some((vec!["/data"], Invalid)));
+        assert_eq!(changed(&Kind::of::<ConfigMap>(), &want, &live, "me"), Some((vec!["/data"], Invalid)));
     }
 }

@@ -212,15 +212,16 @@ impl Pass<'_> {
         let mut body = desired.body.clone();
         stamp(&mut body, &identity.managed_by, target)?;
         let whole = body.clone();
+        let mut exists = false;
         if let Some(live) = self.live(target).await? {
             if object::is_terminating(&live) {
                 return Err(Error::waiting(Dependency::Object(target.clone()), format!("{target} is being deleted")));
             }
             self.may_take(desired, &live)?;
             if matches!(desired.adopt, Adopt::ManagedBy(_)) && !self.is_ours(&live) {
-                self.take_over(target).await?;
+                self.take_over(target, takeover::managed_fields).await?;
             }
-            if let Some((fields, rule)) = immutable::changed(&target.kind, &body, &live) {
+            if let Some((fields, rule)) = immutable::changed(&target.kind, &body, &live, &identity.field_manager) {
                 match desired.on_immutable.unwrap_or(rule) {
                     OnImmutable::Keep => immutable::leave_out(&mut body, &fields),
                     OnImmutable::Invalid => {
@@ -232,7 +233,11 @@ impl Pass<'_> {
                 }
             }
             let mut holds = owned::holds(&body, &live, &identity.field_manager);
-            if !holds && owned::applied_by(&live, &identity.field_manager) {
+            exists = true;
+            if !holds
+                && owned::applied_by(&live, &identity.field_manager)
+                && !takeover::is_half_done(&live, &identity.field_manager)
+            {
                 self.drift(desired, &whole, &mut body).await?;
                 holds = owned::holds(&body, &live, &identity.field_manager);
             }
@@ -246,7 +251,18 @@ impl Pass<'_> {
         self.about_to_write().await?;
         let api = target.kind.api(cx.client.clone(), target.namespace.as_deref());
         let params = PatchParams::apply(&identity.field_manager).force().validation_strict();
-        let answer = api.patch(&target.name, &params, &Patch::Apply(&body)).await;
+        let mut answer = api.patch(&target.name, &params, &Patch::Apply(&body)).await;
+        // What others put there may not go with what we want.
+        let may_be_theirs = exists
+            && desired.adopt != Adopt::Always
+            && desired.on_drift == OnDrift::Revert
+            && self.said.wanted_so(target, &whole) != Some(false);
+        if may_be_theirs
+            && matches!(&answer, Err(kube::Error::Api(status)) if status.code == 422)
+            && self.take_over(target, takeover::others_fields).await?
+        {
+            answer = api.patch(&target.name, &params, &Patch::Apply(&body)).await;
+        }
         let answer = answer.map_err(|e| Error::from_kube(&e, target))?;
         self.count("applied");
         self.writes.applied += 1;
@@ -255,10 +271,14 @@ impl Pass<'_> {
         self.noted(target, &answer)
     }
 
-    /// Makes a predecessor's record of a workload ours, so that the apply that follows leaves nothing of it.
-    async fn take_over(&mut self, target: &ObjectRef) -> Result<(), Error> {
-        let Some(read) = self.read_whole(target).await? else { return Ok(()) };
-        let Some(entries) = takeover::managed_fields(&read, &self.cx.identity.field_manager) else { return Ok(()) };
+    /// Makes others' record of `spec` ours, so that the apply that follows leaves nothing of it. Returns whether there was any.
+    async fn take_over(
+        &mut self,
+        target: &ObjectRef,
+        entries: fn(&Value, &str) -> Option<Vec<Value>>,
+    ) -> Result<bool, Error> {
+        let Some(read) = self.read_whole(target).await? else { return Ok(false) };
+        let Some(entries) = entries(&read, &self.cx.identity.field_manager) else { return Ok(false) };
         self.about_to_write().await?;
         let metadata = json!({
             "managedFields": entries, "resourceVersion": read["metadata"]["resourceVersion"], "uid": object::uid(&read),
@@ -270,7 +290,7 @@ impl Pass<'_> {
         self.count("applied");
         self.writes.applied += 1;
         tracing::info!(controller = self.controller, %target, "taken over");
-        Ok(())
+        Ok(true)
     }
 
     /// The object from the API server, with everything that caches leave out.
