@@ -18,6 +18,9 @@ pub const KIND: &str = "OpenShellGateway";
 /// Its name in URLs.
 pub const PLURAL: &str = "openshellgateways";
 
+/// Keeps a deleted object until everything of its gateway is gone.
+pub const FINALIZER: &str = "paddock.dev/gateway";
+
 /// A gateway in the namespace of the object, called like the object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -46,6 +46,13 @@ pub mod annotations {
     /// On the Secret of a gateway's authority (or, where there is none yet, of its server certificate): asks for another
     /// authority. A value that was not seen before is a request; running sandboxes keep their trust.
     pub const ROTATE_AUTHORITY: &str = "paddock.dev/rotate-authority";
+    /// On the claim of a gateway's volume: the fingerprint of the key with which credentials in it are encrypted.
+    pub const DATA_KEY: &str = "paddock.dev/data-key";
+    /// On an authority: the uid of the namespace that it was made for. A namespace made anew gets another authority.
+    pub const NAMESPACE_UID: &str = "paddock.dev/namespace-uid";
+    /// On `platform-config`: lets more gateways go at once than the circuit breaker allows, for the document whose digest it
+    /// names and no other.
+    pub const ACKNOWLEDGE_REMOVALS: &str = "paddock.dev/acknowledge-removals";
 }
 
 /// Condition types of a gateway, in the order in which they become true.
@@ -148,11 +155,14 @@ pub enum GatewayPhase {
     Degraded,
     /// The user must change something.
     Failed,
+    /// Nobody wants it any more: it is being taken down, or waits for leave to go.
+    Deleting,
 }
 
 impl GatewayPhase {
     /// All of them; a metric per phase has this many series.
-    pub const ALL: [Self; 5] = [Self::Pending, Self::Provisioning, Self::Running, Self::Degraded, Self::Failed];
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Provisioning, Self::Running, Self::Degraded, Self::Failed, Self::Deleting];
 
     /// The word.
     pub const fn as_str(self) -> &'static str {
@@ -162,6 +172,7 @@ impl GatewayPhase {
             Self::Running => "Running",
             Self::Degraded => "Degraded",
             Self::Failed => "Failed",
+            Self::Deleting => "Deleting",
         }
     }
 }

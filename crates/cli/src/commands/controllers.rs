@@ -106,6 +106,10 @@ pub(crate) fn gateway_options(settings: &Effective, namespace: String) -> Result
     gateways.rules.break_glass = settings.get(&table::GATEWAY_BREAK_GLASS);
     gateways.adopt = settings.get(&table::GATEWAY_ADOPT);
     gateways.probe = !settings.get(&table::GATEWAY_SKIP_PROBE);
+    gateways.rules.policies.deletion = settings.get(&table::GATEWAY_DELETION);
+    gateways.rules.policies.data = settings.get(&table::GATEWAY_DATA);
+    gateways.rules.policies.drift = settings.get(&table::GATEWAY_DRIFT);
+    gateways.rules.max_removals = usize::try_from(settings.get(&table::GATEWAY_MAX_REMOVALS)).unwrap_or(usize::MAX);
     Ok(gateways)
 }
 

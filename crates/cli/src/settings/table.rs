@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use paddock_api::{DataPolicy, DeletionPolicy, DriftPolicy};
 use paddock_controllers::gateways::Share;
 use paddock_tls_profile::{Generation, KeyKind, Tls13Policy};
 
@@ -426,6 +427,46 @@ pub(crate) static GATEWAY_BREAK_GLASS: Setting<bool> = Setting::new(
     GATEWAYS,
 );
 
+/// What becomes of live sandboxes when their tenant is removed.
+pub(crate) static GATEWAY_DELETION: Setting<DeletionPolicy> = Setting::new(
+    "gateways-deletion-policy",
+    &["PADDOCK_GATEWAYS_DELETION_POLICY"],
+    "POLICY",
+    Default::Is("Block"),
+    "A removed tenant's gateway waits for its live sandboxes (`Block`), deletes them first (`Drain`) or does not ask (`Force`)",
+    GATEWAYS,
+);
+
+/// What becomes of data when its tenant is removed.
+pub(crate) static GATEWAY_DATA: Setting<DataPolicy> = Setting::new(
+    "gateways-data-policy",
+    &["PADDOCK_GATEWAYS_DATA_POLICY"],
+    "POLICY",
+    Default::Is("Retain"),
+    "A removed tenant's volume and the key of its stored credentials stay (`Retain`) or go (`Delete`), always together",
+    GATEWAYS,
+);
+
+/// What becomes of what others change.
+pub(crate) static GATEWAY_DRIFT: Setting<DriftPolicy> = Setting::new(
+    "gateways-drift-policy",
+    &["PADDOCK_GATEWAYS_DRIFT_POLICY"],
+    "POLICY",
+    Default::Is("Revert"),
+    "What others change or delete of a gateway's objects is put right (`Revert`) or only reported (`Report`; Secrets are put right all the same)",
+    GATEWAYS,
+);
+
+/// The circuit breaker.
+pub(crate) static GATEWAY_MAX_REMOVALS: Setting<u32> = Setting::new(
+    "gateways-max-removals",
+    &["PADDOCK_GATEWAYS_MAX_REMOVALS"],
+    "N",
+    Default::Is("10"),
+    "When more gateways than this would go at once, none does until an annotation on `platform-config` says that it is meant",
+    GATEWAYS,
+);
+
 /// Take over what an earlier provisioner left.
 pub(crate) static GATEWAY_ADOPT: Setting<bool> = Setting::new(
     "gateways-adopt",
@@ -735,6 +776,10 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         &GATEWAY_MONITORING.row,
         &GATEWAY_EGRESS.row,
         &GATEWAY_BREAK_GLASS.row,
+        &GATEWAY_DELETION.row,
+        &GATEWAY_DATA.row,
+        &GATEWAY_DRIFT.row,
+        &GATEWAY_MAX_REMOVALS.row,
         &GATEWAY_ADOPT.row,
         &GATEWAY_SKIP_PROBE.row,
         &HEALTH_LISTEN.row,

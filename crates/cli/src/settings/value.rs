@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
+use paddock_api::{DataPolicy, DeletionPolicy, DriftPolicy};
 use paddock_apiserver::Loop;
 use paddock_controllers::gateways::Share;
 use paddock_tls_profile::{Generation, KeyKind, Tls13Policy, Version};
@@ -155,6 +156,43 @@ impl Value for LogFormat {
             "auto" => Ok(Self::Auto),
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
+            _ => Err(Self::TYPE.to_owned()),
+        }
+    }
+}
+
+impl Value for DeletionPolicy {
+    const TYPE: &'static str = "`Block`, `Drain` or `Force`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "Block" => Ok(Self::Block),
+            "Drain" => Ok(Self::Drain),
+            "Force" => Ok(Self::Force),
+            _ => Err(Self::TYPE.to_owned()),
+        }
+    }
+}
+
+impl Value for DataPolicy {
+    const TYPE: &'static str = "`Retain` or `Delete`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "Retain" => Ok(Self::Retain),
+            "Delete" => Ok(Self::Delete),
+            _ => Err(Self::TYPE.to_owned()),
+        }
+    }
+}
+
+impl Value for DriftPolicy {
+    const TYPE: &'static str = "`Revert` or `Report`";
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "Revert" => Ok(Self::Revert),
+            "Report" => Ok(Self::Report),
             _ => Err(Self::TYPE.to_owned()),
         }
     }

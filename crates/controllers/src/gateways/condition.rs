@@ -41,6 +41,12 @@ impl Conditions {
         Self { now, before, current: Vec::new() }
     }
 
+    /// Says again what was reported last.
+    pub(super) fn again(mut self) -> Self {
+        self.current.clone_from(&self.before);
+        self
+    }
+
     /// Reads what [`Self::to_json`] wrote. Anything else counts as nothing reported yet.
     pub(super) fn read(text: &str) -> Vec<Condition> {
         serde_json::from_str(text).unwrap_or_default()

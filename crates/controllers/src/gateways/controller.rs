@@ -2,39 +2,39 @@
 //!
 //! The snapshot may read the API server; the plan touches nothing.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Role, RoleBinding};
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ListParams};
-use paddock_api::{GatewayCondition, labels};
+use paddock_api::{DriftPolicy, GatewayCondition, annotations};
 use paddock_reconcile::{
-    Change, Context, Controller, Dependency, Error, Event, Kind, ObjectRef, Plan, Settings, Source, Verdict,
+    Adopt, Context, Controller, Dependency, Desired, Error, Event, Kind, ObjectRef, OnDrift, Plan, Settings, Source,
+    Verdict, object,
 };
 use serde_json::Value;
 
-use super::fleet::{self, ROLLOUT};
-use super::intent::{Entry, ImageFrom, Intent, Intents};
+use super::claim::{self, Growth};
+use super::intent::{Entry, ImageFrom, Intent};
 use super::key::GatewayKey;
-use super::memory::{Asked, Memory};
+use super::memory::{Asked, Memory, Standing};
+use super::metrics::GatewayMetrics;
 use super::network::Peers;
 use super::options::Options;
 use super::platform::Database;
 use super::preflight::{Found, Preflight, Premises, Rights};
 use super::probe::Probes;
 use super::problem::Problem;
+use super::removal::{self, Removal};
 use super::report::{APPLY_FAILED, OVERRIDES, Report, config_hash_of, is_rolled_out, overrides, running_hash};
 use super::restart::Inputs;
 use super::rollout::{self, Apply, Body, Step, Wanted};
 use super::selection::{Home, home, served_names};
 use super::serving::{self, View};
 use super::turn::{self, Surroundings};
-use super::{names, pki, pods, render, resource, shared};
+use super::{drift, names, pki, render, resource, shared, sources};
 
 /// `platform-config`.
 pub const PLATFORM_CONFIG: &str = "platform-config";
@@ -46,6 +46,7 @@ pub const NAMESPACES_KEY: &str = "namespaces";
 pub struct Gateways {
     options: Options,
     memory: Memory,
+    metrics: GatewayMetrics,
     probes: Option<Probes>,
     /// Whether every gateway is planned as if it were its turn.
     foresees: bool,
@@ -76,14 +77,30 @@ pub struct Snapshot {
     /// What was seen of the gateway itself.
     pub(super) view: View,
     pub(super) around: Surroundings,
+    pub(super) life: Life,
     /// What the gateway depends on that is not ours to make.
     pub(super) premises: Premises,
 }
 
+/// What the plan depends on besides what is wanted: what was there before.
+#[derive(Debug, Default)]
+pub(super) struct Life {
+    /// The uid of the namespace.
+    pub(super) namespace_uid: String,
+    /// The claim of the volume, and whether that may grow.
+    pub(super) claim: Option<(Arc<Value>, Growth)>,
+    /// Fingerprint of the key of stored credentials that is there.
+    pub(super) data_key: Option<String>,
+    /// The object of this gateway while it is being deleted.
+    pub(super) leaving: Option<Arc<Value>>,
+    /// What is left of the gateway when nobody wants it any more.
+    pub(super) removal: Option<Removal>,
+}
+
 impl Gateways {
-    pub(super) fn new(options: Options, memory: Memory, rights: Rights) -> Self {
+    pub(super) fn new(options: Options, memory: Memory, metrics: GatewayMetrics, rights: Rights) -> Self {
         let probes = options.probe.then(Probes::default);
-        Self { options, memory, probes, foresees: false, preflight: Preflight::new(rights) }
+        Self { options, memory, metrics, probes, foresees: false, preflight: Preflight::new(rights) }
     }
 
     /// Looks at gateways by `probes`, or not at all: then nothing is said of whether they serve.
@@ -125,17 +142,60 @@ impl Gateways {
         self.memory.problems()
     }
 
-    /// The gateway as its object asks for it, and as `platform-config` does.
-    async fn asked(&self, cx: &Context, key: &GatewayKey, config: Option<&Value>) -> Result<Asked, Error> {
+    /// The gateway as its object asks for it, and as `platform-config` does, its object when that is being deleted, and whether
+    /// objects can be seen at all.
+    async fn asked(
+        &self,
+        cx: &Context,
+        key: &GatewayKey,
+        config: Option<&Value>,
+    ) -> Result<(Asked, Option<Arc<Value>>, bool), Error> {
         self.memory.ask(cx).await?;
         self.memory.observe(config);
-        match cx.get(&resource::reference(key)).await {
-            Ok(object) => self.memory.observe_resource(key, object.as_deref()),
+        let (leaving, seeing) = match cx.get(&resource::reference(key)).await {
+            Ok(asking) => {
+                self.memory.observe_resource(key, asking.as_deref());
+                (asking.filter(|asking| object::is_terminating(asking)), true)
+            }
             // Without the kind nobody can tell what objects say: what was known holds, and the other front end works.
-            Err(Error::Waiting { .. }) => {}
+            Err(Error::Waiting { .. }) => (None, false),
             Err(error) => return Err(error),
+        };
+        Ok((self.memory.asked(key), leaving, seeing))
+    }
+
+    /// What is left of a gateway that nobody wants any more; `None` for one that somebody wants, or may want.
+    async fn left(
+        &self,
+        cx: &Context,
+        key: &GatewayKey,
+        leaving: Option<&Arc<Value>>,
+        seeing: bool,
+    ) -> Result<Option<Removal>, Error> {
+        let Standing::Removed(removals) = self.memory.standing(key, leaving.map(|object| &**object), seeing) else {
+            return Ok(None);
+        };
+        self.probes.iter().for_each(|probes| probes.forget(&key.to_string()));
+        let rules = &self.options.rules;
+        let policies = leaving.map_or_else(|| rules.policies.clone(), |object| resource::policies(object, rules));
+        let leaving = leaving.cloned();
+        let gone = removal::Gone { control_plane: &self.options.namespace, key, leaving, policies, removals };
+        let home = home(cx.get(&ObjectRef::of::<Namespace>(None, key.namespace())).await?.as_deref(), rules);
+        removal::look(cx, gone, home, &sandbox_versions(cx).await?).await.map(Some)
+    }
+
+    /// How an object meets what others do to it and made of its name. Secrets are always put right: what hangs on them (a
+    /// lost one is made anew with other keys) must not depend on who looks when.
+    fn by_policy(&self, object: Desired, intent: &Intent) -> Desired {
+        let is_secret = &*object.target().kind.kind == "Secret";
+        let object = match intent.policies.drift {
+            DriftPolicy::Report if !is_secret => object.on_drift(OnDrift::Report),
+            _ => object,
+        };
+        match self.options.adopt {
+            true if !is_secret => object.adopt(Adopt::ManagedBy(names::EARLIER_PROVISIONER.to_owned())),
+            _ => object,
         }
-        Ok(self.memory.asked(key))
     }
 
     fn platform_config(&self) -> ObjectRef {
@@ -156,100 +216,13 @@ impl Controller for Gateways {
     }
 
     fn sources(&self) -> Vec<Source<GatewayKey>> {
-        let everyone = |memory: &Memory| {
-            let memory = memory.clone();
-            move |_: &Change<'_>| memory.keys()
-        };
-        let intent = {
-            let memory = self.memory.clone();
-            // The other controller may have judged the document first, so what was seen last is remembered here.
-            let seen = Mutex::<Arc<Intents>>::default();
-            move |change: &Change<'_>| {
-                let now = memory.observe(change.after);
-                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                let before = std::mem::replace(&mut *seen, Arc::clone(&now));
-                now.changed_since(&before)
-            }
-        };
-        let namespaces = {
-            let memory = self.memory.clone();
-            move |change: &Change<'_>| {
-                let name = change.object()["metadata"]["name"].as_str();
-                let mut keys = name.map(|name| memory.keys_in(name)).unwrap_or_default();
-                keys.extend(memory.shared());
-                keys
-            }
-        };
-        let resources = {
-            let memory = self.memory.clone();
-            move |change: &Change<'_>| {
-                let key = resource::key_of(change.object());
-                if let Some(key) = &key {
-                    memory.observe_resource(key, change.after);
-                }
-                key.into_iter().collect()
-            }
-        };
-        let nodes = {
-            let memory = self.memory.clone();
-            // Nodes report all the time; only their coming and going matters here.
-            move |change: &Change<'_>| match (change.before, change.after) {
-                (Some(_), Some(_)) => Vec::new(),
-                _ => memory.keys(),
-            }
-        };
-        let mut sources = vec![
-            Source::of::<ConfigMap>(intent)
-                .within(&self.options.namespace)
-                .fields(format!("metadata.name={PLATFORM_CONFIG}")),
-            // Whose turn it is wakes those whom it concerns.
-            Source::of::<ConfigMap>(fleet::concerned)
-                .within(&self.options.namespace)
-                .fields(format!("metadata.name={ROLLOUT}")),
-            Source::of::<Pod>(|change| match pods::differ(change.before, change.after) {
-                true => GatewayKey::of_object(change.object()).into_iter().collect(),
-                false => Vec::new(),
-            })
-            .labels(labels::TENANT),
-            Source::kind(resource::kind(), resources),
-            Source::of::<Namespace>(namespaces),
-            Source::of::<Node>(nodes),
-            Source::of::<CustomResourceDefinition>(everyone(&self.memory))
-                .fields(format!("metadata.name={}", names::SANDBOX_CRD)),
-            Source::of::<StorageClass>(everyone(&self.memory)),
-        ];
-        if let Database::Postgres { secret } = &self.options.rules.database {
-            let memory = self.memory.clone();
-            let in_tenant = move |change: &Change<'_>| {
-                let namespace = change.object()["metadata"]["namespace"].as_str();
-                namespace.map(|name| memory.keys_in(name)).unwrap_or_default()
-            };
-            sources.push(Source::of::<Secret>(in_tenant).fields(format!("metadata.name={secret}")));
-        }
-        let children = [
-            Kind::of::<ConfigMap>(),
-            Kind::of::<Secret>(),
-            Kind::of::<Service>(),
-            Kind::of::<ServiceAccount>(),
-            Kind::of::<StatefulSet>(),
-            Kind::of::<Role>(),
-            Kind::of::<RoleBinding>(),
-            Kind::of::<ClusterRoleBinding>(),
-            Kind::of::<NetworkPolicy>(),
-        ];
-        // A label that changed leads to the gateway that lost the object and to the one that got it.
-        let owners = |change: &Change<'_>| -> Vec<GatewayKey> {
-            let of = |object: Option<&Value>| object.and_then(GatewayKey::of_object);
-            let (before, after) = (of(change.before), of(change.after));
-            if before == after { after.into_iter().collect() } else { before.into_iter().chain(after).collect() }
-        };
-        sources.extend(children.map(|kind| Source::kind(kind, owners).labels(labels::TENANT)));
-        sources
+        sources::all(&self.options, &self.memory)
     }
 
     async fn snapshot(&self, cx: &Context, key: &GatewayKey) -> Result<Snapshot, Error> {
         let config = cx.get(&self.platform_config()).await?;
-        let Asked { entry, resource, overridden } = self.asked(cx, key, config.as_deref()).await?;
+        let (Asked { entry, resource, overridden }, leaving, seeing) = self.asked(cx, key, config.as_deref()).await?;
+        let removal = self.left(cx, key, leaving.as_ref(), seeing).await?;
         let mut snapshot = Snapshot {
             entry,
             resource,
@@ -266,13 +239,19 @@ impl Controller for Gateways {
             view: View::NotRunning,
             around: Surroundings::default(),
             premises: Premises::default(),
+            life: Life { leaving, removal, ..Life::default() },
         };
+        if snapshot.life.removal.is_some() {
+            return Ok(snapshot);
+        }
         let Some(intent) = snapshot.entry.as_ref().and_then(|entry| entry.intent.clone()) else { return Ok(snapshot) };
         let namespace = cx.get(&ObjectRef::of::<Namespace>(None, key.namespace())).await?;
         snapshot.home = home(namespace.as_deref(), &self.options.rules);
         if snapshot.home != Home::There {
             return Ok(snapshot);
         }
+        snapshot.life.namespace_uid = namespace.as_deref().map(object::uid).unwrap_or_default().to_owned();
+        snapshot.life.claim = claim::look(cx, key).await?;
         snapshot.anchor = cx.get(&anchor_ref(key)).await?;
         snapshot.workload = cx.get(&workload_ref(key)).await?;
         snapshot.revisions = cx.get(&revisions_ref(key)).await?;
@@ -294,7 +273,8 @@ impl Controller for Gateways {
         }
         if snapshot.anchor.is_some() {
             let here = Some(key.namespace());
-            let kek_in_use = snapshot.workload.as_deref().is_some_and(render::uses_kek);
+            let kek_in_use = snapshot.workload.as_deref().is_some_and(render::uses_kek)
+                || claim::key_is_on_record(key, snapshot.life.claim.as_ref(), snapshot.anchor.as_deref());
             // A gateway of a release without this key is not asked for one, pass after pass.
             let kek = if kek_in_use || render::needs_kek(intent.version) {
                 cx.get_as::<Secret>(here, &key.name_of(names::KEK)).await?
@@ -311,6 +291,11 @@ impl Controller for Gateways {
                 sandboxes: pki::Sandboxes::Unknown,
                 served: None,
             };
+            // What an earlier namespace of this name trusted is over, unless its certificates came back with a backup.
+            if existing.server.is_none() && existing.client.is_none() {
+                existing.authority.take_if(|it| removal::is_of_another_namespace(it, &snapshot.life.namespace_uid));
+            }
+            snapshot.life.data_key = existing.kek.as_ref().and_then(claim::fingerprint_of);
             if pki::replaces_authority(existing.authority.as_ref()) {
                 existing.sandboxes = sandboxes(cx, key, &intent, &snapshot.served).await;
             }
@@ -330,9 +315,16 @@ impl Controller for Gateways {
     }
 
     fn plan(&self, key: &GatewayKey, snapshot: &Snapshot, now: Timestamp) -> Result<Plan, Error> {
+        if let Some(removal) = &snapshot.life.removal {
+            return removal::plan(key, removal, &self.platform_config(), now);
+        }
         let mut plan = Plan::new();
-        // Taking a removed tenant down needs the guard against live sandboxes; until then nothing is deleted.
-        let Some(entry) = &snapshot.entry else { return Ok(plan) };
+        let Some(entry) = &snapshot.entry else {
+            plan.status.extend(removal::undecided(key, snapshot.life.leaving.as_deref(), now));
+            return Ok(plan);
+        };
+        // The other front end wants the gateway: nothing has to be taken down before this object may go.
+        plan.step(snapshot.life.leaving.as_deref().and_then(|it| resource::release(key, it)).into_iter().collect());
         let invalid = entry.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         let told = match &snapshot.resource {
             Some(_) => resource::reference(key),
@@ -376,7 +368,7 @@ impl Controller for Gateways {
             None => (None, Vec::new()),
         };
         let mut objects = render::foundation(intent, &peers)?;
-        objects.extend(authority);
+        objects.extend(authority.map(|it| it.annotated(annotations::NAMESPACE_UID, &snapshot.life.namespace_uid)));
         objects.extend(secrets);
         if let Some(material) = &snapshot.material {
             objects.extend(shared::objects(intent, &snapshot.served, material.clients_elsewhere.as_ref())?);
@@ -392,14 +384,15 @@ impl Controller for Gateways {
         // After the keys and before the workload: what is remembered was not made up in a pass that came to nothing, and a
         // process that dies before the workload is written knows what it decided.
         objects.push(render::revisions(key, &step.memory)?);
-        let mut inventory: Vec<String> = objects.iter().map(|object| object.target().to_string()).collect();
-        inventory.extend([&config, &service, &workload].map(|object| object.target().to_string()));
+        let untouched = [&config, &workload].map(|object| object.target().clone());
         match step.apply {
             Apply::Wanted | Apply::Kept(_) => objects.extend([config, service, workload]),
             Apply::Untouched => objects.push(service),
         }
         let mut report = Report::new(snapshot, intent, &step, &invalid, now);
-        let anchor_uid = snapshot.anchor.as_deref().map(paddock_reconcile::object::uid).filter(|uid| !uid.is_empty());
+        // Before anything is made: what asks for it must not go before it is gone.
+        plan.step(snapshot.resource.as_deref().and_then(|it| resource::hold(key, it)).into_iter().collect());
+        let anchor_uid = snapshot.anchor.as_deref().map(object::uid).filter(|uid| !uid.is_empty());
         let (Some(uid), Some(material)) = (anchor_uid, &snapshot.material) else {
             // The owner comes first: without its uid nothing can be owned.
             plan.apply(report.anchor(key, &[])?);
@@ -408,9 +401,14 @@ impl Controller for Gateways {
             plan.verdict = Verdict::Waiting { on: Dependency::Object(anchor_ref(key)), message };
             return Ok(plan);
         };
-        plan.apply(report.anchor(key, &inventory)?);
+        let anchor = report.anchor(key, &[])?;
         plan.events.extend(report.transition(key));
         report.tell(&mut plan, key, snapshot);
+        // After a failure the anchor comes last: it takes the failure back only when everything else worked, and a pass that
+        // fails in the same way again writes nothing.
+        let (first, last) = if report.has_failed() { (None, Some(anchor)) } else { (Some(anchor), None) };
+        plan.apply.extend(first);
+        plan.prune = removal::pruned_while_wanted(key, &self.options.namespace).keeping(untouched);
         let (kek, authority_name) = (key.name_of(names::KEK), key.ca_secret());
         for object in objects {
             // The key that encrypts stored credentials outlives everything but the data that it encrypts; the authority is
@@ -418,8 +416,18 @@ impl Controller for Gateways {
             let name = &object.target().name;
             let here = object.target().namespace.as_deref() == Some(key.namespace());
             let owned = here && *name != kek && *name != authority_name;
+            let object = self.by_policy(object, intent);
             plan.apply(if owned { object.owned_by(&anchor_ref(key), uid)? } else { object });
         }
+        if let Some((live, growth)) = &snapshot.life.claim {
+            let used = render::needs_kek(intent.version).then_some(snapshot.life.data_key.as_deref()).flatten();
+            plan.apply(claim::desired(key, live, claim::key_fingerprint(live).or(used), *growth)?);
+            if *growth == Growth::Refused {
+                let note = format!("{} is smaller than {} and cannot grow", claim::claim_ref(key), render::DATA_SIZE);
+                plan.event(Event::warning(anchor_ref(key), "VolumeCannotGrow", note));
+            }
+        }
+        plan.apply.extend(last);
         for made in &material.made {
             plan.event(Event::normal(anchor_ref(key), "Issued", format!("made the {made}")));
         }
@@ -447,12 +455,25 @@ impl Controller for Gateways {
             let on = looking.unwrap_or_else(|| Dependency::Object(workload_ref(key)));
             plan.verdict = Verdict::Waiting { on, message };
         }
+        let (of, metrics, settled) = (key.clone(), self.metrics.clone(), report.clone());
+        plan.on_drift(move |drifts| {
+            let mut plan = Plan::new();
+            let news = drift::news(&settled.drift, drifts);
+            metrics.count_drifts(of.namespace(), news);
+            if let Ok(anchor) = settled.clone().anchor(&of, drifts) {
+                plan.apply(anchor);
+            }
+            for drift in drifts {
+                plan.event(drift::event(drift, &anchor_ref(&of)));
+            }
+            plan
+        });
         let (key, resource) = (key.clone(), snapshot.resource.clone());
         plan.on_error(move |error| {
             let mut report = report.clone();
             report.conditions.set(GatewayCondition::Applied, false, APPLY_FAILED, error.to_string());
             let mut plan = Plan::new();
-            if let Ok(anchor) = report.anchor(&key, &inventory) {
+            if let Ok(anchor) = report.anchor(&key, &[]) {
                 plan.apply(anchor);
             }
             plan.status.extend(report.status(&key, resource.as_deref()));

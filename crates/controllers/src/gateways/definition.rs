@@ -205,7 +205,7 @@ fn status() -> Value {
         "type": "object",
         "properties": {
             "observedGeneration": { "type": "integer", "format": "int64" },
-            "phase": text("Pending, Provisioning, Running, Degraded or Failed."),
+            "phase": text("Pending, Provisioning, Running, Degraded, Failed or Deleting."),
             "image": text("The image that runs, or shall run while none does."),
             "imageFrom": text("Who chose the image that is wanted: entry (the spec), flag, environment or built-in."),
             "configHash": text("Digest of everything that the running gateway reads only at its start."),

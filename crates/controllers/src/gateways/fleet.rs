@@ -122,7 +122,7 @@ impl Controller for GatewayFleet {
         self.memory.observe(config.as_deref());
         let wave = self.memory.wave(&sandbox_versions(cx).await?);
         let mut members = Vec::new();
-        for key in self.memory.keys() {
+        for key in self.memory.wanted() {
             let namespace = cx.get(&ObjectRef::of::<Namespace>(None, key.namespace())).await?;
             if home(namespace.as_deref(), &self.rules) != Home::There {
                 continue;

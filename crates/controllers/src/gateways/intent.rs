@@ -51,12 +51,27 @@ pub struct Intent {
 }
 
 /// Where an intent comes from: whom problems and events are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// The entry of `platform-config` that is called like the namespace.
+    #[default]
     PlatformConfig,
     /// The `OpenShellGateway` of that namespace and name.
     Resource,
+}
+
+impl Origin {
+    /// The word for it on the anchor.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::PlatformConfig => "platform-config",
+            Self::Resource => "OpenShellGateway",
+        }
+    }
+
+    pub(super) fn read(text: &str) -> Option<Self> {
+        [Self::PlatformConfig, Self::Resource].into_iter().find(|origin| origin.as_str() == text)
+    }
 }
 
 /// Who chose a gateway's image.
@@ -106,6 +121,8 @@ pub struct Rules {
     pub database: Database,
     /// The policies of gateways that say nothing about them.
     pub policies: Policies,
+    /// How many gateways may go at once before somebody has to say that it is meant.
+    pub max_removals: usize,
     /// The cluster's version, which decides how supervisors get into sandboxes; `None` while nobody could tell.
     pub cluster: Option<ClusterVersion>,
     /// Whether the cluster is an OpenShift, which chooses the users and groups of pods itself.
@@ -114,6 +131,9 @@ pub struct Rules {
     /// administrator of that gateway, and every sandbox holds one: for emergencies.
     pub break_glass: bool,
 }
+
+/// The default of [`Rules::max_removals`].
+pub const MAX_REMOVALS: usize = 10;
 
 impl Rules {
     /// The defaults: every fully qualified image, SQLite, nobody unauthenticated.
@@ -127,6 +147,7 @@ impl Rules {
             namespaces: Namespaces::default(),
             database: Database::default(),
             policies: Policies::default(),
+            max_removals: MAX_REMOVALS,
             cluster: None,
             openshift: false,
             break_glass: false,
@@ -193,6 +214,12 @@ impl Intents {
     /// The entry about this gateway.
     pub fn entry(&self, key: &GatewayKey) -> Option<&Entry> {
         if key.is_default() { self.entries.get(key.namespace()) } else { None }
+    }
+
+    /// Whether what is not named is surely not wanted: the document was read as a whole, and every entry has a tenant's name.
+    /// A mistyped name must not take down the gateway that it meant.
+    pub fn tells_who_is_gone(&self) -> bool {
+        self.document.is_none() && self.entries.keys().all(|name| name.parse::<TenantName>().is_ok())
     }
 
     /// Every problem, the document's first.

@@ -119,7 +119,7 @@ impl GatewayKey {
     /// Labels of every object of the gateway.
     pub(super) fn object_labels(&self) -> BTreeMap<String, String> {
         let labels = [
-            (labels::NAME, "openshell"),
+            (labels::NAME, names::APPLICATION),
             (labels::COMPONENT, "gateway"),
             (labels::MANAGED_BY, labels::MANAGED_BY_PADDOCK),
             (labels::TENANT, self.namespace()),
@@ -128,9 +128,16 @@ impl GatewayKey {
         labels.into_iter().chain(of_its_own).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
+    /// The labels by which an object is told to be this gateway's.
+    pub(super) fn own_labels(&self) -> BTreeMap<String, String> {
+        let mut own = self.object_labels();
+        own.retain(|label, _| matches!(label.as_str(), labels::TENANT | labels::GATEWAY));
+        own
+    }
+
     /// Labels that select the gateway's pods, and no other pod.
     pub(super) fn pod_selector(&self) -> BTreeMap<String, String> {
-        [(labels::NAME, "openshell"), (labels::INSTANCE, self.gateway())]
+        [(labels::NAME, names::APPLICATION), (labels::INSTANCE, self.gateway())]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into()
     }

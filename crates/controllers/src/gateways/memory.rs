@@ -1,20 +1,22 @@
-//! What was asked for, judged and remembered, from both front ends: so that a mistake in a later document or object hides
-//! nothing. Holds memory, and asks the API server what the cluster is.
+//! What was asked for, judged and remembered, from both front ends, so that a mistake in a later document or object hides
+//! nothing; and which gateways exist. Holds memory, and asks the API server what the cluster is. All of it is found again after a restart: what was
+//! asked for by reading it, the gateways by their anchors.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use paddock_reconcile::{Context, Error};
+use paddock_api::annotations;
+use paddock_reconcile::{Change, Context, Error, object};
 use serde_json::Value;
 
 use super::controller::NAMESPACES_KEY;
 use super::fleet;
-use super::intent::{Entry, Intents, Rules};
+use super::intent::{Entry, Intents, Origin, Rules};
 use super::key::GatewayKey;
 use super::platform::{ClusterVersion, Facts};
 use super::problem::Problem;
-use super::resource;
+use super::{names, removal, resource, teardown};
 
 /// The judged `platform-config` and the judged `OpenShellGateway` objects. Clones share them.
 #[derive(Clone, Debug)]
@@ -33,6 +35,19 @@ struct Held {
     asked: Option<Timestamp>,
     /// The platform's revision, with the versions of the Sandbox kind that it holds for.
     wave: Option<(String, Arc<str>)>,
+    /// The document for which the circuit breaker is lifted, by the digest that an annotation names.
+    acknowledged: Option<String>,
+    /// The gateways that have an anchor.
+    anchors: BTreeMap<GatewayKey, Anchor>,
+}
+
+/// What is remembered of an anchor.
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    /// Who asked for the gateway last.
+    origin: Origin,
+    /// Whether its removal has begun.
+    leaves: bool,
 }
 
 /// How long what the cluster says about itself holds.
@@ -57,10 +72,56 @@ pub(super) struct Asked {
     pub(super) overridden: bool,
 }
 
+/// How a gateway stands with those who could want it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Somebody wants it, or something is wrong with what he says about it.
+    Wanted,
+    /// Nobody can tell: what asked for it is missing or cannot be read as a whole. What runs is kept as it is.
+    Unknown,
+    /// Nobody wants it.
+    Removed(Removals),
+}
+
+/// The gateways that are to go at the same time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Removals {
+    /// How many have not begun to go.
+    pub(super) pending: usize,
+    /// How many may without anybody's word.
+    pub(super) limit: usize,
+    /// Whether somebody said that it is meant.
+    pub(super) acknowledged: bool,
+    /// How to say so.
+    pub(super) how: String,
+}
+
+impl Removals {
+    pub(super) fn may_go(&self) -> bool {
+        teardown::may_go(self.pending, self.limit, self.acknowledged)
+    }
+
+    /// What to say when they may not.
+    pub(super) fn refusal(&self) -> String {
+        let Self { pending, limit, how, .. } = self;
+        format!(
+            "{pending} gateways would go at once, {limit} may; nothing is deleted. If this is meant: kubectl annotate --overwrite {how}"
+        )
+    }
+}
+
 impl Memory {
     pub(super) fn new(rules: Rules) -> Self {
-        let (intents, resources) = (Arc::default(), BTreeMap::new());
-        let held = Held { rules, text: None, intents, resources, asked: None, wave: None };
+        let held = Held {
+            rules,
+            text: None,
+            intents: Arc::default(),
+            resources: BTreeMap::new(),
+            asked: None,
+            wave: None,
+            acknowledged: None,
+            anchors: BTreeMap::new(),
+        };
         Self { held: Arc::new(Mutex::new(held)) }
     }
 
@@ -118,7 +179,11 @@ impl Memory {
     /// Judges the document of `config_map`, once per text.
     pub(super) fn observe(&self, config_map: Option<&Value>) -> Arc<Intents> {
         let text = config_map.and_then(|map| map["data"][NAMESPACES_KEY].as_str());
+        let word = config_map.and_then(|map| object::annotation(map, annotations::ACKNOWLEDGE_REMOVALS));
         let mut held = self.held();
+        if held.acknowledged.as_deref() != word {
+            held.acknowledged = word.map(str::to_owned);
+        }
         if held.text.as_ref().map(Option::as_deref) != Some(text) {
             held.intents = Arc::new(held.intents.next(text, &held.rules));
             held.text = Some(text.map(str::to_owned));
@@ -128,9 +193,9 @@ impl Memory {
 
     /// Judges the object that asks for this gateway, once per spec; `None` when there is none. An object that is being
     /// deleted asks for nothing any more.
-    pub(super) fn observe_resource(&self, key: &GatewayKey, object: Option<&Value>) {
+    pub(super) fn observe_resource(&self, key: &GatewayKey, asking: Option<&Value>) {
         let mut held = self.held();
-        let Some(object) = object.filter(|object| !paddock_reconcile::object::is_terminating(object)) else {
+        let Some(object) = asking.filter(|asking| !object::is_terminating(asking)) else {
             held.resources.remove(key);
             return;
         };
@@ -164,6 +229,27 @@ impl Memory {
         }
     }
 
+    /// A ConfigMap of ours changed: it may be an anchor.
+    pub(super) fn see_anchor(&self, change: &Change<'_>) {
+        let anchor = change.object();
+        let Some(key) = GatewayKey::of_object(anchor) else { return };
+        let is_anchor = anchor["metadata"]["name"].as_str() == Some(&key.name_of(names::ANCHOR))
+            && anchor["metadata"]["namespace"].as_str() == Some(key.namespace());
+        if !is_anchor {
+            return;
+        }
+        match change.after {
+            Some(anchor) => {
+                let leaves = removal::entry(anchor, removal::REMOVAL).is_some();
+                let origin = removal::entry(anchor, removal::ORIGIN).and_then(Origin::read).unwrap_or_default();
+                self.held().anchors.insert(key, Anchor { origin, leaves });
+            }
+            None => {
+                self.held().anchors.remove(&key);
+            }
+        }
+    }
+
     /// Whether an object asks for this gateway.
     pub(super) fn has_resource(&self, key: &GatewayKey) -> bool {
         self.held().resources.contains_key(key)
@@ -180,16 +266,25 @@ impl Memory {
         document.chain(held.resources.iter().flat_map(of)).collect()
     }
 
-    /// The gateways known now.
+    /// The gateways that somebody wants or that exist.
     pub(super) fn keys(&self) -> Vec<GatewayKey> {
         let held = self.held();
-        let mut keys: Vec<_> = held.intents.keys().chain(held.resources.keys().cloned()).collect();
+        let mut keys: Vec<_> =
+            held.intents.keys().chain(held.resources.keys().cloned()).chain(held.anchors.keys().cloned()).collect();
         keys.sort_unstable();
         keys.dedup();
         keys
     }
 
-    /// The gateways known now in the namespace of that name.
+    /// The gateways that somebody wants.
+    pub(super) fn wanted(&self) -> Vec<GatewayKey> {
+        let mut keys = self.keys();
+        let held = self.held();
+        keys.retain(|key| held.wants(key));
+        keys
+    }
+
+    /// The gateways that somebody wants or that exist in the namespace of that name.
     pub(super) fn keys_in(&self, namespace: &str) -> Vec<GatewayKey> {
         let mut keys = self.keys();
         keys.retain(|key| key.namespace() == namespace);
@@ -201,5 +296,203 @@ impl Memory {
         let held = self.held();
         let serves = |entry: &Entry| entry.intent.as_ref().is_some_and(|intent| intent.serves.is_some());
         held.resources.iter().filter(|(_, resource)| serves(&resource.entry)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// The gateways that exist though nobody asks for them, with who did last.
+    pub(super) fn leftovers(&self) -> Vec<(GatewayKey, Origin)> {
+        let held = self.held();
+        held.anchors.iter().filter(|(key, _)| !held.wants(key)).map(|(key, is)| (key.clone(), is.origin)).collect()
+    }
+
+    /// How a gateway stands. `leaving`: its object, when that is being deleted. `seeing`: whether objects can be seen at all.
+    pub(super) fn standing(&self, key: &GatewayKey, leaving: Option<&Value>, seeing: bool) -> Standing {
+        let held = self.held();
+        if held.wants(key) {
+            return Standing::Wanted;
+        }
+        let last = held.anchors.get(key).map(|anchor| anchor.origin);
+        let origin = match leaving {
+            Some(_) => Origin::Resource,
+            None if !key.is_default() => Origin::Resource,
+            None => last.unwrap_or_default(),
+        };
+        let text = held.text.as_ref().and_then(Option::as_deref);
+        // An entry may name a default gateway, also where its author mistyped.
+        let sure = match (origin, text) {
+            (_, Some(_)) => !key.is_default() || held.intents.tells_who_is_gone(),
+            (Origin::PlatformConfig, None) => false,
+            // Before the first document was seen nothing is known; one that does not exist names nobody.
+            (Origin::Resource, None) => held.text.is_some(),
+        };
+        if !sure || (origin == Origin::Resource && leaving.is_none() && !seeing) {
+            return Standing::Unknown;
+        }
+        let is_pending =
+            |(key, anchor): &(&GatewayKey, &Anchor)| anchor.origin == origin && !anchor.leaves && !held.wants(key);
+        let pending = held.anchors.iter().filter(is_pending).count();
+        let (acknowledged, how) = match (origin, leaving) {
+            (Origin::PlatformConfig, _) => {
+                let digest = paddock_pki::sha256_hex(text.unwrap_or_default().as_bytes());
+                let digest = digest.get(..12).unwrap_or_default();
+                let how = format!("configmap platform-config {}={digest}", annotations::ACKNOWLEDGE_REMOVALS);
+                (held.acknowledged.as_deref() == Some(digest), how)
+            }
+            (Origin::Resource, Some(object)) => {
+                let how = format!(
+                    "openshellgateway {} --namespace {} {}=true",
+                    key.gateway(),
+                    key.namespace(),
+                    annotations::ACKNOWLEDGE_REMOVALS
+                );
+                let word = object::annotation(object, annotations::ACKNOWLEDGE_REMOVALS);
+                (word.is_some_and(|word| word != "false"), how)
+            }
+            // Whoever took the finalizer away knew what he did.
+            (Origin::Resource, None) => (true, String::new()),
+        };
+        Standing::Removed(Removals { pending, limit: held.rules.max_removals, acknowledged, how })
+    }
+}
+
+impl Held {
+    /// Whether somebody wants this gateway, or something is wrong with what he says about it.
+    fn wants(&self, key: &GatewayKey) -> bool {
+        self.resources.contains_key(key) || self.intents.entry(key).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn memory(tenants: usize, limit: usize) -> Memory {
+        let mut rules = Rules::new("ghcr.io/nvidia/openshell/gateway:0.0.71".parse().unwrap());
+        rules.max_removals = limit;
+        let memory = Memory::new(rules);
+        for tenant in 0..tenants {
+            let key = key(&format!("t{tenant}"));
+            let anchor = json!({"metadata": {
+                "name": names::ANCHOR, "namespace": key.namespace(), "labels": key.object_labels(),
+            }});
+            memory.see_anchor(&Change { before: None, after: Some(&anchor) });
+        }
+        memory
+    }
+
+    fn key(tenant: &str) -> GatewayKey {
+        GatewayKey::default_of(tenant.parse().unwrap())
+    }
+
+    fn standing(memory: &Memory, tenant: &str) -> Standing {
+        memory.standing(&key(tenant), None, true)
+    }
+
+    fn says(memory: &Memory, document: &str) {
+        memory.observe(Some(&json!({"data": {NAMESPACES_KEY: document}})));
+    }
+
+    #[test]
+    fn gw_w04_only_a_document_without_a_doubt_removes() {
+        let memory = memory(1, 10);
+        assert_eq!(standing(&memory, "t0"), Standing::Unknown, "before the first document");
+        for doubtful in ["- name: [", "- nam: t0\n", "- name: T0\n", "- {}\n", "x: 1", "- 7\n"] {
+            says(&memory, doubtful);
+            assert_eq!(standing(&memory, "t0"), Standing::Unknown, "{doubtful}");
+        }
+        memory.observe(None);
+        assert_eq!(standing(&memory, "t0"), Standing::Unknown, "the ConfigMap is gone");
+        says(&memory, "- name: t0\n  x: 1\n");
+        assert_eq!(standing(&memory, "t0"), Standing::Wanted, "its entry is wrong");
+        for clear in ["[]", "- name: other\n"] {
+            says(&memory, clear);
+            assert!(matches!(standing(&memory, "t0"), Standing::Removed(_)), "{clear}");
+        }
+    }
+
+    #[test]
+    fn gw_w04_too_many_removals_wait_for_a_word_about_this_document() {
+        let memory = memory(3, 2);
+        says(&memory, "- name: t0\n");
+        let Standing::Removed(removals) = standing(&memory, "t1") else { panic!("t1 is removed") };
+        assert!(removals.may_go() && removals.pending == 2);
+        says(&memory, "[]");
+        let Standing::Removed(removals) = standing(&memory, "t1") else { panic!("t1 is removed") };
+        assert!(!removals.may_go());
+        let digest = removals.how.rsplit('=').next().unwrap();
+        let document = |text: &str, word: &str| {
+            json!({
+                "metadata": {"annotations": {annotations::ACKNOWLEDGE_REMOVALS: word}}, "data": {NAMESPACES_KEY: text},
+            })
+        };
+        memory.observe(Some(&document("[]", digest)));
+        assert!(matches!(standing(&memory, "t1"), Standing::Removed(removals) if removals.may_go()));
+        memory.observe(Some(&document("[ ]", digest)));
+        assert!(matches!(standing(&memory, "t1"), Standing::Removed(removals) if !removals.may_go()));
+    }
+
+    #[test]
+    fn gw_f13_anchor_that_is_gone_is_forgotten_and_a_strange_object_is_none() {
+        let memory = memory(1, 2);
+        for strange in [json!({}), json!(null), json!({"metadata": {"labels": 7}}), json!([1])] {
+            memory.see_anchor(&Change { before: None, after: Some(&strange) });
+            memory.see_anchor(&Change { before: Some(&strange), after: None });
+        }
+        assert_eq!(memory.keys(), [key("t0")]);
+        let anchor = json!({"metadata": {
+            "name": names::ANCHOR, "namespace": "t0", "labels": key("t0").object_labels(),
+        }});
+        memory.see_anchor(&Change { before: Some(&anchor), after: None });
+        assert!(memory.keys().is_empty());
+    }
+
+    fn object(name: &str, extra: &Value) -> (GatewayKey, Value) {
+        let mut object = json!({"metadata": {"name": name, "namespace": "t0"}, "spec": {}});
+        for (field, value) in extra.as_object().into_iter().flatten() {
+            object["metadata"][field] = value.clone();
+        }
+        (GatewayKey::new("t0".parse().unwrap(), name.parse().unwrap()), object)
+    }
+
+    #[test]
+    fn gw_w04_gateway_of_an_object_goes_with_it_whether_there_is_a_document_or_not() {
+        let memory = memory(0, 10);
+        for name in ["openshell-gateway", "team"] {
+            let (key, live) = object(name, &json!({}));
+            memory.observe_resource(&key, Some(&live));
+            assert_eq!(memory.standing(&key, None, true), Standing::Wanted);
+            let gone = object(name, &json!({"deletionTimestamp": "2026-11-21T05:00:00Z"})).1;
+            memory.observe_resource(&key, Some(&gone));
+            assert_eq!(memory.standing(&key, Some(&gone), true), Standing::Unknown, "before the first document");
+        }
+        let (default, leaving) = object("openshell-gateway", &json!({}));
+        memory.observe(None);
+        assert!(matches!(memory.standing(&default, Some(&leaving), true), Standing::Removed(_)));
+        says(&memory, "- name: t0\n");
+        assert_eq!(memory.standing(&default, Some(&leaving), true), Standing::Wanted, "an entry wants it");
+        let (team, _) = object("team", &json!({}));
+        assert!(matches!(memory.standing(&team, None, true), Standing::Removed(_)));
+        assert_eq!(memory.standing(&team, None, false), Standing::Unknown, "the kind is not served");
+    }
+
+    #[test]
+    fn gw_w04_too_many_deleted_objects_wait_for_a_word_on_each() {
+        let memory = memory(0, 1);
+        memory.observe(None);
+        for name in ["a", "b"] {
+            let (key, _) = object(name, &json!({}));
+            let anchor = json!({
+                "metadata": {"name": key.name_of(names::ANCHOR), "namespace": "t0", "labels": key.object_labels()},
+                "data": {"origin": "OpenShellGateway"},
+            });
+            memory.see_anchor(&Change { before: None, after: Some(&anchor) });
+        }
+        let may_go = |word: &str| {
+            let (key, leaving) = object("a", &json!({"annotations": {annotations::ACKNOWLEDGE_REMOVALS: word}}));
+            let Standing::Removed(removals) = memory.standing(&key, Some(&leaving), true) else { panic!("it leaves") };
+            removals.may_go()
+        };
+        assert_eq!([may_go("true"), may_go("false")], [true, false]);
     }
 }

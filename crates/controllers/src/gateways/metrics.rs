@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use paddock_api::GatewayPhase;
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -38,6 +39,10 @@ pub struct GatewayMetrics {
     pub not_after: Family<OfTenant, Gauge>,
     /// When each tenant's gateway was last seen to be as it should be, in seconds since 1970.
     pub last_success: Family<OfTenant, Gauge>,
+    /// Objects that stay though their gateway is gone, by tenant: retained data and protected objects.
+    pub orphans: Family<OfTenant, Gauge>,
+    /// How often somebody else was found to have changed or deleted an object of a gateway, by tenant.
+    pub drifts: Family<OfTenant, Counter>,
     /// The phases shown now, so that exactly those of before go.
     shown: Arc<Mutex<BTreeMap<String, GatewayPhase>>>,
 }
@@ -51,6 +56,23 @@ impl GatewayMetrics {
         registry.register("certificate_expiry_timestamp_seconds", help, self.not_after.clone());
         let help = "When the gateway was last seen to be as it should be, seconds since 1970";
         registry.register("last_success_timestamp_seconds", help, self.last_success.clone());
+        registry.register("orphans", "Objects that stay though their gateway is gone", self.orphans.clone());
+        registry.register("drifts", "Objects found changed or deleted by somebody else", self.drifts.clone());
+    }
+
+    /// Counts objects that somebody else changed.
+    pub(super) fn count_drifts(&self, tenant: &str, objects: usize) {
+        let of = OfTenant { tenant: tenant.to_owned() };
+        self.drifts.get_or_create(&of).inc_by(u64::try_from(objects).unwrap_or(u64::MAX));
+    }
+
+    /// Shows how many objects stay of gateways that are gone.
+    pub(super) fn show_orphans<'a>(&self, of: impl Iterator<Item = (&'a str, usize)>) {
+        self.orphans.clear();
+        for (tenant, objects) in of {
+            let of = OfTenant { tenant: tenant.to_owned() };
+            self.orphans.get_or_create(&of).set(i64::try_from(objects).unwrap_or(i64::MAX));
+        }
     }
 
     /// Shows how things stand; what is no longer there leaves no series behind.
@@ -63,6 +85,7 @@ impl GatewayMetrics {
             if !fresh.contains_key(tenant) {
                 self.not_after.remove(&OfTenant { tenant: tenant.clone() });
                 self.last_success.remove(&OfTenant { tenant: tenant.clone() });
+                self.drifts.remove(&OfTenant { tenant: tenant.clone() });
             }
         }
         for (tenant, summary) in rows {
@@ -109,6 +132,10 @@ mod tests {
         metrics.show(&[("a".to_owned(), row)].into(), Timestamp::from_second(9).unwrap());
         assert_eq!(series(&registry)[0], r#"paddock_gateways_phase{tenant="a",phase="Degraded"} 1"#);
         assert_eq!(series(&registry)[2], r#"paddock_gateways_last_success_timestamp_seconds{tenant="a"} 7"#);
+        metrics.count_drifts("a", 2);
+        assert_eq!(series(&registry)[3], r#"paddock_gateways_drifts_total{tenant="a"} 2"#);
+        metrics.show_orphans([("b", 2)].into_iter());
+        metrics.show_orphans(std::iter::empty());
         metrics.show(&BTreeMap::new(), Timestamp::from_second(9).unwrap());
         assert_eq!(series(&registry), Vec::<String>::new());
     }

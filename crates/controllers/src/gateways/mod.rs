@@ -6,6 +6,7 @@
 //! | `document`, `intent`, `policies`, [`Problem`] | `platform-config` to one judged intent per gateway | nothing |
 //! | `resource`, [`definition`] | `OpenShellGateway` objects to the same intents, and their schema | nothing |
 //! | `conversion` | entries of `platform-config` as `OpenShellGateway` objects | nothing |
+//! | `sources` | what is watched, and whom a change concerns | nothing |
 //! | `memory` | what was asked for by either, judged and remembered | nothing |
 //! | `toml`, `schema`, [`GatewayVersion`] | the gateway's own file, by gateway version | nothing |
 //! | `embedded` | from a place in the gateway's file to its place in `platform-config` | nothing |
@@ -26,16 +27,21 @@
 //! | `turn` | what a rollout depends on besides the gateway's own objects | API server, by the engine |
 //! | `waves` | which gateways may take a change of the platform now | nothing |
 //! | `condition`, `report` | conditions, phase and the one-line summary; what of them is said where | nothing |
+//! | `teardown`, `claim`, `drift` | what goes in which order and what stays; the volume's claim; what others changed | nothing |
+//! | `removal` | a gateway that nobody wants any more: what is left of it, and its plan | API server, reading |
+//! | `memory` | what was asked for, and which gateways exist | nothing |
 //! | [`Gateways`] | one gateway: snapshot and plan | API server, by the engine |
 //! | [`GatewayFleet`] | `platform-config-rollout`: whose turn it is | API server, by the engine |
 //! | [`GatewayMetrics`] | what is counted per tenant | nothing |
 //! | [`GatewayStatus`] | `platform-config-status` and metrics | API server, by the engine |
 
+mod claim;
 mod condition;
 mod controller;
 mod conversion;
 pub mod definition;
 mod document;
+mod drift;
 mod embedded;
 mod fleet;
 mod forecast;
@@ -58,6 +64,7 @@ mod preflight;
 pub mod probe;
 mod problem;
 pub mod rbac;
+mod removal;
 mod render;
 mod report;
 mod resource;
@@ -68,7 +75,9 @@ mod selection;
 mod serving;
 mod shared;
 mod source_file;
+mod sources;
 mod status;
+mod teardown;
 mod toml;
 mod turn;
 mod version;
@@ -79,7 +88,7 @@ pub use conversion::convert;
 pub use fleet::{FleetSnapshot, GatewayFleet, ROLLOUT, Wave};
 pub use forecast::Forecast;
 pub use foretold::{Action, Foretold, ObjectChange};
-pub use intent::{DEFAULT_SANDBOX_IMAGE, Entry, ImageFrom, Intent, Intents, Origin, Rules};
+pub use intent::{DEFAULT_SANDBOX_IMAGE, Entry, ImageFrom, Intent, Intents, MAX_REMOVALS, Origin, Rules};
 pub use key::GatewayKey;
 pub use metrics::{GatewayMetrics, OfPhase, OfTenant};
 pub use network::{Egress, EgressError, PodsError, PodsOf};
@@ -100,8 +109,8 @@ pub use waves::{RolloutPolicy, Share, ShareError};
 /// changes. They share what was asked for and judged.
 pub fn controllers(options: Options, metrics: GatewayMetrics) -> (Gateways, GatewayStatus, GatewayFleet) {
     let (memory, rights) = (memory::Memory::new(options.rules.clone()), preflight::Rights::default());
-    let status =
-        GatewayStatus::new(options.namespace.clone(), options.rules.clone(), memory.clone(), metrics, rights.clone());
+    let (namespace, rules) = (options.namespace.clone(), options.rules.clone());
+    let status = GatewayStatus::new(namespace, rules, memory.clone(), metrics.clone(), rights.clone());
     let fleet = GatewayFleet::new(&options, memory.clone());
-    (Gateways::new(options, memory, rights), status, fleet)
+    (Gateways::new(options, memory, metrics, rights), status, fleet)
 }

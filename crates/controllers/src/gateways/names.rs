@@ -48,6 +48,11 @@ pub const SANDBOX_POD_LABEL: &str = "agents.x-k8s.io/sandbox-name-hash";
 /// The CustomResourceDefinition that the gateway needs.
 pub const SANDBOX_CRD: &str = "sandboxes.agents.x-k8s.io";
 
+/// `app.kubernetes.io/name` of everything of a gateway, its pods and the claims of its volumes.
+pub const APPLICATION: &str = "openshell";
+/// `app.kubernetes.io/managed-by` of what the earlier provisioner made.
+pub const EARLIER_PROVISIONER: &str = "agent-control-plane";
+
 /// gRPC and HTTP.
 pub const GRPC_PORT: u16 = 8080;
 /// Probes; reachable in the pod only.

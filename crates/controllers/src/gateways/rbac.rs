@@ -13,26 +13,26 @@ use super::render::{rule, sandbox_rules};
 /// The rules of the controller's own ClusterRole: no more and no less than it uses, which a test proves against the API server.
 pub fn controller_rules() -> Vec<PolicyRule> {
     let see = ["list", "watch"];
-    let keep = ["get", "list", "watch", "create", "patch"];
-    // What has fields that cannot change in place is deleted and made anew; nothing else is ever deleted.
-    let remake = ["get", "list", "watch", "create", "patch", "delete"];
+    // Deleted is only what is on record for a gateway that nobody wants any more, and what cannot be changed in place.
+    let keep = ["get", "list", "watch", "create", "patch", "delete"];
     let mut rules = vec![
         rule("", &["namespaces", "nodes"], &see),
         rule("", &["configmaps", "secrets", "services", "serviceaccounts"], &keep),
-        // To count sandboxes while an authority is replaced, to see why a gateway does not come up, and to delete a pod of its own
-        // that stands in its way.
+        // Claims are made by others: they are labelled, grown and, by policy, deleted.
+        rule("", &["persistentvolumeclaims"], &["get", "list", "watch", "patch", "delete"]),
+        // To count sandboxes before a gateway goes and while its authority is replaced, to see why a gateway does not come up, and
+        // to delete a pod of its own that stands in its way.
         rule("", &["pods"], &["list", "watch", "delete"]),
-        rule("apps", &["statefulsets"], &remake),
+        rule("apps", &["statefulsets"], &keep),
         rule("networking.k8s.io", &["networkpolicies"], &keep),
-        rule("rbac.authorization.k8s.io", &["roles"], &keep),
-        rule("rbac.authorization.k8s.io", &["rolebindings", "clusterrolebindings"], &remake),
+        rule("rbac.authorization.k8s.io", &["roles", "rolebindings", "clusterrolebindings"], &keep),
         PolicyRule {
             resource_names: Some(
                 [names::NODE_READER, names::OPERATOR_ROLE, names::PRIVILEGED_SCC].map(str::to_owned).into(),
             ),
             ..rule("rbac.authorization.k8s.io", &["clusterroles"], &["bind"])
         },
-        rule(gateway::GROUP, &[gateway::PLURAL], &see),
+        rule(gateway::GROUP, &[gateway::PLURAL], &["list", "watch", "patch"]),
         rule(gateway::GROUP, &[&format!("{}/status", gateway::PLURAL)], &["patch"]),
         rule("storage.k8s.io", &["storageclasses"], &see),
         rule("apiextensions.k8s.io", &["customresourcedefinitions"], &see),
@@ -87,6 +87,15 @@ mod tests {
         };
         assert_eq!(rules.iter().filter(named).count(), 1);
         assert!(rules.iter().all(|rule| rule.verbs.iter().all(|verb| verb != "use")));
+    }
+
+    #[test]
+    fn gw_a09_nothing_may_delete_a_namespace() {
+        for rules in [controller_rules(), sandbox_rules(), node_reader().rules.unwrap()] {
+            for verb in ["delete", "deletecollection", "update", "patch", "*"] {
+                assert!(!grants(&rules, "namespaces", verb) && !grants(&rules, "*", verb), "{verb}");
+            }
+        }
     }
 
     #[test]

@@ -30,7 +30,9 @@ use super::version::GatewayVersion;
 use super::{names, toml};
 
 /// The volume with the SQLite file.
-const DATA_VOLUME: &str = "openshell-data";
+pub(super) const DATA_VOLUME: &str = "openshell-data";
+/// How large that volume is.
+pub(super) const DATA_SIZE: &str = "1Gi";
 
 /// Policies, accounts and rights.
 pub(super) fn foundation(intent: &Intent, peers: &Peers<'_>) -> Result<Vec<Desired>, Error> {
@@ -221,7 +223,7 @@ fn stateful_set(intent: &Intent, inputs: &Inputs<'_>) -> StatefulSet {
     StatefulSet {
         metadata,
         spec: Some(StatefulSetSpec {
-            replicas: Some(1),
+            // How many run is left to who scales: one unless somebody says otherwise.
             service_name: Some(key.gateway().to_owned()),
             selector: matching(key.pod_selector()),
             template,
@@ -231,7 +233,7 @@ fn stateful_set(intent: &Intent, inputs: &Inputs<'_>) -> StatefulSet {
                     spec: Some(PersistentVolumeClaimSpec {
                         access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
                         resources: Some(VolumeResourceRequirements {
-                            requests: Some([("storage".to_owned(), Quantity("1Gi".to_owned()))].into()),
+                            requests: Some([("storage".to_owned(), Quantity(DATA_SIZE.to_owned()))].into()),
                             ..VolumeResourceRequirements::default()
                         }),
                         ..PersistentVolumeClaimSpec::default()

@@ -5,17 +5,17 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use paddock_api::{GatewayCondition, annotations};
-use paddock_reconcile::{Desired, Error, Event, Plan, Severity, StatusPatch};
+use paddock_reconcile::{Desired, Drift, Error, Event, Plan, Severity, StatusPatch};
 use serde_json::Value;
 
 use super::condition::{Conditions, DOWNGRADE_REFUSED, PROGRESSING, ROLLED_BACK, Summary, WAITING_FOR_WAVE};
 use super::controller::{PLATFORM_CONFIG, Snapshot, anchor_ref};
 use super::fleet::ROLLOUT;
-use super::intent::Intent;
+use super::intent::{Intent, Origin};
 use super::key::GatewayKey;
 use super::platform::Database;
 use super::rollout::{Apply, Progress, Step};
-use super::{names, render, resource, turn};
+use super::{claim, drift, names, removal, render, resource, turn};
 
 /// The reason when objects could not be written.
 pub(super) const APPLY_FAILED: &str = "ApplyFailed";
@@ -42,6 +42,10 @@ pub(super) struct Report {
     not_after: String,
     /// What is worth knowing though nothing is wrong.
     notes: String,
+    /// What the anchor already tells of drift.
+    pub(super) drift: String,
+    database: &'static str,
+    origin: Origin,
 }
 
 impl Report {
@@ -63,7 +67,15 @@ impl Report {
         let all: Vec<_> = first.into_iter().chain(missing).chain(&findings.notes).map(String::as_str).collect();
         conditions.set(Prerequisites, holds, reason, all.join("; "));
         let material = snapshot.material.as_ref();
+        let other_key = snapshot.life.claim.as_ref().and_then(|(claim, _)| claim::key_fingerprint(claim));
         match material.map(|material| &material.trouble) {
+            Some(None) if other_key.is_some_and(|of| snapshot.life.data_key.as_deref().is_some_and(|is| is != of)) => {
+                let message = format!(
+                    "Secret {} is not the key with which the credentials in the volume were encrypted; restore that one",
+                    intent.key.name_of(names::KEK)
+                );
+                conditions.set(PkiReady, false, "EncryptionKeyMismatch", message);
+            }
             None => conditions.set(PkiReady, false, PROGRESSING, "certificates are being made"),
             Some(Some((reason, message))) => conditions.set(PkiReady, false, reason, message),
             Some(None) => match (snapshot.view.certificate(), material.and_then(|material| material.note.as_ref())) {
@@ -98,14 +110,37 @@ impl Report {
             snapshot.workload.as_deref().and_then(image_of).map_or_else(|| intent.image.to_string(), str::to_owned);
         let image_from = intent.image_from.as_str();
         let notes = findings.notes.join("; ");
-        Self { conditions, waits, image, image_from, hash: hash.to_owned(), not_after, notes }
+        let told = snapshot.anchor.as_deref().and_then(|anchor| removal::entry(anchor, drift::DRIFT));
+        let drift = told.unwrap_or_default().to_owned();
+        let database = match &intent.database {
+            Database::Sqlite => "sqlite",
+            Database::Postgres { .. } => "postgres",
+        };
+        let (hash, origin) = (hash.to_owned(), intent.origin);
+        Self { conditions, waits, image, image_from, hash, not_after, notes, drift, database, origin }
+    }
+
+    /// Whether the pass before could not apply everything.
+    pub(super) fn has_failed(&self) -> bool {
+        self.conditions.before(GatewayCondition::Applied).is_some_and(|before| before.reason == APPLY_FAILED)
     }
 
     /// Of a gateway for which nothing can be done.
     pub(super) fn unusable(snapshot: &Snapshot, invalid: &str, now: Timestamp) -> Self {
         let conditions = judged(snapshot, invalid, now);
-        let none = String::new;
-        Self { conditions, waits: None, image: none(), image_from: "", hash: none(), not_after: none(), notes: none() }
+        let nothing = String::new;
+        Self {
+            conditions,
+            waits: None,
+            image: nothing(),
+            image_from: "",
+            hash: nothing(),
+            not_after: nothing(),
+            notes: nothing(),
+            drift: nothing(),
+            database: "",
+            origin: Origin::default(),
+        }
     }
 
     /// Tells the object that asks, if one does.
@@ -139,7 +174,8 @@ impl Report {
         })
     }
 
-    pub(super) fn anchor(&mut self, key: &GatewayKey, inventory: &[String]) -> Result<Desired, Error> {
+    /// The anchor, with what others were just found to have done.
+    pub(super) fn anchor(&mut self, key: &GatewayKey, drifts: &[Drift]) -> Result<Desired, Error> {
         let phase = self.conditions.conclude();
         let (reason, message) = self.conditions.obstacle().unwrap_or_else(|| ("Ready".to_owned(), self.notes.clone()));
         let summary = Summary {
@@ -152,14 +188,19 @@ impl Report {
             config_hash: self.hash.clone(),
             not_after: self.not_after.clone(),
         };
-        let data = [
+        let mut data = vec![
             ("conditions", self.conditions.to_json()),
-            ("inventory", inventory.join("\n")),
             ("summary", summary.to_json()),
+            (removal::DATABASE, self.database.to_owned()),
+            (removal::ORIGIN, self.origin.as_str().to_owned()),
         ];
+        let told = drift::told(&self.drift, drifts);
+        if !told.is_empty() {
+            data.push((drift::DRIFT, told));
+        }
         Desired::of(&ConfigMap {
             metadata: render::meta(key, names::ANCHOR),
-            data: Some(data.map(|(key, value)| (key.to_owned(), value)).into()),
+            data: Some(data.into_iter().map(|(name, text)| (name.to_owned(), text)).collect()),
             ..ConfigMap::default()
         })
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use paddock_api::gateway::{self, DatabaseKind, Isolation, OpenShellGatewaySpec};
 use paddock_api::{GatewayCondition, GatewayPhase};
-use paddock_reconcile::{Kind, ObjectRef};
+use paddock_reconcile::{Act, Kind, ObjectRef, Strategy};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -104,12 +104,7 @@ pub(super) fn compile(key: &GatewayKey, object: &Value, rules: &Rules) -> Entry 
         written: written(&object["spec"]),
         database,
         serves,
-        policies: Policies {
-            deletion: spec.deletion_policy.unwrap_or(rules.policies.deletion),
-            data: spec.data_policy.unwrap_or(rules.policies.data),
-            drift: spec.drift_policy.unwrap_or(rules.policies.drift),
-            ..rules.policies.clone()
-        },
+        policies: chosen(&spec, rules),
     };
     let intent = intent::judge_wish(wish, Some(key.clone()), rules, &mut problems);
     let intent = if problems.is_empty() { intent.map(Arc::new) } else { None };
@@ -120,6 +115,48 @@ pub(super) fn compile(key: &GatewayKey, object: &Value, rules: &Rules) -> Entry 
 fn written(spec: &Value) -> Value {
     let parts = [&spec["database"], &spec["servedNamespaces"]];
     if parts.iter().all(|part| part.is_null()) { Value::Null } else { json!(parts) }
+}
+
+/// The operator's policies with what an object says of its own. One that says something unreadable has the operator's.
+pub(super) fn policies(object: &Value, rules: &Rules) -> Policies {
+    chosen(&OpenShellGatewaySpec::deserialize(&object["spec"]).unwrap_or_default(), rules)
+}
+
+fn chosen(spec: &OpenShellGatewaySpec, rules: &Rules) -> Policies {
+    Policies {
+        deletion: spec.deletion_policy.unwrap_or(rules.policies.deletion),
+        data: spec.data_policy.unwrap_or(rules.policies.data),
+        drift: spec.drift_policy.unwrap_or(rules.policies.drift),
+        ..rules.policies.clone()
+    }
+}
+
+/// Keeps an object until everything of its gateway is gone; `None` when it is kept already.
+pub(super) fn hold(key: &GatewayKey, object: &Value) -> Option<Act> {
+    let mut finalizers = finalizers(object);
+    if finalizers.iter().any(|name| name == gateway::FINALIZER) {
+        return None;
+    }
+    finalizers.push(gateway::FINALIZER.into());
+    Some(finalized(key, object, finalizers))
+}
+
+/// Lets an object go; `None` when nothing of ours keeps it.
+pub(super) fn release(key: &GatewayKey, object: &Value) -> Option<Act> {
+    let mut finalizers = finalizers(object);
+    let before = finalizers.len();
+    finalizers.retain(|name| name != gateway::FINALIZER);
+    (finalizers.len() < before).then(|| finalized(key, object, finalizers))
+}
+
+fn finalizers(object: &Value) -> Vec<Value> {
+    object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default()
+}
+
+/// The list is replaced as a whole, so it must be the one that was read.
+fn finalized(key: &GatewayKey, object: &Value, finalizers: Vec<Value>) -> Act {
+    let metadata = json!({ "finalizers": finalizers, "resourceVersion": object["metadata"]["resourceVersion"] });
+    Act::patch(reference(key), Strategy::Merge, json!({ "metadata": metadata }))
 }
 
 /// The typed options as the gateway's own file has them: what lies below `openshell.gateway`.

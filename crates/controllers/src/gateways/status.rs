@@ -17,23 +17,25 @@ use paddock_policy::tenant::TenantName;
 use paddock_reconcile::{
     Change, Context, Controller, Desired, Error, Event, Kind, ObjectRef, Plan, Settings, Source, Verdict,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::condition::Summary;
+use super::condition::{MAX_SUMMARY, Summary};
 use super::controller::{PLATFORM_CONFIG, anchor_ref};
-use super::intent::{Intents, Rules};
+use super::intent::{Intents, Origin, Rules};
 use super::key::GatewayKey;
 use super::memory::Memory;
 use super::metrics::GatewayMetrics;
 use super::preflight::{self, Rights};
 use super::report::{OVERRIDES, overrides};
 use super::selection::{Home, home};
-use super::{names, resource};
+use super::{names, removal, resource};
 
 /// The ConfigMap with the report.
 pub const STATUS: &str = "platform-config-status";
 /// The entry about the document as a whole; a tenant cannot have this name.
 const DOCUMENT: &str = "_document";
+/// The entry about what stays of gateways that are gone.
+const ORPHANS: &str = "_orphans";
 
 /// At most one write in this time: a burst of changes, such as a thousand gateways becoming ready, is few writes.
 const SPACING: Duration = Duration::from_millis(500);
@@ -68,6 +70,8 @@ pub struct StatusSnapshot {
     overridden: BTreeSet<GatewayKey>,
     /// Rights that are missing where there is no anchor, which could tell it.
     rights: BTreeMap<String, Arc<Vec<String>>>,
+    /// Anchors of gateways that nobody asks for, and who did last.
+    leftovers: Vec<(GatewayKey, Origin, Arc<Value>)>,
 }
 
 impl GatewayStatus {
@@ -101,6 +105,7 @@ impl Controller for GatewayStatus {
     fn sources(&self) -> Vec<Source<Report>> {
         let memory = self.memory.clone();
         let (namespaces, resources, rules) = (self.memory.clone(), self.memory.clone(), self.rules.clone());
+        let anchors = self.memory.clone();
         let intent = move |change: &Change<'_>| {
             memory.observe(change.after);
             vec![Report]
@@ -111,7 +116,8 @@ impl Controller for GatewayStatus {
             here(Source::of::<ConfigMap>(intent), PLATFORM_CONFIG),
             here(Source::of::<ConfigMap>(|_| vec![Report]), STATUS),
             // The same selection as the gateways controller's, so the two share one watch.
-            Source::kind(Kind::of::<ConfigMap>(), |change: &Change<'_>| {
+            Source::kind(Kind::of::<ConfigMap>(), move |change: &Change<'_>| {
+                anchors.see_anchor(change);
                 let key = GatewayKey::of_object(change.object());
                 let anchor = key.is_some_and(|key| change.object()["metadata"]["name"] == key.name_of(names::ANCHOR));
                 if anchor { vec![Report] } else { Vec::new() }
@@ -155,12 +161,23 @@ impl Controller for GatewayStatus {
                 overridden.insert(key);
             }
         }
-        Ok(StatusSnapshot { intents, tenants, overridden, rights })
+        let mut leftovers = Vec::new();
+        for (key, origin) in self.memory.leftovers() {
+            leftovers.extend(cx.get(&anchor_ref(&key)).await?.map(|anchor| (key, origin, anchor)));
+        }
+        Ok(StatusSnapshot { intents, tenants, overridden, rights, leftovers })
     }
 
     fn plan(&self, _: &Report, snapshot: &StatusSnapshot, now: Timestamp) -> Result<Plan, Error> {
         let rows = rows(snapshot);
+        let orphans = orphans(snapshot);
         self.metrics.show(&rows, now);
+        self.metrics.show_orphans(orphans.iter().map(|(tenant, objects)| (*tenant, objects.len())));
+        let mut data: BTreeMap<_, _> =
+            rows.iter().map(|(tenant, summary)| (tenant.clone(), summary.to_json())).collect();
+        if !orphans.is_empty() {
+            data.insert(ORPHANS.to_owned(), orphans_entry(&orphans));
+        }
         let mut plan = Plan::new();
         let labels = [(labels::MANAGED_BY, labels::MANAGED_BY_PADDOCK)];
         plan.apply(Desired::of(&ConfigMap {
@@ -170,7 +187,7 @@ impl Controller for GatewayStatus {
                 labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
                 ..ObjectMeta::default()
             },
-            data: Some(rows.iter().map(|(tenant, summary)| (tenant.clone(), summary.to_json())).collect()),
+            data: Some(data),
             ..ConfigMap::default()
         })?);
         if let Some(problem) = &snapshot.intents.document {
@@ -184,8 +201,40 @@ impl Controller for GatewayStatus {
     }
 }
 
+/// What stays of gateways that are gone, by namespace.
+fn orphans(snapshot: &StatusSnapshot) -> BTreeMap<&str, Vec<&str>> {
+    let mut orphans: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (key, _, anchor) in &snapshot.leftovers {
+        if let Some(lines) = removal::entry(anchor, removal::ORPHANS) {
+            orphans.entry(key.namespace()).or_default().extend(lines.lines());
+        }
+    }
+    orphans
+}
+
+/// The entry about orphans: how many there are, and as many of them as fit.
+fn orphans_entry(orphans: &BTreeMap<&str, Vec<&str>>) -> String {
+    let all: Vec<&str> = orphans.values().flatten().copied().collect();
+    let mut named = all.len();
+    loop {
+        let entry = json!({ "count": all.len(), "objects": all.get(..named).unwrap_or_default() }).to_string();
+        if entry.len() <= MAX_SUMMARY || named == 0 {
+            return entry;
+        }
+        named = named.min(MAX_SUMMARY / 16).saturating_sub(1);
+    }
+}
+
 fn rows(snapshot: &StatusSnapshot) -> BTreeMap<String, Summary> {
     let mut rows = BTreeMap::new();
+    // Gateways that go, and those about which an unreadable document says nothing: as they stood last.
+    for (key, origin, anchor) in &snapshot.leftovers {
+        let is_gone = removal::entry(anchor, removal::REMOVAL) == Some(removal::DONE);
+        let summary = removal::entry(anchor, "summary").and_then(Summary::read).filter(|_| !is_gone);
+        if let Some(summary) = summary.filter(|_| key.is_default() && *origin == Origin::PlatformConfig) {
+            rows.insert(key.namespace().to_owned(), summary);
+        }
+    }
     if let Some(problem) = &snapshot.intents.document {
         rows.insert(DOCUMENT.to_owned(), Summary::of(GatewayPhase::Failed, "InvalidDocument", problem.to_string()));
     }
@@ -242,6 +291,7 @@ mod tests {
             tenants: BTreeMap::new(),
             overridden: BTreeSet::new(),
             rights: BTreeMap::new(),
+            leftovers: Vec::new(),
         }
     }
 
@@ -261,6 +311,17 @@ mod tests {
                 "there Pending Progressing",
             ]
         );
+    }
+
+    #[test]
+    fn gw_f23_orphans_are_counted_and_as_many_as_fit_are_named() {
+        let lines: Vec<String> =
+            (0..200).map(|n| format!("PersistentVolumeClaim tenant-a/openshell-data-{n}")).collect();
+        let mut orphans = BTreeMap::from([("tenant-a", lines.iter().map(String::as_str).collect::<Vec<_>>())]);
+        let entry = orphans_entry(&orphans);
+        assert!(entry.len() <= MAX_SUMMARY && entry.contains("\"count\":200") && entry.contains("openshell-data-0"));
+        orphans.insert("tenant-b", vec!["x"; 3]);
+        assert!(orphans_entry(&orphans).contains("\"count\":203"));
     }
 
     #[test]

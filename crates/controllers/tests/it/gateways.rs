@@ -13,7 +13,7 @@ use paddock_trials::{Process, Request, Subject, World};
 use serde_json::{Value, json};
 
 pub(crate) const HOME: &str = "paddock-system";
-const TWO: &str = "- name: tenant-a\n  gateway: {serverDnsNames: [a.example]}\n- name: tenant-b\n";
+pub(crate) const TWO: &str = "- name: tenant-a\n  gateway: {serverDnsNames: [a.example]}\n- name: tenant-b\n";
 
 /// A server of one's own with the control plane's namespace and two tenants'.
 pub(crate) struct Cluster(pub(crate) Server);
@@ -44,7 +44,7 @@ impl Cluster {
         set_config(self.client(), document.to_owned()).await;
     }
 
-    async fn secret(&self, tenant: &str, name: &str) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) async fn secret(&self, tenant: &str, name: &str) -> BTreeMap<String, Vec<u8>> {
         let secret: Secret = Api::namespaced(self.client(), tenant).get(name).await.unwrap();
         secret.data.unwrap().into_iter().map(|(key, value)| (key, value.0)).collect()
     }
@@ -87,6 +87,10 @@ pub(crate) fn without_keys(object: &mut Value) {
         data.remove("summary");
         data.remove("rollout");
         data.remove("revisions");
+    }
+    if let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        annotations.remove("paddock.dev/namespace-uid");
+        annotations.remove("paddock.dev/data-key");
     }
 }
 
@@ -227,6 +231,7 @@ async fn status_has_one_entry_per_tenant_and_drops_removed_ones() {
     let reason = |tenant: &str| serde_json::from_str::<Value>(&rows[tenant]).unwrap()["reason"].clone();
     assert_eq!((reason("tenant-a"), reason("missing")), ("NoNode".into(), "NamespaceMissing".into()));
     cluster.config("- name: tenant-a\n").await;
+    gateways.start(&cluster).settle().await;
     process.settle().await;
     assert_eq!(report(&cluster).await.into_keys().collect::<Vec<_>>(), ["tenant-a"]);
 }

@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod gateways;
+mod life;
 mod plan;
 mod preflight;
 mod resources;
 mod role;
 mod serving;
+mod takeover;
 mod waves;

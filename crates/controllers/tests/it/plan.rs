@@ -82,7 +82,7 @@ async fn gw_w21_a_new_tenant_is_planned_to_its_end() {
     settle(&server).await;
     let api: Api<ConfigMap> = Api::namespaced(server.client(), "tenant-a");
     let anchor = api.get("openshell-gateway-anchor").await.unwrap().data.unwrap();
-    let made = anchor["inventory"].lines().count() + 1;
+    let made = paddock_reconcile::Prune::read_record(&anchor["inventory"]).unwrap().len() + 1;
     assert_eq!(planned.len(), made, "{planned:?}\n{}", anchor["inventory"]);
 }
 

@@ -80,7 +80,7 @@ async fn gw_w10_a_forbidden_namespace_is_told_exactly_and_holds_nobody_up() {
         let row = |tenant: &str| -> Option<Value> { serde_json::from_str(config?.data.as_ref()?.get(tenant)?).ok() };
         let (Some(a), Some(b)) = (row("tenant-a"), row("tenant-b")) else { return false };
         a["reason"] == "PermissionsMissing"
-            && a["message"].as_str().is_some_and(|text| text.contains("create, patch configmaps"))
+            && a["message"].as_str().is_some_and(|text| text.contains("create, patch, delete configmaps"))
             && b["reason"] == "NoNode"
     });
     tokio::time::timeout(Duration::from_secs(30), reported).await.expect("both are reported").unwrap();

@@ -477,3 +477,77 @@ async fn gw_l09_names_and_namespaces_are_not_mixed_up() {
         assert!(file.contains(&format!("https://{name}.{namespace}.svc.cluster.local:8080")), "{file}");
     }
 }
+
+#[tokio::test]
+async fn gw_w04_a_deleted_object_stays_until_everything_of_its_gateway_is_gone() {
+    let cluster = Cluster::new().await;
+    cluster.gateway("tenant-a", "team", json!({ "dataPolicy": "Delete" })).await;
+    cluster.gateway("tenant-a", "other", json!({})).await;
+    let mut process = settled(&cluster).await;
+    let held = cluster.gateways("tenant-a").get("team").await.unwrap();
+    assert_eq!(held.metadata.finalizers.unwrap(), ["paddock.dev/gateway"]);
+    cluster.gateways("tenant-a").delete("team", &DeleteParams::default()).await.unwrap();
+    process.round().await.unwrap();
+    let object = serde_json::to_value(cluster.gateways("tenant-a").get("team").await.unwrap()).unwrap();
+    assert_eq!(object["status"]["phase"], "Deleting", "{object}");
+    process.settle().await;
+    assert!(cluster.gateways("tenant-a").get_opt("team").await.unwrap().is_none());
+    for kind in ["StatefulSet", "Secret", "ConfigMap", "Service", "Role", "NetworkPolicy", "ServiceAccount"] {
+        let names = cluster.names(kind, "tenant-a").await;
+        assert!(names.iter().all(|name| !name.starts_with("team")), "{kind} {names:?}");
+    }
+    assert_eq!(cluster.names("StatefulSet", "tenant-a").await, BTreeSet::from(["other".to_owned()]));
+    let bindings = cluster.names("ClusterRoleBinding", "").await;
+    assert!(bindings.contains("openshell-gateway-node-reader-tenant-a.other"), "{bindings:?}");
+    assert!(!bindings.contains("openshell-gateway-node-reader-tenant-a.team"), "{bindings:?}");
+}
+
+#[tokio::test]
+async fn gw_w24_a_deleted_object_says_what_keeps_its_gateway_and_its_own_policy_counts() {
+    for (policy, goes) in [("Block", false), ("Force", true)] {
+        let cluster = Cluster::new().await;
+        cluster.gateway("tenant-a", "openshell-gateway", json!({ "deletionPolicy": policy })).await;
+        let mut process = settled(&cluster).await;
+        for (kind, body) in [
+            ("ServiceAccount", json!({ "metadata": { "name": "default" } })),
+            (
+                "Pod",
+                json!({
+                    "metadata": { "name": "work", "labels": { "agents.x-k8s.io/sandbox-name-hash": "1" } },
+                    "spec": { "containers": [{ "name": "c", "image": "i" }] },
+                }),
+            ),
+        ] {
+            let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", kind));
+            let api: Api<DynamicObject> = Api::namespaced_with(cluster.client(), "tenant-a", &resource);
+            let mut body = body;
+            (body["apiVersion"], body["kind"]) = ("v1".into(), kind.into());
+            api.create(&PostParams::default(), &serde_json::from_value(body).unwrap()).await.unwrap();
+        }
+        cluster.gateways("tenant-a").delete("openshell-gateway", &DeleteParams::default()).await.unwrap();
+        process.settle().await;
+        let object = cluster.gateways("tenant-a").get_opt("openshell-gateway").await.unwrap();
+        assert_eq!(object.is_none(), goes, "{policy}");
+        if !goes {
+            let (is, reason, message) = cluster.condition("tenant-a", "openshell-gateway", "Ready").await;
+            assert_eq!((is.as_str(), reason.as_str()), ("False", "SandboxesLive"));
+            assert_eq!(message, "1 sandbox lives in it: work");
+            assert_eq!(cluster.names("StatefulSet", "tenant-a").await.len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn gw_w04_a_shared_gateway_that_goes_takes_along_what_it_had_elsewhere() {
+    let cluster = Cluster::new().await;
+    cluster.namespace("tenant-b", json!({ "team": "blue" })).await;
+    let spec = json!({ "isolation": "SharedOperator", "servedNamespaces": { "matchLabels": { "team": "blue" } } });
+    cluster.gateway("tenant-a", "shared", spec).await;
+    let mut process = settled(&cluster).await;
+    assert!(!cluster.names("ServiceAccount", "tenant-b").await.is_empty());
+    cluster.gateways("tenant-a").delete("shared", &DeleteParams::default()).await.unwrap();
+    process.settle().await;
+    for kind in ["Secret", "Role", "RoleBinding", "NetworkPolicy", "ServiceAccount"] {
+        assert!(cluster.names(kind, "tenant-b").await.is_empty(), "{kind}");
+    }
+}

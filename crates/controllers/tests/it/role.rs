@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams, Resource};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::wait::await_condition;
+use paddock_api::DataPolicy;
 use paddock_apiserver::{Loop, Server, User};
 use paddock_controllers::gateways::definition::definition;
 use paddock_controllers::gateways::{
@@ -97,7 +98,9 @@ async fn shared(server: &Server) {
 /// Runs the controllers as `account` while the story is told, then ends them.
 async fn run(server: &Server, account: &User, story: impl Future<Output = ()>) {
     let cx = Context::new(server.client_as(account.clone()), Identity::new("paddock", "paddock.dev", "trial"));
-    let (tenants, status, fleet) = controllers(Options::new(HOME, None).expect("options"), GatewayMetrics::default());
+    let mut options = Options::new(HOME, None).expect("options");
+    options.rules.policies.data = DataPolicy::Delete;
+    let (tenants, status, fleet) = controllers(options, GatewayMetrics::default());
     let lease = LeaseConfig { renew_every: Duration::from_millis(50), ..LeaseConfig::new(HOME, LEASE) };
     let runtime =
         Runtime::new(cx).with_controller(tenants).with_controller(status).with_controller(fleet).with_lease(lease);
@@ -210,7 +213,29 @@ async fn gw_a04_the_shipped_role_is_what_the_controllers_need() {
         let pods: Api<Pod> = Api::namespaced(client.clone(), TENANT);
         stuck(&pods, &sets).await;
         await_condition(pods, "openshell-gateway-0", |pod: Option<&Pod>| pod.is_none()).await.expect("its end");
-        // The end of the tenant: its report goes.
+        // The volume, as the StatefulSet's controller claims it; it is smaller than wanted.
+        let labels = json!({"app.kubernetes.io/name": "openshell", "app.kubernetes.io/instance": GATEWAY});
+        let claim = json!({
+            "metadata": {"name": format!("openshell-data-{GATEWAY}-0"), "labels": labels},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"], "storageClassName": "small",
+                "resources": {"requests": {"storage": "1Mi"}},
+            },
+        });
+        let claim: PersistentVolumeClaim = serde_json::from_value(claim).expect("a claim");
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), TENANT);
+        let made = claims.create(&PostParams::default(), &claim).await.expect("a claim");
+        // Who would say that nobody uses it does not run.
+        let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        let name = made.metadata.name.expect("named");
+        claims.patch(&name, &PatchParams::default(), &free).await.expect("a change");
+        let labelled = |claim: Option<&PersistentVolumeClaim>| {
+            claim
+                .and_then(|claim| claim.metadata.labels.as_ref())
+                .is_some_and(|all| all.contains_key("paddock.dev/tenant"))
+        };
+        await_condition(claims, &name, labelled).await.expect("a label");
+        // The end of the tenant: everything goes, and its report last.
         configure(&server, "[]").await;
         reported(&server, None).await;
     };

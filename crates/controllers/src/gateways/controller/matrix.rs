@@ -40,6 +40,7 @@ fn snapshot(version: u16, database: &Database, cluster: u16, config: &str) -> Sn
         view: View::NotRunning,
         around: Surroundings::default(),
         premises: Premises { default_storage: Some(true), ..Premises::default() },
+        life: Life::default(),
     }
 }
 

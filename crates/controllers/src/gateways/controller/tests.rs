@@ -58,6 +58,7 @@ fn snapshot(yaml: &str, tenant: &str) -> Snapshot {
         view: View::NotRunning,
         around: Surroundings::default(),
         premises: Premises { default_storage: Some(true), ..Premises::default() },
+        life: Life::default(),
     }
 }
 

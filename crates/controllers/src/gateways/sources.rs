@@ -1,0 +1,125 @@
+//! What the gateways controller watches, and whom a change concerns. Remembers what it sees; touches nothing.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, Node, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount,
+};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use paddock_api::labels;
+use paddock_reconcile::{Change, Kind, Source};
+use serde_json::Value;
+
+use super::controller::PLATFORM_CONFIG;
+use super::fleet::{self, ROLLOUT};
+use super::intent::Intents;
+use super::key::GatewayKey;
+use super::memory::Memory;
+use super::options::Options;
+use super::platform::Database;
+use super::{claim, names, pods, resource};
+
+/// All of them.
+pub(super) fn all(options: &Options, memory: &Memory) -> Vec<Source<GatewayKey>> {
+    let everyone = |memory: &Memory| {
+        let memory = memory.clone();
+        move |_: &Change<'_>| memory.keys()
+    };
+    let intent = {
+        let memory = memory.clone();
+        // The other controller may have judged the document first, so what was seen last is remembered here.
+        let seen = Mutex::<Arc<Intents>>::default();
+        move |change: &Change<'_>| {
+            let now = memory.observe(change.after);
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = std::mem::replace(&mut *seen, Arc::clone(&now));
+            now.changed_since(&before)
+        }
+    };
+    let namespaces = {
+        let memory = memory.clone();
+        move |change: &Change<'_>| {
+            let name = change.object()["metadata"]["name"].as_str();
+            let mut keys = name.map(|name| memory.keys_in(name)).unwrap_or_default();
+            keys.extend(memory.shared());
+            keys
+        }
+    };
+    let resources = {
+        let memory = memory.clone();
+        move |change: &Change<'_>| {
+            let key = resource::key_of(change.object());
+            if let Some(key) = &key {
+                memory.observe_resource(key, change.after);
+            }
+            key.into_iter().collect()
+        }
+    };
+    let nodes = {
+        let memory = memory.clone();
+        // Nodes report all the time; only their coming and going matters here.
+        move |change: &Change<'_>| match (change.before, change.after) {
+            (Some(_), Some(_)) => Vec::new(),
+            _ => memory.keys(),
+        }
+    };
+    let mut sources = vec![
+        Source::of::<ConfigMap>(intent).within(&options.namespace).fields(format!("metadata.name={PLATFORM_CONFIG}")),
+        // Whose turn it is wakes those whom it concerns.
+        Source::of::<ConfigMap>(fleet::concerned).within(&options.namespace).fields(format!("metadata.name={ROLLOUT}")),
+        Source::of::<Pod>(|change| match pods::differ(change.before, change.after) {
+            true => GatewayKey::of_object(change.object()).into_iter().collect(),
+            false => Vec::new(),
+        })
+        .labels(labels::TENANT),
+        Source::kind(resource::kind(), resources),
+        Source::of::<Namespace>(namespaces),
+        Source::of::<Node>(nodes),
+        Source::of::<CustomResourceDefinition>(everyone(memory))
+            .fields(format!("metadata.name={}", names::SANDBOX_CRD)),
+        Source::of::<StorageClass>(everyone(memory)),
+    ];
+    if let Database::Postgres { secret } = &options.rules.database {
+        let memory = memory.clone();
+        let in_tenant = move |change: &Change<'_>| {
+            let namespace = change.object()["metadata"]["namespace"].as_str();
+            namespace.map(|name| memory.keys_in(name)).unwrap_or_default()
+        };
+        sources.push(Source::of::<Secret>(in_tenant).fields(format!("metadata.name={secret}")));
+    }
+    let children = [
+        Kind::of::<ConfigMap>(),
+        Kind::of::<Secret>(),
+        Kind::of::<Service>(),
+        Kind::of::<ServiceAccount>(),
+        Kind::of::<StatefulSet>(),
+        Kind::of::<Role>(),
+        Kind::of::<RoleBinding>(),
+        Kind::of::<ClusterRoleBinding>(),
+        Kind::of::<NetworkPolicy>(),
+    ];
+    // A label that changed leads to the gateway that lost the object and to the one that got it.
+    let owners = |change: &Change<'_>| -> Vec<GatewayKey> {
+        let of = |object: Option<&Value>| object.and_then(GatewayKey::of_object);
+        let (before, after) = (of(change.before), of(change.after));
+        if before == after { after.into_iter().collect() } else { before.into_iter().chain(after).collect() }
+    };
+    let memory = memory.clone();
+    let owners = move |change: &Change<'_>| {
+        memory.see_anchor(change);
+        owners(change)
+    };
+    sources.extend(children.map(|kind| Source::kind(kind, owners.clone()).labels(labels::TENANT)));
+    // Claims are made by the StatefulSet's controller, which knows nothing of tenants.
+    let claims = |change: &Change<'_>| claim::of_gateway(change.object()).into_iter().collect();
+    sources.push(Source::of::<PersistentVolumeClaim>(claims).labels(format!(
+        "{}={}",
+        labels::NAME,
+        names::APPLICATION
+    )));
+    sources
+}
