@@ -16,7 +16,7 @@ pub(crate) fn page() -> String {
         "# Metrics\n\n\
          <!-- Written by `paddock docs --write`; edit the registrations in the code instead. -->\n\n\
          `/metrics` on the health port, in the OpenMetrics text format. Every name starts with `paddock_`. Labels are bounded: by the\n\
-         controllers of the binary, and by the tenants that have a gateway; a tenant that goes takes its series along. An age is the\n\
+         controllers of the binary, and by the gateways; one that goes takes its series along. An age is the\n\
          difference to `time()`.\n\n\
          | metric | type | labels | meaning |\n|---|---|---|---|\n",
     );

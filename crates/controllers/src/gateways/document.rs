@@ -58,7 +58,13 @@ pub(super) fn read(text: &str) -> Result<Vec<(RawEntry, Vec<Problem>)>, Problem>
     };
     let root: Spanned<Node> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let position = error.location().and_then(place);
-        whole(position, format!("YAML error: {}", first_line(&error)), "")
+        match first_line(&error) {
+            text if text.starts_with("budget breached") => {
+                let message = "too deep, or too many values or aliases: no list of tenants needs so many".to_owned();
+                whole(position, message, "write values out instead of repeating them by aliases")
+            }
+            text => whole(position, format!("YAML error: {text}"), ""),
+        }
     })?;
     match root.value {
         Node::List(entries) => Ok(entries.into_iter().enumerate().map(|(n, entry)| read_entry(n, entry)).collect()),

@@ -59,6 +59,11 @@ impl GatewayKey {
         self.gateway.as_ref().map_or(names::GATEWAY, GatewayName::as_str)
     }
 
+    /// How people call it: by its namespace, and by its name as well unless that is the one which an entry has.
+    pub fn called(&self) -> String {
+        if self.is_default() { self.namespace().to_owned() } else { self.to_string() }
+    }
+
     /// Whether it has the name that a tenant of `platform-config` gets.
     pub const fn is_default(&self) -> bool {
         self.gateway.is_none()

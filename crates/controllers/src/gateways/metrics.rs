@@ -1,4 +1,4 @@
-//! What is counted of the gateways. Labels are bounded by the tenants that exist: one that goes takes its series along. Holds
+//! What is counted of the gateways. Labels are bounded by the gateways that exist: one that goes takes its series along. Holds
 //! figures; touches nothing else.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use super::condition::Summary;
 /// A tenant in a phase. There are as many as tenants.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OfPhase {
-    /// The tenant.
+    /// The tenant; with the gateway's name behind a slash, when that is not `openshell-gateway`.
     pub tenant: String,
     /// Its phase.
     pub phase: String,
@@ -26,7 +26,7 @@ pub struct OfPhase {
 /// A tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OfTenant {
-    /// The tenant.
+    /// The tenant; with the gateway's name behind a slash, when that is not `openshell-gateway`.
     pub tenant: String,
 }
 
@@ -76,10 +76,10 @@ impl GatewayMetrics {
     }
 
     /// Shows how things stand; what is no longer there leaves no series behind.
-    pub(super) fn show(&self, rows: &BTreeMap<String, Summary>, now: Timestamp) {
+    pub(super) fn show<'a>(&self, rows: impl Iterator<Item = (&'a String, &'a Summary)> + Clone, now: Timestamp) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh: BTreeMap<String, GatewayPhase> =
-            rows.iter().map(|(tenant, summary)| (tenant.clone(), summary.phase)).collect();
+            rows.clone().map(|(tenant, summary)| (tenant.clone(), summary.phase)).collect();
         for (tenant, phase) in shown.iter().filter(|(tenant, phase)| fresh.get(*tenant) != Some(phase)) {
             self.phase.remove(&OfPhase { tenant: tenant.clone(), phase: phase.to_string() });
             if !fresh.contains_key(tenant) {
@@ -119,7 +119,7 @@ mod tests {
         metrics.register(&mut registry);
         let mut row = Summary::of(GatewayPhase::Running, "Ready", "");
         (row.ready, row.not_after) = (true, "1970-01-01T00:01:40Z".into());
-        metrics.show(&[("a".to_owned(), row.clone())].into(), Timestamp::from_second(7).unwrap());
+        metrics.show(BTreeMap::iter(&[("a".to_owned(), row.clone())].into()), Timestamp::from_second(7).unwrap());
         assert_eq!(
             series(&registry),
             [
@@ -129,14 +129,14 @@ mod tests {
             ]
         );
         (row.ready, row.phase) = (false, GatewayPhase::Degraded);
-        metrics.show(&[("a".to_owned(), row)].into(), Timestamp::from_second(9).unwrap());
+        metrics.show(BTreeMap::iter(&[("a".to_owned(), row)].into()), Timestamp::from_second(9).unwrap());
         assert_eq!(series(&registry)[0], r#"paddock_gateways_phase{tenant="a",phase="Degraded"} 1"#);
         assert_eq!(series(&registry)[2], r#"paddock_gateways_last_success_timestamp_seconds{tenant="a"} 7"#);
         metrics.count_drifts("a", 2);
         assert_eq!(series(&registry)[3], r#"paddock_gateways_drifts_total{tenant="a"} 2"#);
         metrics.show_orphans([("b", 2)].into_iter());
         metrics.show_orphans(std::iter::empty());
-        metrics.show(&BTreeMap::new(), Timestamp::from_second(9).unwrap());
+        metrics.show(BTreeMap::iter(&BTreeMap::new()), Timestamp::from_second(9).unwrap());
         assert_eq!(series(&registry), Vec::<String>::new());
     }
 }

@@ -72,6 +72,8 @@ pub struct StatusSnapshot {
     rights: BTreeMap<String, Arc<Vec<String>>>,
     /// Anchors of gateways that nobody asks for, and who did last.
     leftovers: Vec<(GatewayKey, Origin, Arc<Value>)>,
+    /// How the gateways stand that objects alone ask for: they are counted, and told by their objects.
+    others: BTreeMap<String, Summary>,
 }
 
 impl GatewayStatus {
@@ -127,8 +129,9 @@ impl Controller for GatewayStatus {
                 let Some(key) = resource::key_of(change.object()) else { return Vec::new() };
                 let known = resources.has_resource(&key);
                 resources.observe_resource(&key, change.after);
-                // Only their coming and going matters here.
+                let told = |object: Option<&Value>| object.and_then(resource::summary_of);
                 let same = change.before.is_some() && change.after.is_some() && known == resources.has_resource(&key);
+                let same = same && told(change.before) == told(change.after);
                 if same { Vec::new() } else { vec![Report] }
             }),
             Source::of::<Namespace>(move |change| {
@@ -165,13 +168,24 @@ impl Controller for GatewayStatus {
         for (key, origin) in self.memory.leftovers() {
             leftovers.extend(cx.get(&anchor_ref(&key)).await?.map(|anchor| (key, origin, anchor)));
         }
-        Ok(StatusSnapshot { intents, tenants, overridden, rights, leftovers })
+        let mut others = BTreeMap::new();
+        for key in self.memory.keys().into_iter().filter(|key| intents.entry(key).is_none()) {
+            match cx.get(&resource::reference(&key)).await {
+                Ok(object) => {
+                    self.memory.observe_resource(&key, object.as_deref());
+                    others.extend(object.and_then(|object| Some((key.called(), resource::summary_of(&object)?))));
+                }
+                Err(Error::Waiting { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(StatusSnapshot { intents, tenants, overridden, rights, others, leftovers })
     }
 
     fn plan(&self, _: &Report, snapshot: &StatusSnapshot, now: Timestamp) -> Result<Plan, Error> {
         let rows = rows(snapshot);
         let orphans = orphans(snapshot);
-        self.metrics.show(&rows, now);
+        self.metrics.show(rows.iter().chain(&snapshot.others), now);
         self.metrics.show_orphans(orphans.iter().map(|(tenant, objects)| (*tenant, objects.len())));
         let mut data: BTreeMap<_, _> =
             rows.iter().map(|(tenant, summary)| (tenant.clone(), summary.to_json())).collect();
@@ -292,6 +306,7 @@ mod tests {
             overridden: BTreeSet::new(),
             rights: BTreeMap::new(),
             leftovers: Vec::new(),
+            others: BTreeMap::new(),
         }
     }
 

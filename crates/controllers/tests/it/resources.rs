@@ -9,7 +9,8 @@ use kube::core::{ApiResource, GroupVersionKind};
 use paddock_apiserver::Server;
 use paddock_controllers::gateways::definition::definition;
 use paddock_controllers::gateways::{
-    GatewayMetrics, GatewayStatus, Gateways, NAMESPACES_KEY, Options, PLATFORM_CONFIG, STATUS, controllers, convert,
+    GatewayMetrics, GatewayStatus, Gateways, NAMESPACES_KEY, OfPhase, Options, PLATFORM_CONFIG, STATUS, controllers,
+    convert,
 };
 use paddock_trials::{Process, Subject, World};
 use serde_json::{Value, json};
@@ -242,6 +243,31 @@ async fn gw_w06_the_object_is_heard_before_platform_config_and_both_are_told() {
     status().start(&cluster).settle().await;
     let row = cluster.body("ConfigMap", HOME, STATUS).await["data"]["tenant-a"].to_string();
     assert!(row.contains("OverridesPlatformConfig"), "{row}");
+}
+
+#[tokio::test]
+async fn gw_w01_gateways_that_objects_ask_for_are_counted_and_gone_with_them() {
+    let cluster = Cluster::new().await;
+    cluster.gateway("tenant-a", "team", json!({})).await;
+    cluster.gateway("tenant-b", "team", json!({ "image": "gateway:1" })).await;
+    let mut process = settled(&cluster).await;
+    let metrics = GatewayMetrics::default();
+    let counting = metrics.clone();
+    let mut counts = Subject::new(move || controllers(options(), counting.clone()).1).start(&cluster);
+    counts.settle().await;
+    let counted = |tenant: &str, phase: &str| {
+        let of = OfPhase { tenant: tenant.to_owned(), phase: phase.to_owned() };
+        metrics.phase.get(&of).is_some()
+    };
+    assert!(counted("tenant-a/team", "Provisioning") && counted("tenant-b/team", "Failed"));
+    cluster.gateway("tenant-b", "team", json!({})).await;
+    process.settle().await;
+    counts.settle().await;
+    assert!(counted("tenant-b/team", "Provisioning") && !counted("tenant-b/team", "Failed"));
+    cluster.gateways("tenant-a").delete("team", &DeleteParams::default()).await.unwrap();
+    process.settle().await;
+    counts.settle().await;
+    assert!(!counted("tenant-a/team", "Provisioning"));
 }
 
 #[tokio::test]

@@ -104,13 +104,8 @@ fn is_about(tenant: &str, (object, problem): &(Option<GatewayKey>, Problem)) -> 
     }
 }
 
-/// How people call a gateway: by its tenant, unless the tenant has several.
-fn called(key: &GatewayKey) -> String {
-    if key.is_default() { key.namespace().to_owned() } else { key.to_string() }
-}
-
 fn text(key: &GatewayKey, foretold: &Foretold, colours: bool) -> Result<String, Failure> {
-    let name = called(key);
+    let name = key.called();
     let mut text = String::new();
     let waits = foretold.waits.as_ref().map(|waits| format!(" (waits: {waits})")).unwrap_or_default();
     if foretold.changes.is_empty() && foretold.error.is_none() {
@@ -146,7 +141,7 @@ fn json_line(key: &GatewayKey, foretold: &Foretold) -> Result<String, Failure> {
     }
     let line = json!({
         "tenant": key.namespace(), "gateway": key.gateway(), "changes": changes, "forecast": foretold.forecast,
-        "summary": format!("{} {}", called(key), foretold.forecast), "notes": foretold.notes, "waits": foretold.waits,
+        "summary": format!("{} {}", key.called(), foretold.forecast), "notes": foretold.notes, "waits": foretold.waits,
         "error": foretold.error.as_ref().map(ToString::to_string),
     });
     Ok(format!("{line}\n"))
