@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::PropagationPolicy;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -17,8 +18,6 @@ use crate::object::{Kind, ObjectRef};
 pub struct Plan {
     /// Objects to apply, in this order. The first failure or unready gate ends the pass for the rest.
     pub apply: Vec<Desired>,
-    /// Single objects to delete once the others are as wanted; see [`Plan::delete`].
-    pub delete: Vec<(ObjectRef, String)>,
     /// What may be deleted.
     pub prune: Prune,
     /// Explicit writes after that: steps in order, the acts of a step side by side. The first step that fails is the last.
@@ -55,11 +54,10 @@ impl Plan {
         self
     }
 
-    /// Deletes exactly the object with this uid after all objects are applied: for what a controller looks after without
-    /// having made it itself, such as a pod that stands in its workload's way. A namesake stays.
+    /// Adds a step that deletes exactly the object with this uid, and its dependents after it: for what a controller looks
+    /// after without having made it itself, such as a pod that stands in its workload's way. A namesake stays.
     pub fn delete(&mut self, target: ObjectRef, uid: impl Into<String>) -> &mut Self {
-        self.delete.push((target, uid.into()));
-        self
+        self.step(vec![Act::delete(target, uid).propagating(PropagationPolicy::Background)])
     }
 
     /// Adds a step of explicit writes after those already there; an empty one is left out.
@@ -104,7 +102,6 @@ impl Plan {
     /// Whether nothing is wanted and nothing is to be remembered: the key is forgotten.
     pub(crate) fn is_empty(&self) -> bool {
         self.apply.is_empty()
-            && self.delete.is_empty()
             && self.acts.is_empty()
             && self.status.is_empty()
             && self.events.is_empty()

@@ -143,11 +143,6 @@ impl Pass<'_> {
                 break;
             }
         }
-        if held.is_ok() {
-            for (target, uid) in &self.plan.delete {
-                self.delete(target, uid, PropagationPolicy::Background).await?;
-            }
-        }
         // What nobody wants any more goes also while a gate is closed: what waits behind it is wanted.
         match record {
             Some(record) => record.prune(self).await.and(held),

@@ -88,6 +88,24 @@ async fn namesake_of_a_recorded_object_is_not_deleted() {
 }
 
 #[tokio::test]
+async fn single_object_is_deleted_by_its_uid_and_a_namesake_stays() {
+    let world = Stand::two_tenants().await;
+    let stray = json!({"metadata": {"name": "stray", "namespace": "a"}, "spec": {"ports": [{"port": 1}]}});
+    let service = paddock_reconcile::Kind::of::<Service>();
+    world.apply(&service, stray.clone()).await;
+    let known = uid(world.get::<Service>("a", "stray").await);
+    world.intent("a", &json!({"image": "web:1", "removes": format!("stray={known}")})).await;
+    let mut process = sample().start(&world);
+    process.round().await.expect("a round");
+    assert!(world.get::<Service>("a", "stray").await.is_none());
+    world.apply(&service, stray).await;
+    world.intent("a", &json!({"image": "web:2", "removes": format!("stray={known}")})).await;
+    process.round().await.expect("a round");
+    assert!(world.get::<Service>("a", "stray").await.is_some());
+    assert!(world.get::<Deployment>("a", "web").await.is_some());
+}
+
+#[tokio::test]
 async fn immutable_selector_recreates_the_deployment() {
     let world = Stand::two_tenants().await;
     let mut process = sample().start(&world);

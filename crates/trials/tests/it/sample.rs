@@ -101,6 +101,9 @@ impl Controller for Sample {
         if let Some(kind) = &self.extra {
             plan.apply(Desired::raw(kind.clone(), json!({"metadata": metadata}))?);
         }
+        if let Some((name, uid)) = setting("removes").split_once('=') {
+            plan.delete(ObjectRef::of::<Service>(Some(key), name), uid);
+        }
         let about = ObjectRef::of::<ConfigMap>(Some(key), "app");
         let of = about.clone();
         plan.on_drift(move |drifts| {
