@@ -105,15 +105,18 @@ impl<C: Controller> Worker<C> {
             () = cx.clock().sleep(settings.timeout) => lost(Error::transient(format!("no end after {:?}", settings.timeout))),
             () = abort.cancelled() => lost(Error::transient("stopped")),
         };
+        let message = passed.message();
+        let is_news = said.is_news(message.as_deref());
         if !said.is_empty() {
             self.said().insert(key.clone(), said);
         }
         let now = cx.clock().monotonic();
         cx.metrics.pass(name, passed.outcome(), now.saturating_sub(started).as_secs_f64());
-        match (&passed.result, passed.message()) {
+        match (&passed.result, message) {
             (Err(Error::Fatal { .. }), Some(why)) => tracing::error!(controller = name, %key, why, "pass"),
             (Err(Error::Transient { .. }), Some(why)) => tracing::warn!(controller = name, %key, why, "pass"),
-            (_, Some(why)) => tracing::info!(controller = name, %key, why, "pass"),
+            (_, Some(why)) if is_news => tracing::info!(controller = name, %key, why, "pass"),
+            (_, Some(why)) => tracing::debug!(controller = name, %key, why, "pass"),
             (_, None) => tracing::debug!(controller = name, %key, writes = passed.writes.total(), "pass"),
         }
         self.queue().finish(&key, &passed.finish, now, cx.chance().unit());

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::condition::{PROGRESSING, Summary};
 use super::key::GatewayKey;
-use super::{names, resource};
+use super::{names, removal, resource};
 
 /// One gateway's line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,6 +36,13 @@ pub struct Line {
     pub not_after: String,
     /// Since when it exists.
     pub since: Option<Timestamp>,
+}
+
+impl Line {
+    /// Whether the gateway is gone, and only what is retained of it is left: it is shown, and nobody waits for it.
+    pub fn is_removed(&self) -> bool {
+        self.reason == removal::REMOVED
+    }
 }
 
 /// The lines, by namespace and gateway. `objects` are ConfigMaps of ours, of which anchors count, and `OpenShellGateway`

@@ -42,6 +42,8 @@ pub(super) const STARTED: &str = "started";
 /// Everything that goes is gone.
 pub(super) const DONE: &str = "done";
 
+/// The reason when nothing is left of a gateway but what is retained.
+pub(super) const REMOVED: &str = "Removed";
 /// The reason of a step that failed.
 const FAILED: &str = "RemovalFailed";
 
@@ -279,7 +281,7 @@ fn step(key: &GatewayKey, removal: &Removal, told: &ObjectRef, now: Timestamp) -
             return Ok((plan, None));
         }
         let message = format!("kept: {}", orphans.join(", "));
-        plan.apply(leaving(key, anchor, Some((DONE, &orphans)), "Removed", &message)?);
+        plan.apply(leaving(key, anchor, Some((DONE, &orphans)), REMOVED, &message)?);
         plan.apply.extend(unrecorded(key, removal)?);
         return Ok((plan, None));
     }

@@ -31,12 +31,19 @@ pub struct Said {
     events: HashSet<(String, String, String)>,
     drifts: HashSet<String>,
     wanted: HashMap<u64, u64>,
+    message: Option<u64>,
 }
 
 impl Said {
     /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.drifts.is_empty() && self.wanted.is_empty()
+        self.events.is_empty() && self.drifts.is_empty() && self.wanted.is_empty() && self.message.is_none()
+    }
+
+    /// Whether the pass before ended with another message: a key that waits for long is not logged at every look.
+    pub(crate) fn is_news(&mut self, message: Option<&str>) -> bool {
+        let message = message.map(|message| digest(&message));
+        std::mem::replace(&mut self.message, message) != message
     }
 
     /// Whether the object was wanted in the same way by the last pass that got to it; `None` when this process never did.
@@ -159,6 +166,13 @@ mod tests {
         assert_eq!(said.choose(&planned, true), [&planned[0]]);
         said.choose(&[], false);
         assert_eq!(said.choose(&planned, false), [&planned[1]], "it came back");
+    }
+
+    #[test]
+    fn message_is_news_until_it_is_said_again() {
+        let mut said = Said::default();
+        let news = [Some("no node"), Some("no node"), None, None, Some("no node")].map(|message| said.is_news(message));
+        assert_eq!(news, [true, false, true, false, true]);
     }
 
     #[test]

@@ -45,12 +45,17 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
     } else {
         output::data(&table_of(&lines, Timestamp::now(), width()))?;
     }
-    let waiting = lines.iter().filter(|line| !line.ready).count();
-    if waiting == 0 {
-        Ok(())
-    } else {
-        Err(Failure::found(format!("{waiting} of {} gateways are not ready", lines.len())))
+    match missing(&lines) {
+        None => Ok(()),
+        Some(what) => Err(Failure::found(what)),
     }
+}
+
+/// What is not as it should be. A gateway that was removed and left data is none that anybody waits for.
+fn missing(lines: &[Line]) -> Option<String> {
+    let wanted: Vec<_> = lines.iter().filter(|line| !line.is_removed()).collect();
+    let waiting = wanted.iter().filter(|line| !line.ready).count();
+    (waiting > 0).then(|| format!("{waiting} of {} gateways are not ready", wanted.len()))
 }
 
 async fn once(client: &Client, namespace: &str) -> Result<Vec<Line>, kube::Error> {
@@ -315,6 +320,14 @@ mod tests {
                 "bad"
             ]
         );
+    }
+
+    #[test]
+    fn a_removed_gateway_is_not_waited_for() {
+        let removed = Line { reason: "Removed".to_owned(), ..line("a", "kept: its volume") };
+        let ready = Line { ready: true, ..line("b", "") };
+        assert_eq!(missing(&[removed.clone(), ready]), None);
+        assert_eq!(missing(&[removed, line("c", "bad")]).as_deref(), Some("1 of 1 gateways are not ready"));
     }
 
     #[test]
