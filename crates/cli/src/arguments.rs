@@ -66,14 +66,22 @@ fn all() -> Command {
                     "paddock bench apiserver --json",
                     "paddock bench apiserver --against ~/.kube/config",
                     "paddock bench gateways --tenants 20",
+                    "paddock bench tls",
                 ],
             )
             .arg(
                 Arg::new("what")
                     .default_value("all")
-                    .value_parser(["all", "apiserver", "gateways"])
+                    .value_parser(["all", "apiserver", "gateways", "tls"])
                     .help("Which figures to take"),
             ),
+        )
+        .subcommand(
+            Command::new("bench-listener")
+                .about("Serve for `paddock bench tls`, which starts it")
+                .hide(true)
+                .arg(Arg::new("which").required(true).value_parser(["ours", "bare"]))
+                .arg(Arg::new("dir").required(true).value_parser(value_parser!(std::path::PathBuf))),
         )
         .subcommand(gateways())
         .subcommand(tls())

@@ -16,7 +16,7 @@ mod settings;
 mod signals;
 mod version;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ArgMatches;
@@ -59,6 +59,11 @@ fn run(matches: &ArgMatches) -> Outcome {
         "docs" => {
             let root = typed.get_one::<String>("root").map_or(".", String::as_str);
             commands::docs::run(Path::new(root), typed.get_flag("write"))
+        }
+        "bench-listener" => {
+            let which = typed.get_one::<String>("which").map_or("", String::as_str);
+            let dir = typed.get_one::<PathBuf>("dir").map_or(Path::new("."), PathBuf::as_path);
+            commands::bench::tls::run_listener(which, dir)
         }
         "manifests" => commands::manifests::run(&settle("manifests", typed)?, chosen(typed)),
         "gateways" => match typed.subcommand() {

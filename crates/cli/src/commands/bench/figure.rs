@@ -68,6 +68,18 @@ impl Report {
         self.print(&Figure::new(figure.into(), value, unit, None, wanted))
     }
 
+    /// A value of ours and one of theirs.
+    pub(crate) fn compare(
+        &self,
+        figure: impl Into<String>,
+        ours: f64,
+        theirs: Option<f64>,
+        unit: &'static str,
+        wanted: Wanted,
+    ) -> Outcome {
+        self.print(&Figure::new(figure.into(), ours, unit, theirs, wanted))
+    }
+
     pub(crate) fn time(&self, figure: impl Into<String>, took: Duration, wanted: Wanted) -> Outcome {
         self.times(figure, took, None, wanted)
     }

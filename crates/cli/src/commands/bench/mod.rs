@@ -8,7 +8,7 @@
 //! | [`wire`] | the HTTP client of the measurements |
 //! | [`load`] | many connections that each send as fast as they are answered |
 //! | [`tenants`] | an API server with tenants, for the gateways' figures |
-//! | [`apiserver`], [`watches`], [`gateways`] | the measurements |
+//! | [`apiserver`], [`watches`], [`gateways`], [`tls`] | the measurements |
 
 mod apiserver;
 mod figure;
@@ -18,6 +18,7 @@ mod machine;
 mod operator;
 mod server;
 mod tenants;
+pub(crate) mod tls;
 mod watches;
 mod wire;
 
@@ -69,6 +70,9 @@ pub(crate) async fn run(settings: &Effective, what: &str, stop: CancellationToke
         }
         if matches!(what, "all" | "gateways") {
             gateways::measure(&sizes, &report).await?;
+        }
+        if matches!(what, "all" | "tls") {
+            tls::measure(&sizes, &report).await?;
         }
         Ok(())
     };

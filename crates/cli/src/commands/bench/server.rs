@@ -2,8 +2,10 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
@@ -16,9 +18,33 @@ pub(crate) struct Process(Option<Child>);
 impl Process {
     /// Starts `paddock COMMAND…`, with its stdout on a pipe or nowhere.
     pub(crate) fn start(command: &[&OsStr], stdout: Stdio) -> Result<Self, Failure> {
-        let program = std::env::current_exe().map_err(failed)?;
-        let child = Command::new(program).args(command).stdin(Stdio::null()).stdout(stdout).spawn();
+        Self::of(std::env::current_exe().map_err(failed)?.as_os_str(), command, stdout)
+    }
+
+    /// Starts any program.
+    pub(crate) fn of(program: &OsStr, arguments: &[impl AsRef<OsStr>], stdout: Stdio) -> Result<Self, Failure> {
+        let child = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(stdout).spawn();
         Ok(Self(Some(child.map_err(failed)?)))
+    }
+
+    /// The first line on its stdout, once; empty when it ended without one.
+    pub(crate) async fn line(&mut self) -> Result<String, Failure> {
+        let stdout = self.0.as_mut().and_then(|child| child.stdout.take());
+        let stdout = stdout.ok_or_else(|| failed("no pipe to the process"))?;
+        let first = spawn_blocking(move || {
+            let mut line = String::new();
+            BufReader::new(stdout).read_line(&mut line).map(|_| line)
+        });
+        first.await.map_err(failed)?.map_err(failed)
+    }
+
+    /// The processor time that it had so far; the kernel counts in hundredths of a second.
+    pub(crate) fn cpu(&self) -> Option<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.as_ref()?.id())).ok()?;
+        // The program's name, in parentheses, may hold anything.
+        let mut numbers = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let (user, system): (u64, u64) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+        Some(Duration::from_millis(user.saturating_add(system).saturating_mul(10)))
     }
 
     /// Resident memory in MB.
@@ -65,6 +91,7 @@ impl Drop for Process {
 pub(crate) struct Server {
     process: Process,
     pub(crate) kubeconfig: PathBuf,
+    address: SocketAddr,
 }
 
 /// A directory for one measurement, removed with it.
@@ -84,18 +111,19 @@ impl Server {
         let more = ["--listen", "127.0.0.1:0", "--log-level", "error", "--kubeconfig-out"];
         arguments.extend(more.map(OsStr::new).into_iter().chain([kubeconfig.as_os_str()]));
         let mut process = Process::start(&arguments, Stdio::piped())?;
-        let stdout = process.0.as_mut().and_then(|child| child.stdout.take());
-        let stdout = stdout.ok_or_else(|| failed("no pipe to the server"))?;
-        let first = spawn_blocking(move || {
-            let mut line = String::new();
-            BufReader::new(stdout).read_line(&mut line).map(|_| line)
-        });
-        let line = first.await.map_err(failed)?.map_err(failed)?;
-        if line.contains("https://") {
-            Ok(Self { process, kubeconfig })
-        } else {
-            Err(failed("the server did not start"))
+        let line = process.line().await?;
+        match line.split_once("https://") {
+            Some((_, address)) => {
+                let address = address.trim().parse().map_err(failed)?;
+                Ok(Self { process, kubeconfig, address })
+            }
+            None => Err(failed("the server did not start")),
         }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Resident memory in MB.
