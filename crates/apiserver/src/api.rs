@@ -151,6 +151,10 @@ pub(crate) struct Inner {
     pub(crate) metrics: Metrics,
     /// What the listener counts.
     pub(crate) traffic: Traffic,
+    /// The TLS profile that the listener follows, where one is given.
+    pub(crate) startup: Option<paddock_serve::Startup>,
+    /// What the listener counts of TLS.
+    pub(crate) tls: paddock_serve::TlsMetrics,
     /// Held while something is booked in quotas, so that bookings do not fail by each other.
     pub(crate) quota_turn: tokio::sync::Mutex<()>,
     /// How users impersonated others last.

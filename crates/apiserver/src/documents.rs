@@ -46,6 +46,10 @@ impl Documents {
                 content_type: "text/plain; version=0.0.4; charset=utf-8",
                 ..Answer::text(200, crate::metrics::page(api))
             },
+            ["tlsz"] => match &api.startup {
+                Some(startup) => Answer::json(200, &startup.report()),
+                None => not_found(),
+            },
             ["version"] => Answer::json(200, &discovery::version()),
             ["api" | "apis"] if discovery::aggregated_version(&request.headers).is_some() => {
                 let version = discovery::aggregated_version(&request.headers).unwrap_or("v2");

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::TryStreamExt;
@@ -17,7 +16,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use kube::Client;
-use paddock_serve::{Certificate, Listener, Options, Peer, Startup, Tls, TlsSource};
+use paddock_serve::{Certificate, Listener, Options, Peer, Startup, Tls, TlsSource, keep_renewed};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -220,7 +219,7 @@ pub(crate) async fn bind(
     let (certificate, renew_at) = serving_certificate(identity, api.clock.now())?;
     let source = match startup {
         Some(startup) => startup.with_certificate(certificate),
-        None => Tls::baseline(certificate).map(TlsSource::new),
+        None => Tls::baseline(certificate).map(|tls| TlsSource::counted(tls, api.tls.clone())),
     };
     let source = source.map_err(std::io::Error::other)?;
     let service = {
@@ -235,7 +234,9 @@ pub(crate) async fn bind(
         })
     };
     let traffic = api.traffic.clone();
-    tasks.spawn(renew(api.clone(), identity.clone(), source.clone(), renew_at, closing.clone()));
+    let (clock, issuer) = (api.clone(), identity.clone());
+    let (now, make) = (move || clock.clock.now(), move |now| serving_certificate(&issuer, now));
+    tasks.spawn(keep_renewed(source.clone(), renew_at, now, make, closing.clone()));
     tasks.spawn(async move {
         let options = Options { traffic, ..Options::default() };
         paddock_serve::serve(listener, Some(source), service, options, closing).await;
@@ -250,35 +251,6 @@ fn serving_certificate(identity: &Identity, now: Timestamp) -> std::io::Result<(
     let certificate =
         Certificate::from_pem(leaf.certificate_pem.as_bytes(), leaf.key_pem.expose().as_bytes(), Some(ca));
     Ok((certificate.map_err(std::io::Error::other)?, renew_at))
-}
-
-/// How often the age of the serving certificate is looked at: a laptop sleeps, so a single long timer would not do.
-const RENEWAL_CHECK: Duration = Duration::from_secs(3600);
-
-async fn renew(
-    api: Api,
-    identity: Arc<Identity>,
-    source: TlsSource,
-    mut renew_at: Timestamp,
-    closing: CancellationToken,
-) {
-    loop {
-        tokio::select! {
-            () = closing.cancelled() => return,
-            () = tokio::time::sleep(RENEWAL_CHECK) => {}
-        }
-        if api.clock.now() < renew_at {
-            continue;
-        }
-        let renewed = serving_certificate(&identity, api.clock.now()).and_then(|(certificate, next)| {
-            source.set_certificate(certificate).map_err(std::io::Error::other)?;
-            Ok(next)
-        });
-        match renewed {
-            Ok(next) => renew_at = next,
-            Err(error) => tracing::error!(%error, "cannot renew the serving certificate; the old one is kept"),
-        }
-    }
 }
 
 /// A client that calls the API in this process, past sockets and TLS but through everything else.

@@ -106,5 +106,6 @@ pub(crate) fn page(api: &Api) -> String {
     for (name, help, value) in gauges {
         add("gauge", name, help, "", value.to_string());
     }
+    out.push_str(&api.tls.page("paddock"));
     out
 }

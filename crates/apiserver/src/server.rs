@@ -169,6 +169,8 @@ impl Builder {
             views: crate::handlers::Views::default(),
             metrics: crate::metrics::Metrics::default(),
             traffic: paddock_serve::Traffic::default(),
+            startup: self.startup.clone(),
+            tls: self.startup.as_ref().map(|startup| startup.metrics().clone()).unwrap_or_default(),
             quota_turn: tokio::sync::Mutex::default(),
             last_modes: LastModes::default(),
             nodes: Nodes::default(),

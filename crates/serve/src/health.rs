@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::future::{Ready, ready};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -54,9 +54,17 @@ impl<F: Fn() -> Vec<Check> + Send + Sync + 'static> Readiness for F {
 /// | `/readyz` | 200, or 503 with one line for each check |
 /// | `/readyz?verbose` | the lines in both cases |
 /// | `/metrics` | OpenMetrics text, to clients on this machine only: the port is plain HTTP and asks nobody who they are |
+///
+/// Clones are the same.
 #[derive(Clone)]
 pub struct Health {
-    readiness: Arc<dyn Readiness>,
+    early: Arc<dyn Readiness>,
+    whole: Arc<OnceLock<Whole>>,
+}
+
+/// What a process can tell when all of it is there.
+struct Whole {
+    readiness: Box<dyn Readiness>,
     metrics: Arc<Registry>,
 }
 
@@ -69,7 +77,29 @@ impl std::fmt::Debug for Health {
 impl Health {
     /// Answers from `readiness` and `metrics`.
     pub fn new(readiness: impl Readiness, metrics: Arc<Registry>) -> Self {
-        Self { readiness: Arc::new(readiness), metrics }
+        let health = Self::starting(Vec::new);
+        health.complete(readiness, metrics);
+        health
+    }
+
+    /// Answers while the process is still starting: alive, not ready, and `early` says what it waits for. There are no metrics until
+    /// [`Health::complete`].
+    pub fn starting(early: impl Readiness) -> Self {
+        Self { early: Arc::new(early), whole: Arc::default() }
+    }
+
+    /// From now on the answers are from `readiness` and `metrics`. Only the first call counts.
+    pub fn complete(&self, readiness: impl Readiness, metrics: Arc<Registry>) {
+        let _ = self.whole.set(Whole { readiness: Box::new(readiness), metrics });
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        if let Some(whole) = self.whole.get() {
+            return whole.readiness.checks();
+        }
+        let mut checks = self.early.checks();
+        checks.push(Check::failed("start", "the process is still starting"));
+        checks
     }
 
     fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
@@ -82,7 +112,7 @@ impl Health {
         match request.uri().path() {
             "/healthz" | "/livez" if verbose => report(request.uri().path(), &[Check::ok("ping")], true),
             "/healthz" | "/livez" => text(StatusCode::OK, "ok"),
-            "/readyz" => report("/readyz", &self.readiness.checks(), verbose),
+            "/readyz" => report("/readyz", &self.checks(), verbose),
             "/metrics" => self.metrics(request.extensions().get::<Peer>()),
             _ => text(StatusCode::NOT_FOUND, "404 page not found\n"),
         }
@@ -92,7 +122,10 @@ impl Health {
         if !peer.is_some_and(|peer| peer.addr.ip().to_canonical().is_loopback()) {
             return text(StatusCode::FORBIDDEN, "metrics are served to clients on this machine only\n");
         }
-        metrics(&self.metrics)
+        match self.whole.get() {
+            Some(whole) => metrics(&whole.metrics),
+            None => text(StatusCode::SERVICE_UNAVAILABLE, "the process is still starting\n"),
+        }
     }
 }
 

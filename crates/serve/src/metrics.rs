@@ -83,6 +83,16 @@ impl TlsMetrics {
         registry.register_collector(Box::new(self.clone()));
     }
 
+    /// All of them as lines of Prometheus' text format, for a page that has lines of others too.
+    pub fn page(&self, prefix: &str) -> String {
+        let mut registry = Registry::with_prefix(prefix);
+        self.register(&mut registry);
+        let mut page = String::new();
+        // A String takes whatever is written into it.
+        let _ = prometheus_client::encoding::text::encode(&mut page, &registry);
+        page.trim_end_matches("# EOF\n").to_owned()
+    }
+
     pub(crate) fn observe(&self, source: Weak<Source>) {
         let mut observed = self.observed();
         observed.sources.retain(|known| known.strong_count() > 0);

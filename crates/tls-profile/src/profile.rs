@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn curves_count_where_there_are_no_groups() {
+    fn tls_d06_curves_count_where_there_are_no_groups() {
         let groups = |text: &str| Profile::parse(text.as_bytes()).unwrap().profile.groups;
         assert_eq!(groups(r#"{"curves":["X25519"]}"#), Some(vec!["X25519".to_owned()]));
         assert_eq!(groups(r#"{"groups":["secp256r1"],"curves":["X25519"]}"#), Some(vec!["secp256r1".to_owned()]));

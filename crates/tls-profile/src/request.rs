@@ -78,7 +78,7 @@ mod tests {
     use crate::Version;
 
     #[test]
-    fn nothing_said_means_intermediate() {
+    fn tls_f07_tls_d05_nothing_said_means_intermediate() {
         for value in [json!(null), json!({}), json!({"type": ""}), json!({"type": null}), json!({"old": {}})] {
             assert_eq!(Request::parse(&value), Ok(Request::Named(Named::Intermediate)), "{value}");
         }

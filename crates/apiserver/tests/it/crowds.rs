@@ -8,6 +8,8 @@ use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
 use paddock_apiserver::Server;
+use paddock_serve::{Overrides, Startup, TlsMetrics};
+use paddock_tls_profile::KeyKind;
 use serde_json::json;
 
 use crate::wire::{client, listening};
@@ -50,6 +52,25 @@ async fn watch(client: &Client, query: &str) -> http::Response<Body> {
     let answer = client.send(request).await.unwrap();
     assert_eq!(answer.status(), 200);
     answer
+}
+
+#[tokio::test]
+async fn handshakes_and_what_was_negotiated_are_on_the_page_of_metrics() {
+    let server = listening(None).await;
+    text(&client(&server.kubeconfig().unwrap()).await, "/version").await;
+    let page = text(&server.client(), "/metrics").await;
+    assert!(page.contains("paddock_tls_handshakes_total{version=\"VersionTLS13\""), "{page}");
+    assert!(page.contains("\npaddock_tls_connections{generation=\"1\"} "), "{page}");
+    assert!(!page.contains("# EOF"), "{page}");
+}
+
+#[tokio::test]
+async fn what_tls_is_served_is_told_to_those_who_may_ask() {
+    let startup = Startup::builtin("api", KeyKind::Ecdsa, &Overrides::default(), TlsMetrics::default()).unwrap();
+    let server = Server::builder().in_memory().loops(false).tls_profile(startup).start().await.unwrap();
+    let report: serde_json::Value = serde_json::from_str(&text(&server.client(), "/tlsz").await).unwrap();
+    assert_eq!((&report["component"], &report["serving"]), (&json!("api"), &json!("Builtin")));
+    assert_eq!(report["served"]["versions"], json!(["VersionTLS12", "VersionTLS13"]));
 }
 
 #[tokio::test]

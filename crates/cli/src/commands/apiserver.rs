@@ -1,5 +1,9 @@
 //! `paddock apiserver`: the embedded Kubernetes API alone, until it is told to stop.
 
+use std::sync::Arc;
+
+use paddock_serve::{Check, Health, Startup, TlsMetrics};
+use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use super::embedded::{Embedded, Place};
@@ -7,11 +11,37 @@ use super::listeners;
 use crate::exit::{Failure, Outcome};
 use crate::settings::{Effective, table};
 
-/// Serves until `stop`, then lets running requests end.
+/// Serves until `stop`, then lets running requests end. The health port, if one is wanted, answers from the first moment to the last.
 pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcome {
-    let mut embedded = what(settings)?;
-    embedded.tls = listeners::embedded(settings, &stop).await?;
+    let embedded = what(settings)?;
+    let startup = listeners::embedded(settings, TlsMetrics::default())?;
+    let health = listeners::starting(&startup);
+    let over = CancellationToken::new();
+    let port = listeners::open_health(settings.get(&table::HEALTH_LISTEN_UP), health.clone(), over.clone()).await?;
+    let outcome = serve(settings, embedded, startup, &health, stop).await;
+    over.cancel();
+    if let Some(port) = port {
+        // A panic of the health port was logged; there is nothing left to do about it.
+        let _ = port.await;
+    }
+    outcome
+}
+
+async fn serve(
+    settings: &Effective,
+    mut embedded: Embedded,
+    startup: Startup,
+    health: &Health,
+    stop: CancellationToken,
+) -> Outcome {
+    if !listeners::load(&startup, settings, &stop).await? {
+        return Ok(());
+    }
+    embedded.tls = Some(startup.clone());
     let server = embedded.start().await?;
+    let mut registry = Registry::with_prefix("paddock");
+    startup.metrics().register(&mut registry);
+    health.complete(move || vec![Check::ok("api-server"), startup.check()], Arc::new(registry));
     embedded.announce(&server)?;
     tokio::select! {
         () = stop.cancelled() => {}

@@ -14,13 +14,14 @@ use paddock_api::labels;
 use paddock_controllers::gateways::{self, GatewayMetrics, ReservedNames};
 use paddock_reconcile::health::State;
 use paddock_reconcile::{Context, Error, Identity, LeaseConfig, Readiness, Runtime};
-use paddock_serve::{Check, Drained, Health, Listener, Startup, TlsMetrics, serve};
+use paddock_serve::{Check, Drained, Health, Listener, Startup, TlsMetrics};
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::listeners::open_health;
 use crate::exit::{Failure, Outcome, chain};
 use crate::settings::effective::Source;
 use crate::settings::value::{Controller, Controllers};
@@ -168,17 +169,17 @@ impl Running {
         startup: Option<Startup>,
         stop: CancellationToken,
     ) -> Result<Option<JoinHandle<Drained>>, Failure> {
-        let OptionalAddr(Some(addr)) = addr else { return Ok(None) };
-        let listener = bind("--health-listen", addr).await?;
-        tracing::info!(address = %listener.local_addr(), "health is served");
+        open_health(addr, Health::new(self.readiness(startup), self.registry()), stop).await
+    }
+
+    /// What the controllers and the start-up data say of themselves.
+    pub(super) fn readiness(&self, startup: Option<Startup>) -> impl paddock_serve::Readiness {
         let readiness = self.readiness.clone();
-        let all = move || {
+        move || {
             let mut all = checks(&readiness);
             all.extend(startup.as_ref().map(Startup::check));
             all
-        };
-        let health = Health::new(all, self.registry.clone());
-        Ok(Some(tokio::spawn(serve(listener, None, health, paddock_serve::Options::default(), stop))))
+        }
     }
 
     /// What is counted.

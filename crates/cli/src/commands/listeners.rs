@@ -1,6 +1,7 @@
 //! What this process serves over TLS, and by which profile: settings in, listeners out. Touches files and sockets; never waits for the
 //! API server.
 
+use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -8,20 +9,19 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use paddock_pki::{CertificateAuthority, LeafRequest, Usage};
 use paddock_serve::{
-    Certificate, Gate, KubeReviewer, NothingValid, Overrides, Protected, Startup, StartupOptions, TlsMetrics, serve,
+    Certificate, Drained, Gate, Health, KubeReviewer, NothingValid, Overrides, Protected, Startup, StartupOptions,
+    TlsMetrics, TlsSource, keep_renewed, serve,
 };
 use paddock_tls_profile::KeyKind;
 use prometheus_client::registry::Registry;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::controllers::{bind, hostname};
 use crate::exit::{Failure, Outcome, chain};
 use crate::settings::{Effective, OptionalAddr, table};
 
-/// Where Kubernetes looks for a container's last words.
-const TERMINATION_LOG: &str = "/dev/termination-log";
-
-/// How long a certificate of our own making is good for; the process is restarted more often than that.
+/// How long a certificate of our own making is good for. It is made anew when two thirds of that are over.
 const OWN_CERTIFICATE: SignedDuration = SignedDuration::from_hours(365 * 24);
 
 fn overrides(settings: &Effective) -> Overrides {
@@ -47,22 +47,40 @@ pub(super) fn startup(settings: &Effective, metrics: TlsMetrics) -> Result<Start
     }
 }
 
-/// The start-up data of the embedded API server, loaded and followed until `stop`; `None` when the settings say nothing of TLS. The
-/// certificate is the server's own.
-pub(super) async fn embedded(settings: &Effective, stop: &CancellationToken) -> Result<Option<Startup>, Failure> {
-    let Some(options) = options(settings, Some(KeyKind::Ecdsa)) else {
-        return match overrides(settings).is_empty() {
-            true => Ok(None),
-            false => builtin("apiserver", settings, TlsMetrics::default()).map(Some),
-        };
-    };
-    let startup = Startup::new(options, TlsMetrics::default());
+/// The start-up data of the embedded API server, which brings its own certificate. Reads nothing yet.
+pub(super) fn embedded(settings: &Effective, metrics: TlsMetrics) -> Result<Startup, Failure> {
+    match options(settings, Some(KeyKind::Ecdsa)) {
+        Some(options) => Ok(Startup::new(options, metrics)),
+        None => builtin("apiserver", settings, metrics),
+    }
+}
+
+/// Loads the start-up data and follows them until `stop`; false when that came first.
+pub(super) async fn load(startup: &Startup, settings: &Effective, stop: &CancellationToken) -> Result<bool, Failure> {
     tokio::select! {
-        loaded = startup.load() => loaded.map_err(|error| nothing_valid(&error))?,
-        () = stop.cancelled() => return Err(Failure::undetermined("stopped while waiting for start-up data")),
+        loaded = startup.load() => loaded.map_err(|error| nothing_valid(&error, settings))?,
+        () = stop.cancelled() => return Ok(false),
     }
     tokio::spawn(follow(startup.clone(), stop.clone()));
-    Ok(Some(startup))
+    Ok(true)
+}
+
+/// What the health port says before there is more to say.
+pub(super) fn starting(startup: &Startup) -> Health {
+    let startup = startup.clone();
+    Health::starting(move || vec![startup.check()])
+}
+
+/// Opens the health port, if one is wanted.
+pub(super) async fn open_health(
+    addr: OptionalAddr,
+    health: Health,
+    stop: CancellationToken,
+) -> Result<Option<JoinHandle<Drained>>, Failure> {
+    let OptionalAddr(Some(addr)) = addr else { return Ok(None) };
+    let listener = bind("--health-listen", addr).await?;
+    tracing::info!(address = %listener.local_addr(), "health is served");
+    Ok(Some(tokio::spawn(serve(listener, None, health, paddock_serve::Options::default(), stop))))
 }
 
 fn builtin(component: &str, settings: &Effective, metrics: TlsMetrics) -> Result<Startup, Failure> {
@@ -75,37 +93,37 @@ async fn follow(startup: Startup, stop: CancellationToken) {
 }
 
 /// There is nothing to serve: said to whoever looks at the pod, too.
-fn nothing_valid(error: &NothingValid) -> Failure {
+fn nothing_valid(error: &NothingValid, settings: &Effective) -> Failure {
     let failure = Failure::startup(format!("--tls-startup-dir: {error}"));
-    if std::path::Path::new(TERMINATION_LOG).exists()
-        && let Err(error) = std::fs::write(TERMINATION_LOG, failure.message())
+    let log = settings.get(&table::TERMINATION_LOG);
+    // Kubelet makes the file. Where it is not, nobody looks.
+    if log.exists()
+        && let Err(error) = std::fs::write(&log, failure.message())
     {
-        tracing::debug!(%error, "cannot write {TERMINATION_LOG}");
+        tracing::debug!(%error, file = %log.display(), "cannot write the termination message");
     }
     failure
 }
 
 /// The metrics listener.
-pub(super) struct Metrics {
+pub(super) struct Metrics<'a> {
+    pub(super) settings: &'a Effective,
     pub(super) startup: Startup,
     pub(super) registry: Arc<Registry>,
     /// Reviews tokens.
     pub(super) client: Client,
 }
 
-impl Metrics {
+impl Metrics<'_> {
     /// Serves until `stop`. The start-up data are waited for here, while everything else of the process runs.
-    pub(super) async fn serve(self, addr: OptionalAddr, stop: CancellationToken) -> Outcome {
-        let loaded = tokio::select! {
-            loaded = self.startup.load() => loaded,
-            () = stop.cancelled() => return Ok(()),
-        };
-        loaded.map_err(|error| nothing_valid(&error))?;
-        tokio::spawn(follow(self.startup.clone(), stop.clone()));
-        let OptionalAddr(Some(addr)) = addr else { return Ok(()) };
+    pub(super) async fn serve(self, stop: CancellationToken) -> Outcome {
+        if !load(&self.startup, self.settings, &stop).await? {
+            return Ok(());
+        }
+        let OptionalAddr(Some(addr)) = self.settings.get(&table::METRICS_LISTEN) else { return Ok(()) };
         let source = match self.startup.source() {
             Some(source) => source,
-            None => self.startup.with_certificate(own_certificate()?).map_err(|error| Failure::usage(chain(&error)))?,
+            None => own_source(&self.startup, stop.clone())?,
         };
         let listener = bind("--metrics-listen", addr).await?;
         tracing::info!(address = %listener.local_addr(), "metrics are served");
@@ -120,11 +138,18 @@ impl Metrics {
     }
 }
 
-/// A certificate that nobody vouches for, where none is mounted: scrapes are encrypted, and not verified.
-fn own_certificate() -> Result<Certificate, Failure> {
-    let now = Timestamp::now();
-    let bug = |error: paddock_pki::PkiError| Failure::undetermined(format!("cannot make a certificate: {error}"));
-    let authority = CertificateAuthority::generate("paddock", now, OWN_CERTIFICATE).map_err(bug)?;
+/// A listener's material with a certificate of our own, renewed until `stop`.
+fn own_source(startup: &Startup, stop: CancellationToken) -> Result<TlsSource, Failure> {
+    let (certificate, due) = own_certificate(Timestamp::now())
+        .map_err(|error| Failure::undetermined(format!("cannot make a certificate: {error}")))?;
+    let source = startup.with_certificate(certificate).map_err(|error| Failure::usage(chain(&error)))?;
+    tokio::spawn(keep_renewed(source.clone(), due, Timestamp::now, own_certificate, stop));
+    Ok(source)
+}
+
+/// A certificate that nobody vouches for, where none is mounted: scrapes are encrypted, and not verified. And when to make the next.
+fn own_certificate(now: Timestamp) -> io::Result<(Certificate, Timestamp)> {
+    let authority = CertificateAuthority::generate("paddock", now, OWN_CERTIFICATE).map_err(io::Error::other)?;
     let host = hostname();
     let request = LeafRequest {
         common_name: host.clone(),
@@ -135,7 +160,21 @@ fn own_certificate() -> Result<Certificate, Failure> {
         now,
         not_after: now.checked_add(OWN_CERTIFICATE).unwrap_or(Timestamp::MAX),
     };
-    let leaf = authority.issue(&request).map_err(bug)?;
-    Certificate::from_pem(leaf.certificate_pem.as_bytes(), leaf.key_pem.expose().as_bytes(), None)
-        .map_err(|error| Failure::undetermined(chain(&error)))
+    let leaf = authority.issue(&request).map_err(io::Error::other)?;
+    let due = paddock_pki::inspect(&leaf.certificate_pem).map_err(io::Error::other)?.renew_at();
+    let certificate = Certificate::from_pem(leaf.certificate_pem.as_bytes(), leaf.key_pem.expose().as_bytes(), None);
+    Ok((certificate.map_err(io::Error::other)?, due))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_of_our_own_is_due_before_it_ends() {
+        let now = Timestamp::now();
+        let (certificate, due) = own_certificate(now).unwrap();
+        let end = certificate.info().unwrap().not_after;
+        assert!(now < due && due < end - SignedDuration::from_hours(100 * 24), "{due} {end}");
+    }
 }

@@ -22,8 +22,7 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
     let mut controllers = Running::start(client.clone(), &options, &tls, stop.clone());
     let health =
         controllers.serve_health(settings.get(&table::HEALTH_LISTEN), Some(startup.clone()), stop.clone()).await?;
-    let metrics = Metrics { startup, registry: controllers.registry(), client };
-    let metrics = metrics.serve(settings.get(&table::METRICS_LISTEN), stop.clone());
+    let metrics = Metrics { settings, startup, registry: controllers.registry(), client }.serve(stop.clone());
     let (outcome, running) = tokio::select! {
         outcome = controllers.ended() => (outcome, false),
         Err(failure) = metrics => (Err(failure), true),

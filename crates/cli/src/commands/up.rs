@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use paddock_apiserver::Loop;
-use paddock_serve::TlsMetrics;
+use paddock_serve::{Health, Startup, TlsMetrics};
 use tokio_util::sync::CancellationToken;
 
 use super::controllers::{CONTROL_NAMESPACE, Options, Running, install};
@@ -12,34 +12,52 @@ use super::listeners;
 use crate::exit::{Failure, Outcome};
 use crate::settings::{Effective, table};
 
-/// Runs until `stop`: then the controllers finish what they are at, and the server closes its store.
+/// Runs until `stop`: then the controllers finish what they are at, and the server closes its store. The health port answers from the
+/// first moment to the last.
 pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcome {
+    let tls = TlsMetrics::default();
+    let startup = listeners::embedded(settings, tls.clone())?;
+    let health = listeners::starting(&startup);
+    let over = CancellationToken::new();
+    let port = listeners::open_health(settings.get(&table::HEALTH_LISTEN_UP), health.clone(), over.clone()).await?;
+    let outcome = serve(settings, startup, &tls, &health, stop).await;
+    over.cancel();
+    if let Some(port) = port {
+        // A panic of the health port was logged; there is nothing left to do about it.
+        let _ = port.await;
+    }
+    outcome
+}
+
+async fn serve(
+    settings: &Effective,
+    startup: Startup,
+    tls: &TlsMetrics,
+    health: &Health,
+    stop: CancellationToken,
+) -> Outcome {
     let dir = match settings.find(&table::DATA_DIR) {
         Some(dir) => dir,
         None => default_dir(|name| std::env::var_os(name).map(PathBuf::from))?,
     };
     let kubeconfig = settings.find(&table::KUBECONFIG_OUT).unwrap_or_else(|| dir.join("kubeconfig"));
+    let options = Options::of(settings, CONTROL_NAMESPACE.to_owned(), false)?;
+    if !listeners::load(&startup, settings, &stop).await? {
+        return Ok(());
+    }
     let embedded = Embedded {
         listen: settings.get(&table::LISTEN),
         place: Place::Directory(dir),
         kubeconfig,
         loops: Loop::all(),
-        tls: listeners::embedded(settings, &stop).await?,
+        tls: Some(startup.clone()),
     };
-    let options = Options::of(settings, CONTROL_NAMESPACE.to_owned(), false)?;
     let server = embedded.start().await?;
     install(&server.client()).await?;
 
     let quit = stop.child_token();
-    let mut controllers = Running::start(server.client(), &options, &TlsMetrics::default(), quit.clone());
-    let health = match controllers.serve_health(settings.get(&table::HEALTH_LISTEN_UP), None, quit.clone()).await {
-        Ok(health) => health,
-        Err(failure) => {
-            quit.cancel();
-            server.shutdown().await;
-            return Err(failure);
-        }
-    };
+    let mut controllers = Running::start(server.client(), &options, tls, quit.clone());
+    health.complete(controllers.readiness(Some(startup)), controllers.registry());
     embedded.announce(&server)?;
 
     let (outcome, controllers_run) = tokio::select! {
@@ -50,10 +68,6 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
     quit.cancel();
     // The controllers first: what they finish now is still written.
     let ended = if controllers_run { controllers.ended().await } else { Ok(()) };
-    if let Some(health) = health {
-        // A panic of the health port was logged; there is nothing left to do about it.
-        let _ = health.await;
-    }
     server.shutdown().await;
     outcome.and(ended)
 }

@@ -497,14 +497,15 @@ pub(crate) static HEALTH_LISTEN: Setting<OptionalAddr> = Setting::new(
     &["operator"],
 );
 
-/// `--health-listen` of the process that has an API server to ask.
+/// `--health-listen` of a process that has the API server in it.
 pub(crate) static HEALTH_LISTEN_UP: Setting<OptionalAddr> = Setting::new(
     "health-listen",
     &["PADDOCK_HEALTH_LISTEN"],
     "ADDR",
     Default::Is("off"),
-    "Where the controllers' /healthz, /livez, /readyz and /metrics answer over plain HTTP",
-    &["up"],
+    "Where /healthz, /livez, /readyz and /metrics answer over plain HTTP, from the first moment on; of the controllers in `up`, of \
+     the API server in `apiserver`",
+    &["up", "apiserver"],
 );
 
 /// Commands that listen with TLS.
@@ -527,6 +528,17 @@ pub(crate) static TLS_CACHE_DIR: Setting<PathBuf> = Setting::new(
     "DIR",
     Default::Absent("the last good profile is not kept over restarts"),
     "Where the last good TLS profile is kept for a start with a bad one, such as an `emptyDir`",
+    LISTENS,
+);
+
+/// `--termination-log`
+pub(crate) static TERMINATION_LOG: Setting<PathBuf> = Setting::new(
+    "termination-log",
+    &["PADDOCK_TERMINATION_LOG"],
+    "FILE",
+    Default::Is("/dev/termination-log"),
+    "Where Kubernetes looks for a container's last words (`terminationMessagePath`); written when there never were valid start-up \
+     data, if the file is there",
     LISTENS,
 );
 
@@ -787,6 +799,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         &METRICS_LISTEN.row,
         &TLS_STARTUP_DIR.row,
         &TLS_CACHE_DIR.row,
+        &TERMINATION_LOG.row,
         &TLS_MIN_VERSION.row,
         &TLS_CIPHER_SUITES.row,
         &TLS_GROUPS.row,

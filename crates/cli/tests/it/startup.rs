@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use paddock_pki::{CertificateAuthority, LeafRequest, Usage};
+use paddock_pki::{CertificateAuthority, Leaf, LeafRequest, Usage};
 use paddock_tls_profile::{Contract, Generation, MetricsAuth, Named, files};
 use paddock_trials::mount::Mount;
 use paddock_trials::outage::Outage;
@@ -22,12 +22,32 @@ use crate::process::{Running, paddock, run, stderr};
 struct Mounted {
     _home: tempfile::TempDir,
     dir: PathBuf,
+    mount: Mount,
     authority: CertificateAuthority,
+    auth: MetricsAuth,
+    leaf: Leaf,
+}
+
+impl Mounted {
+    /// The operator wrote this, and kubelet brought it.
+    fn ask_for(&mut self, named: Named) {
+        let profile = named.profile(Generation::C);
+        let profile_hash = Some(profile.hash());
+        let contract = Contract { profile_hash, metrics_auth: self.auth, ..Contract::baseline("operator") };
+        self.mount
+            .write([
+                (files::CONTRACT, contract.canonical().as_bytes()),
+                (files::PROFILE, profile.canonical().as_bytes()),
+                (files::CERTIFICATE, self.leaf.certificate_pem.as_bytes()),
+                (files::KEY, self.leaf.key_pem.expose().as_bytes()),
+            ])
+            .unwrap();
+    }
 }
 
 fn mounted(named: Named, auth: MetricsAuth) -> Mounted {
     let home = tempfile::tempdir().unwrap();
-    let mut mount = Mount::new(home.path().join("startup")).unwrap();
+    let mount = Mount::new(home.path().join("startup")).unwrap();
     let (now, day) = (Timestamp::now(), SignedDuration::from_hours(24));
     let authority = CertificateAuthority::generate("trial", now, day).unwrap();
     let request = LeafRequest {
@@ -40,33 +60,28 @@ fn mounted(named: Named, auth: MetricsAuth) -> Mounted {
         not_after: now + day,
     };
     let leaf = authority.issue(&request).unwrap();
-    let profile = named.profile(Generation::C);
-    let contract =
-        Contract { profile_hash: Some(profile.hash()), metrics_auth: auth, ..Contract::baseline("operator") };
-    mount
-        .write([
-            (files::CONTRACT, contract.canonical().as_bytes()),
-            (files::PROFILE, profile.canonical().as_bytes()),
-            (files::CERTIFICATE, leaf.certificate_pem.as_bytes()),
-            (files::KEY, leaf.key_pem.expose().as_bytes()),
-        ])
-        .unwrap();
-    Mounted { dir: mount.path().to_owned(), _home: home, authority }
+    let mut mounted = Mounted { dir: mount.path().to_owned(), _home: home, mount, authority, auth, leaf };
+    mounted.ask_for(named);
+    mounted
 }
 
-/// An operator, and what it logs.
-struct Operator {
+/// A component, and what it logs.
+struct Component {
     child: Child,
     lines: Receiver<serde_json::Value>,
 }
 
-impl Operator {
+impl Component {
     fn start(kubeconfig: &Path, startup: &Path) -> Self {
-        let mut child = paddock(&["operator", "--health-listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"])
-            .args(["--log-format", "json", "--kubeconfig"])
-            .arg(kubeconfig)
-            .arg("--tls-startup-dir")
-            .arg(startup)
+        let (kubeconfig, startup) = (kubeconfig.to_str().unwrap(), startup.to_str().unwrap());
+        let which = ["operator", "--metrics-listen", "127.0.0.1:0", "--kubeconfig", kubeconfig];
+        Self::of(&[&which[..], &["--tls-startup-dir", startup]].concat())
+    }
+
+    /// Any component, with its health port.
+    fn of(arguments: &[&str]) -> Self {
+        let mut child = paddock(arguments)
+            .args(["--health-listen", "127.0.0.1:0", "--log-format", "json"])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -92,12 +107,16 @@ impl Operator {
         }
     }
 
+    fn health(&self) -> SocketAddr {
+        self.said("health is served", "address").parse().unwrap()
+    }
+
     fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 }
 
-impl Drop for Operator {
+impl Drop for Component {
     fn drop(&mut self) {
         // Already gone is what a test that went well leaves behind.
         let _ = self.child.kill();
@@ -156,8 +175,8 @@ fn tls_f01_tls_f02_the_operator_serves_without_an_api_server_however_it_fails_an
         std::fs::write(&kubeconfig, failing.kubeconfig()).unwrap();
         let mut hashes = Vec::new();
         for _ in 0..2 {
-            let mut operator = Operator::start(&kubeconfig, &mounted.dir);
-            let health: SocketAddr = operator.said("health is served", "address").parse().unwrap();
+            let mut operator = Component::start(&kubeconfig, &mounted.dir);
+            let health: SocketAddr = operator.health();
             hashes.push(operator.said("the TLS profile is served", "hash"));
             let metrics: SocketAddr = operator.said("metrics are served", "address").parse().unwrap();
             assert_eq!(get(&mut plain(health), "/livez", None).0, 200, "{outage:?}");
@@ -180,7 +199,7 @@ fn tls_f28_a_token_that_cannot_be_reviewed_gets_503() {
     let dir = tempfile::tempdir().unwrap();
     let kubeconfig = dir.path().join("kubeconfig");
     std::fs::write(&kubeconfig, failing.kubeconfig()).unwrap();
-    let operator = Operator::start(&kubeconfig, &mounted.dir);
+    let operator = Component::start(&kubeconfig, &mounted.dir);
     let metrics: SocketAddr = operator.said("metrics are served", "address").parse().unwrap();
     let mut stream = secure(metrics, &mounted, &rustls::version::TLS13).unwrap();
     assert_eq!(get(&mut stream, "/metrics", Some("a-token")).0, 503);
@@ -201,8 +220,8 @@ fn tls_f01_the_operator_becomes_ready_when_the_api_server_comes_and_reviews_its_
     let (server, address) = api_server("127.0.0.1:0");
     assert_eq!(server.terminate(), Some(0));
 
-    let operator = Operator::start(&kubeconfig, &mounted.dir);
-    let health: SocketAddr = operator.said("health is served", "address").parse().unwrap();
+    let operator = Component::start(&kubeconfig, &mounted.dir);
+    let health: SocketAddr = operator.health();
     let metrics: SocketAddr = operator.said("metrics are served", "address").parse().unwrap();
     assert_eq!(get(&mut plain(health), "/readyz", None).0, 503);
 
@@ -223,7 +242,7 @@ fn tlsz_says_what_is_served() {
     let dir = tempfile::tempdir().unwrap();
     let kubeconfig = dir.path().join("kubeconfig");
     std::fs::write(&kubeconfig, failing.kubeconfig()).unwrap();
-    let operator = Operator::start(&kubeconfig, &mounted.dir);
+    let operator = Component::start(&kubeconfig, &mounted.dir);
     let metrics: SocketAddr = operator.said("metrics are served", "address").parse().unwrap();
     let mut stream = secure(metrics, &mounted, &rustls::version::TLS13).unwrap();
     let (status, body) = get(&mut stream, "/tlsz", None);
@@ -255,7 +274,7 @@ fn the_embedded_api_serves_by_the_mounted_profile() {
 }
 
 #[test]
-fn flags_come_before_the_mounted_profile() {
+fn tls_d17_flags_come_before_the_mounted_profile() {
     let output = run(&["up", "--tls-min-version", "TLS1.3"]);
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
@@ -265,4 +284,102 @@ fn flags_come_before_the_mounted_profile() {
     let output = run(&["up", "--tls-groups", "secp521r1", "--data-dir", "/does/not/matter"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("no key exchange group of the profile can be served"), "{}", stderr(&output));
+}
+
+/// Polls, for what another process does soon.
+fn eventually(mut what: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !what() {
+        if Instant::now() > until {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
+}
+
+#[test]
+fn tls_f03_tls_d12_where_nothing_was_ever_mounted_health_answers_at_once_and_the_process_ends_with_78() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let failing = Outage::Refused.begin().unwrap();
+    std::fs::write(path("kubeconfig"), failing.kubeconfig()).unwrap();
+    std::fs::create_dir(path("empty")).unwrap();
+    let (data, other, listen) = (path("up"), path("apiserver"), ["--listen", "127.0.0.1:0"]);
+    let kubeconfig = path("kubeconfig");
+    let components = [
+        [&["up", "--data-dir", &data][..], &listen].concat(),
+        [&["apiserver", "--data-dir", &other][..], &listen].concat(),
+        ["operator", "--kubeconfig", &kubeconfig, "--metrics-listen", "127.0.0.1:0"].to_vec(),
+    ];
+    let mut running = Vec::new();
+    for arguments in &components {
+        let log = path(&format!("termination-log-of-{}", arguments[0]));
+        std::fs::write(&log, "").unwrap();
+        let more = ["--tls-startup-dir", &path("empty"), "--termination-log", &log];
+        running.push((arguments[0], log.clone(), Component::of(&[&arguments[..], &more].concat())));
+    }
+    for (name, _, component) in &running {
+        let health = component.health();
+        assert_eq!(get(&mut plain(health), "/livez", None).0, 200, "{name}");
+        let waits = || get(&mut plain(health), "/readyz", None).1.contains("tls-profile failed: waiting for valid");
+        assert!(eventually(waits), "{name}: {:?}", get(&mut plain(health), "/readyz", None));
+    }
+    for (name, log, component) in &mut running {
+        assert_eq!(component.child.wait().unwrap().code(), Some(78), "{name}");
+        let message = std::fs::read_to_string(log).unwrap();
+        assert!(message.starts_with("--tls-startup-dir: no valid start-up data in "), "{name}: {message}");
+        assert!(message.ends_with(" is missing"), "{name}: {message}");
+    }
+}
+
+#[test]
+fn tls_f18_tls_d13_an_edit_is_followed_while_the_api_server_is_away_and_the_component_is_ready_when_it_is_back() {
+    let mut mounted = mounted(Named::Intermediate, MetricsAuth::Token);
+    let dir = tempfile::tempdir().unwrap();
+    let (kubeconfig, pki) = (dir.path().join("kubeconfig"), dir.path().join("pki"));
+    let api_server = |listen: &str| {
+        let arguments = ["apiserver", "--in-memory", "--listen", listen, "--pki-dir", pki.to_str().unwrap()];
+        let out = ["--kubeconfig-out", kubeconfig.to_str().unwrap()];
+        let mut server = Running::start(&[&arguments[..], &out].concat(), dir.path());
+        let line = server.line().unwrap();
+        (server, line.strip_prefix("Kubernetes API: https://").unwrap().to_owned())
+    };
+    let (server, address) = api_server("127.0.0.1:0");
+    let mut operator = Component::start(&kubeconfig, &mounted.dir);
+    let health = operator.health();
+    let metrics: SocketAddr = operator.said("metrics are served", "address").parse().unwrap();
+    let ready = || get(&mut plain(health), "/readyz", None).0 == 200;
+    assert!(eventually(ready));
+    assert_eq!(server.terminate(), Some(0));
+
+    assert!(secure(metrics, &mounted, &rustls::version::TLS12).is_ok());
+    mounted.ask_for(Named::Modern);
+    assert!(eventually(|| secure(metrics, &mounted, &rustls::version::TLS12).is_err()));
+    assert!(secure(metrics, &mounted, &rustls::version::TLS13).is_ok());
+    assert!(operator.is_running());
+
+    let (_server, _) = api_server(&address);
+    assert!(eventually(ready), "{:?}", get(&mut plain(health), "/readyz?verbose", None));
+    assert!(secure(metrics, &mounted, &rustls::version::TLS12).is_err());
+}
+
+#[test]
+fn up_and_the_embedded_api_count_their_handshakes_where_metrics_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    for which in ["up", "apiserver"] {
+        let data = dir.path().join(which);
+        let component = Component::of(&[which, "--data-dir", data.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+        let health = component.health();
+        let api: SocketAddr = component.said("the Kubernetes API is served", "address").parse().unwrap();
+        assert!(eventually(|| get(&mut plain(health), "/readyz", None).0 == 200), "{which}");
+        let read = |name: &str| std::fs::read_to_string(data.join("pki").join(name)).unwrap();
+        let authority = CertificateAuthority::from_pem(&read("ca.crt"), &read("ca.key")).unwrap();
+        let mounted = Mounted { authority, ..mounted(Named::Modern, MetricsAuth::Token) };
+        assert_eq!(get(&mut secure(api, &mounted, &rustls::version::TLS13).unwrap(), "/livez", None).0, 200);
+        let (_, page) = get(&mut plain(health), "/metrics", None);
+        assert!(page.contains("paddock_tls_handshakes_total{version=\"VersionTLS13\""), "{which}: {page}");
+        assert!(page.contains("paddock_tls_profile_info{component=\"apiserver\""), "{which}: {page}");
+        assert_eq!(get(&mut secure(api, &mounted, &rustls::version::TLS13).unwrap(), "/tlsz", None).0, 403, "{which}");
+    }
 }

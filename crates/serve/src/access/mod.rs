@@ -194,7 +194,7 @@ where
                     // Questions that nobody waits for any more are forgotten.
                     books.running.retain(|_, running| running.upgrade().is_some());
                     if books.running.len() >= RUNNING {
-                        return Err(Unreviewed("too many reviews are running".to_owned()));
+                        return Err(Unreviewed::Away("too many reviews are running".to_owned()));
                     }
                     let (desk, question) = (self.0.clone(), key.clone());
                     let fresh = async move {
@@ -223,21 +223,21 @@ fn lock<T>(books: &Mutex<T>) -> MutexGuard<'_, T> {
     books.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Asks a few times, within bounds.
+/// Asks a few times, within bounds. Whoever is refused is not asked again.
 async fn persistently<V>(ask: impl Fn() -> BoxFuture<'static, Answer<V>>) -> Answer<V> {
     let attempts = async {
         let mut pause = FIRST_PAUSE;
         for _ in 1..ATTEMPTS {
             match ask().await {
-                Ok(answer) => return Ok(answer),
-                Err(why) => tracing::debug!(%why, "asking again"),
+                Err(why @ Unreviewed::Away(_)) => tracing::debug!(%why, "asking again"),
+                answered => return answered,
             }
             sleep(pause).await;
             pause = pause.mul_f32(1.5);
         }
         ask().await
     };
-    let late = || Unreviewed(format!("no answer within {} s", PATIENCE.as_secs()));
+    let late = || Unreviewed::Away(format!("no answer within {} s", PATIENCE.as_secs()));
     timeout(PATIENCE, attempts).await.unwrap_or_else(|_| Err(late()))
 }
 

@@ -23,10 +23,16 @@ pub struct User {
     pub extra: BTreeMap<String, Vec<String>>,
 }
 
-/// The API server gave no answer: it is away, refuses to review, or answers nonsense.
+/// There is no answer, so nobody is let in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the review could not be made: {0}")]
-pub struct Unreviewed(pub String);
+pub enum Unreviewed {
+    /// The API server is away, overloaded or answers nonsense: asking again may help.
+    #[error("the review could not be made: {0}")]
+    Away(String),
+    /// The API server does not let this process ask: asking again at once would get the same answer.
+    #[error("the API server refuses to review: {0}")]
+    Refused(String),
+}
 
 /// Whoever reviews tokens and access.
 pub trait Reviewer: Send + Sync + 'static {
@@ -61,7 +67,7 @@ impl Reviewer for KubeReviewer {
             let spec = TokenReviewSpec { token, audiences: None };
             let review = TokenReview { spec, ..TokenReview::default() };
             let answer = api.create(&PostParams::default(), &review).await.map_err(unreviewed)?;
-            let status = answer.status.ok_or_else(|| Unreviewed("a TokenReview without a status".to_owned()))?;
+            let status = answer.status.ok_or_else(|| Unreviewed::Away("a TokenReview without a status".to_owned()))?;
             if status.authenticated != Some(true) {
                 return Ok(None);
             }
@@ -90,7 +96,7 @@ impl Reviewer for KubeReviewer {
             let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
             let answer = api.create(&PostParams::default(), &review).await.map_err(unreviewed)?;
             let status =
-                answer.status.ok_or_else(|| Unreviewed("a SubjectAccessReview without a status".to_owned()))?;
+                answer.status.ok_or_else(|| Unreviewed::Away("a SubjectAccessReview without a status".to_owned()))?;
             Ok(status.allowed && status.denied != Some(true))
         })
     }
@@ -109,9 +115,36 @@ pub fn rules() -> Vec<PolicyRule> {
 
 /// The error without what it may quote of the request.
 fn unreviewed(error: kube::Error) -> Unreviewed {
-    Unreviewed(match error {
-        kube::Error::Api(status) => format!("the API server answers {} {}", status.code, status.reason),
-        kube::Error::SerdeError(_) => "the API server answers something else than a review".to_owned(),
-        other => other.to_string(),
-    })
+    match error {
+        kube::Error::Api(status) => {
+            let told = format!("it answers {} {}", status.code, status.reason);
+            // What a client does wrong it does wrong again; a timeout and "too many requests" are about the moment.
+            if (400..500).contains(&status.code) && !matches!(status.code, 408 | 429) {
+                Unreviewed::Refused(told)
+            } else {
+                Unreviewed::Away(told)
+            }
+        }
+        kube::Error::SerdeError(_) => {
+            Unreviewed::Away("the API server answers something else than a review".to_owned())
+        }
+        other => Unreviewed::Away(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn tls_f28_a_refusal_is_told_from_an_outage_by_its_code() {
+        let refused = |code: u16| {
+            let status = Status { code, ..Status::default() };
+            matches!(unreviewed(kube::Error::Api(status.boxed())), Unreviewed::Refused(_))
+        };
+        assert_eq!([401, 403, 404, 422].map(refused), [true; 4]);
+        assert_eq!([408, 429, 500, 503, 504].map(refused), [false; 5]);
+    }
 }

@@ -12,6 +12,7 @@ const PATH: &str = "/metrics";
 #[derive(Default)]
 struct Table {
     away: bool,
+    refuses: bool,
     slow: bool,
     tokens: AtomicUsize,
     accesses: AtomicUsize,
@@ -23,13 +24,14 @@ struct Shared(Arc<Table>);
 impl Reviewer for Shared {
     fn token(&self, token: String) -> BoxFuture<'static, Answer<Option<User>>> {
         self.0.tokens.fetch_add(1, Ordering::SeqCst);
-        let (away, slow) = (self.0.away, self.0.slow);
+        let (away, refuses, slow) = (self.0.away, self.0.refuses, self.0.slow);
         Box::pin(async move {
             if slow {
                 sleep(Duration::from_secs(1)).await;
             }
             match token.strip_prefix("token-of-") {
-                _ if away => Err(Unreviewed("away".to_owned())),
+                _ if away => Err(Unreviewed::Away("away".to_owned())),
+                _ if refuses => Err(Unreviewed::Refused("it answers 403 Forbidden".to_owned())),
                 Some(name) => Ok(Some(User { name: name.to_owned(), ..User::default() })),
                 None => Ok(None),
             }
@@ -83,6 +85,16 @@ async fn tls_f28_a_review_that_cannot_be_made_lets_nobody_in_and_is_asked_again(
     let verdict = judge(&gate(MetricsAuth::Token, &table), &with("Bearer token-of-prometheus")).await;
     assert_eq!(verdict, Verdict::Unavailable("the review could not be made: away".to_owned()));
     assert_eq!(table.tokens.load(Ordering::SeqCst), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tls_f28_a_refusal_is_no_outage_and_is_told_at_once() {
+    let table = Arc::new(Table { refuses: true, ..Table::default() });
+    let began = Instant::now();
+    let verdict = judge(&gate(MetricsAuth::Token, &table), &with("Bearer token-of-prometheus")).await;
+    let why = "the API server refuses to review: it answers 403 Forbidden";
+    assert_eq!(verdict, Verdict::Unavailable(why.to_owned()));
+    assert_eq!((table.tokens.load(Ordering::SeqCst), began.elapsed()), (1, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]

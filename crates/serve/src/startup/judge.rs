@@ -170,20 +170,21 @@ pub(crate) enum Next {
 
 /// Whether to go from what is served to `new`. What the operator has not confirmed may only tighten, and so may the built-in profile
 /// that stands in for one that cannot be served.
-pub(crate) fn next(new: &Candidate, expected: Option<&str>, served: Option<(&Effective, &str)>) -> Next {
+pub(crate) fn next(new: &Candidate, expected: Option<&str>, served: Option<&Effective>) -> Next {
     let stale = expected.is_some_and(|expected| expected != new.hash);
-    let Some((effective, hash)) = served else { return Next::Publish { stale } };
-    let widens = !effective.covers(&new.effective);
+    let Some(served) = served else { return Next::Publish { stale } };
+    let widens = !served.covers(&new.effective);
     if new.serving == Serving::Baseline && widens {
         return Next::Hold("the profile cannot be served, and the built-in one would let in more than is served now");
     }
-    if stale && widens && expected == Some(hash) {
+    if stale && widens {
         return Next::Hold("it lets in more than is served now, and is not what the operator says it wrote");
     }
     Next::Publish { stale }
 }
 
-/// Which to begin with: what is mounted, or the last that was good. The second value: whether it is the latter.
+/// Which to begin with: what is mounted, or the last that was good. The second value: whether it is the latter. Only what the operator
+/// had confirmed was kept, so it comes before what lets in more and is not confirmed.
 pub(crate) fn first(
     mounted: Result<Candidate, Rejected>,
     last_good: Option<Candidate>,
@@ -192,8 +193,7 @@ pub(crate) fn first(
     match (mounted, last_good) {
         (Ok(mounted), Some(last)) => {
             let confirmed = expected.is_none_or(|expected| mounted.hash == expected);
-            let last_confirmed = expected.is_some_and(|expected| last.hash == expected);
-            if !confirmed && last_confirmed && !last.effective.covers(&mounted.effective) {
+            if !confirmed && !last.effective.covers(&mounted.effective) {
                 Ok((last, true))
             } else {
                 Ok((mounted, false))

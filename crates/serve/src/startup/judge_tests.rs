@@ -28,8 +28,8 @@ fn strict() -> Contract {
 
 const UNSERVABLE: &str = r#"{"ciphers":null,"groups":["secp521r1"],"minTLSVersion":"VersionTLS13"}"#;
 
-fn serving(state: &Candidate) -> Option<(&Effective, &str)> {
-    Some((&state.effective, &state.hash))
+fn serving(state: &Candidate) -> Option<&Effective> {
+    Some(&state.effective)
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
-fn a_contract_without_a_profile_means_the_built_in_one() {
+fn tls_f07_tls_d05_a_contract_without_a_profile_means_the_built_in_one() {
     let candidate = judged(&Contract::baseline("x"), None).unwrap();
     assert_eq!((candidate.serving, candidate.hash), (Serving::Builtin, Profile::baseline().hash()));
 }
@@ -89,7 +89,7 @@ fn what_cannot_be_served_gives_way_or_is_refused_as_the_contract_says() {
 }
 
 #[test]
-fn flags_come_before_the_file_each_by_itself() {
+fn tls_d17_flags_come_before_the_file_each_by_itself() {
     let overrides = Overrides { min_version: Some(Version::Tls13), ..Overrides::default() };
     let text = Named::Intermediate.profile(Generation::C).canonical();
     let candidate = candidate(&mounted(&Contract::baseline("x"), Some(&text)), KeyKind::Ecdsa, &overrides).unwrap();
@@ -106,6 +106,9 @@ fn tls_f12_what_the_operator_did_not_write_may_only_tighten() {
     assert_eq!(next(&modern, confirms_intermediate, serving(&intermediate)), Next::Publish { stale: true });
     assert_eq!(next(&intermediate, confirms_intermediate, serving(&modern)), Next::Publish { stale: false });
     assert_eq!(next(&intermediate, None, serving(&modern)), Next::Publish { stale: false });
+    let of_neither = Some("0");
+    assert!(matches!(next(&intermediate, of_neither, serving(&modern)), Next::Hold(_)));
+    assert_eq!(first(Ok(intermediate.clone()), Some(modern.clone()), of_neither), Ok((modern, true)));
 }
 
 #[test]
@@ -141,7 +144,7 @@ fn tls_d12_the_last_good_profile_stands_in_for_a_bad_one() {
 
 /// The three inputs of which none may change another: platform, TLS settings, authentication; for each of the four roles.
 #[test]
-fn platform_profile_and_authentication_are_independent() {
+fn tls_f05_tls_d03_tls_d14_platform_profile_and_authentication_are_independent() {
     use paddock_tls_profile::Known;
     let modern = Named::Modern.profile(Generation::C).canonical();
     for component in ["operator", "webhook", "metrics", "handler"] {
@@ -177,3 +180,6 @@ proptest! {
         prop_assert!(candidate(&bundle, KeyKind::Ecdsa, &Overrides::default()).is_err());
     }
 }
+
+#[path = "model_tests.rs"]
+mod model;

@@ -255,8 +255,7 @@ impl Startup {
         let judged = judge::candidate(bundle, key, &options.overrides);
         let served = state.served.as_ref().map(|served| &served.candidate);
         let next = judged.map(|candidate| {
-            let next =
-                judge::next(&candidate, state.expected.as_deref(), served.map(|s| (&s.effective, s.hash.as_str())));
+            let next = judge::next(&candidate, state.expected.as_deref(), served.map(|served| &served.effective));
             (candidate, next)
         });
         let (how, why) = match next {
@@ -324,6 +323,11 @@ impl Startup {
         let source = TlsSource::counted(tls, self.0.metrics.clone());
         state.attached.push(source.clone());
         Ok(source)
+    }
+
+    /// Where the listeners of these data are counted.
+    pub fn metrics(&self) -> &TlsMetrics {
+        &self.0.metrics
     }
 
     /// The contract that holds now. Before anything was loaded, the one that trusts nobody with anything.

@@ -47,6 +47,7 @@ impl Certificate {
             Err(rustls::Error::InvalidCertificate(error @ CertificateError::BadEncoding)) => {
                 return Err(TlsError::Material(rustls::Error::InvalidCertificate(error)));
             }
+            Err(rustls::Error::InconsistentKeys(_)) => return Err(TlsError::OtherKey),
             Err(error) => return Err(TlsError::Material(error)),
         }
         Ok(Self { certified: Arc::new(certified), client_authorities: client_authorities.into() })

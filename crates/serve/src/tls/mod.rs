@@ -6,11 +6,13 @@
 //! | `backend` | rustls: a configuration that serves just what was resolved, and a handshake to prove it |
 //! | `clients` | client certificates are judged after the handshake |
 //! | `generation` | what is published, one after the other, and the connections that each let in |
+//! | `renewal` | certificates of a component's own making are made anew in time |
 
 mod backend;
 mod certificate;
 mod clients;
 mod generation;
+mod renewal;
 
 use std::sync::Arc;
 
@@ -23,6 +25,7 @@ use rustls::{RootCertStore, ServerConfig};
 pub use certificate::Certificate;
 pub(crate) use generation::{Generation, Held, Source};
 pub use generation::{Population, TlsSource};
+pub use renewal::keep_renewed;
 
 /// What this build of Paddock can serve.
 pub const BACKEND: Backend = Backend::RUSTLS_AWS_LC;
@@ -36,7 +39,10 @@ pub enum TlsError {
     /// A PEM text is well formed but holds nothing of what was asked for.
     #[error("{0}: no certificate found")]
     Empty(&'static str),
-    /// The key does not fit the certificate, or a certificate cannot be parsed.
+    /// The key is not the one of the certificate.
+    #[error("the private key does not belong to the certificate")]
+    OtherKey,
+    /// A certificate cannot be parsed, or its key cannot be used.
     #[error("cannot serve this certificate: {0}")]
     Material(#[from] rustls::Error),
     /// The authority for client certificates cannot be used.

@@ -52,6 +52,17 @@ async fn not_ready_says_why_without_being_asked() {
 }
 
 #[tokio::test]
+async fn a_process_that_is_starting_is_alive_and_says_what_it_waits_for() {
+    let health = Health::starting(|| vec![Check::failed("tls-profile", "contract.json is missing")]);
+    assert_eq!(ask(&health, "/livez").await.0, StatusCode::OK);
+    let lines = "[-]tls-profile failed: contract.json is missing\n[-]start failed: the process is still starting\n\
+                 readyz check failed\n";
+    assert_eq!(ask(&health, "/readyz").await, (StatusCode::SERVICE_UNAVAILABLE, lines.to_owned()));
+    health.complete(|| vec![Check::ok("api-server")], Arc::default());
+    assert_eq!(ask(&health, "/readyz").await, (StatusCode::OK, "ok".to_owned()));
+}
+
+#[tokio::test]
 async fn alive_does_not_depend_on_ready() {
     let health = health(vec![Check::failed("api-server", "connection refused")]);
     assert_eq!(ask(&health, "/livez").await, (StatusCode::OK, "ok".to_owned()));

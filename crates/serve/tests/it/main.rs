@@ -3,5 +3,6 @@
 
 mod generations;
 mod health;
+mod keys;
 mod serving;
 mod wire;

@@ -355,7 +355,7 @@ async fn tls_f02_a_process_that_is_killed_serves_the_same_again() {
 
 /// At every step of kubelet's writing what is served is the old or the new, certificate and profile of one set.
 #[tokio::test]
-async fn a_slow_kubelet_is_never_seen_half_way() {
+async fn tls_f15_a_slow_kubelet_is_never_seen_half_way() {
     let mut component = Component::asking_for(Named::Intermediate);
     component.sync();
     let old = component.contract.profile_hash.clone().unwrap();
@@ -378,21 +378,30 @@ async fn a_slow_kubelet_is_never_seen_half_way() {
     assert_eq!(seen, [old, new]);
 }
 
+/// Wherever kubelet dies, the process serves a whole set, and follows when kubelet is back with a third one.
 #[tokio::test]
-async fn a_kubelet_that_died_half_way_leaves_the_old_set() {
-    let mut component = Component::asking_for(Named::Modern);
-    component.sync();
-    let next = Component::asking_for(Named::Old);
-    let files = next.files();
-    let mut writing = component.mount.begin(files.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
-    for _ in 0..3 {
-        writing.step().unwrap();
+async fn tls_f15_a_kubelet_that_died_at_any_step_leaves_a_whole_set_and_is_followed_when_it_is_back() {
+    for died_after in 0.. {
+        let mut component = Component::asking_for(Named::Modern);
+        component.sync();
+        let old = component.contract.profile_hash.clone().unwrap();
+        component.ask_for(Named::Intermediate);
+        let files = component.files();
+        let mut writing = component.mount.begin(files.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
+        let lived = (0..died_after).all(|_| writing.step().unwrap());
+        let new = component.contract.profile_hash.clone().unwrap();
+
+        let process = component.start().await;
+        let hash = process.report("profileHash");
+        assert!([old.as_str(), new.as_str()].contains(&hash.as_str().unwrap()), "{died_after}: {hash}");
+        assert_eq!(component.serves_tls12(&process).await, hash == new.as_str(), "{died_after}");
+        component.ask_for(Named::Old);
+        component.sync();
+        process.until_served(&component).await;
+        if lived && !writing.step().unwrap_or(false) {
+            return;
+        }
     }
-    let process = component.start().await;
-    assert!(!component.serves_tls12(&process).await);
-    component.ask_for(Named::Intermediate);
-    component.sync();
-    process.until_served(&component).await;
 }
 
 #[tokio::test]
@@ -434,7 +443,7 @@ async fn a_contract_alone_changes_no_session() {
 }
 
 #[tokio::test]
-async fn a_renewed_certificate_is_followed_while_the_profile_is_bad() {
+async fn tls_d10_a_renewed_certificate_is_followed_while_the_profile_is_bad() {
     let mut component = Component::asking_for(Named::Modern);
     component.sync();
     let process = component.start().await;
@@ -467,7 +476,7 @@ async fn a_listener_with_a_certificate_of_its_own_follows_the_profile() {
 }
 
 #[tokio::test]
-async fn a_profile_of_kubernetes_nmstate_is_read() {
+async fn tls_d06_a_profile_of_kubernetes_nmstate_is_read() {
     let mut component = Component::new();
     let groups = Some(["X25519", "secp256r1"].map(str::to_owned).to_vec());
     let (text, _) = Profile { groups, ..Named::Modern.profile(Generation::B) }.canonical_for_nmstate();
@@ -475,4 +484,98 @@ async fn a_profile_of_kubernetes_nmstate_is_read() {
     component.sync();
     let process = component.start().await;
     assert_eq!(process.report("served")["groups"], serde_json::json!(["X25519", "secp256r1"]));
+}
+
+#[tokio::test]
+async fn tls_f07_tls_d05_where_nobody_asks_for_anything_intermediate_is_served() {
+    let mut component = Component::new();
+    component.sync();
+    let process = component.start().await;
+    assert_eq!((process.report("serving"), process.report("stale")), ("Builtin".into(), false.into()));
+    assert!(component.serves_tls12(&process).await);
+    assert_eq!(process.report("profileHash"), Profile::baseline().hash());
+}
+
+#[tokio::test]
+async fn tls_f13_a_map_that_is_deleted_changes_nothing_and_one_that_returns_is_followed() {
+    let mut component = Component::asking_for(Named::Modern);
+    component.sync();
+    let process = component.start().await;
+    // Kubelet keeps the files of a running pod; an emptied volume is the worst that a restarted kubelet makes of it.
+    component.mount.write([]).unwrap();
+    process.until(|report| report["stale"] == true).await;
+    assert!(!component.serves_tls12(&process).await);
+    component.ask_for(Named::Intermediate);
+    component.sync();
+    process.until_served(&component).await;
+    assert_eq!(process.report("stale"), false);
+}
+
+#[tokio::test]
+async fn tls_f14_an_annotation_that_was_edited_or_removed_changes_nothing_that_is_served() {
+    let mut component = Component::asking_for(Named::Modern);
+    component.expected = component.contract.profile_hash.clone();
+    component.sync();
+    let process = component.start().await;
+    for (edited, stale) in [(Some("junk"), true), (Some(""), false), (Some(&*"0".repeat(64)), true), (None, false)] {
+        component.expected = edited.map(str::to_owned);
+        component.contract.generation += 1;
+        component.sync();
+        let generation = component.contract.generation;
+        process.until(|report| report["contractGeneration"] == generation).await;
+        assert_eq!(process.report("stale"), stale, "{edited:?}");
+        assert!(!component.serves_tls12(&process).await, "{edited:?}");
+    }
+}
+
+#[tokio::test]
+async fn tls_d09_a_bad_profile_leaves_a_healthy_component_ready() {
+    let mut component = Component::asking_for(Named::Modern);
+    component.sync();
+    let process = component.start().await;
+    component.sync_with(files::PROFILE, Some(b"{"));
+    process.until(|report| report["stale"] == true).await;
+    assert_eq!(process.startup.check().state, Ok(()));
+}
+
+#[tokio::test]
+async fn tls_d11_names_with_apostrophes_and_newlines_arrive_as_they_are() {
+    let mut component = Component::new();
+    let ciphers = ["it's", "a\nb", "<&>", "TLS_AES_128_GCM_SHA256"].map(str::to_owned).to_vec();
+    component.ask(&Profile { ciphers: Some(ciphers.clone()), ..Named::Modern.profile(Generation::C) }.canonical());
+    component.sync();
+    let process = component.start().await;
+    assert_eq!(process.report("asked")["ciphers"], serde_json::json!(ciphers));
+    assert_eq!(process.report("served")["suites"], serde_json::json!(["TLS_AES_128_GCM_SHA256"]));
+}
+
+#[tokio::test]
+async fn tls_d12_a_cache_that_is_damaged_is_not_served() {
+    for (file, damage) in [
+        ("last-known-good.json", &b"{\"contract\": \"{"[..]),
+        ("last-known-good.json", &b"\xff"[..]),
+        ("last-known-good.json", &br#"{"contract": "{\"schemaVersion\":\"1.0\"}", "profile": "{}"}"#[..]),
+    ] {
+        let mut component = Component::asking_for(Named::Modern);
+        component.sync();
+        drop(component.start().await);
+        let options = component.options();
+        std::fs::write(options.cache.as_ref().unwrap().join(file), damage).unwrap();
+        component.sync_with(files::PROFILE, None);
+        let startup = Startup::new(StartupOptions { wait: Duration::ZERO, ..options }, TlsMetrics::default());
+        assert_eq!(startup.load().await.unwrap_err().why.to_string(), "profile.json is missing");
+    }
+}
+
+#[tokio::test]
+async fn tls_d12_a_cache_whose_writing_was_cut_short_is_the_one_before() {
+    let mut component = Component::asking_for(Named::Modern);
+    component.sync();
+    drop(component.start().await);
+    let cache = component.options().cache.unwrap();
+    std::fs::write(cache.join("last-known-good.new"), b"{\"contr").unwrap();
+    component.sync_with(files::PROFILE, None);
+    let process = component.start().await;
+    assert_eq!(process.report("serving"), "LastKnownGood");
+    assert!(!component.serves_tls12(&process).await);
 }
