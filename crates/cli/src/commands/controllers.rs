@@ -12,16 +12,17 @@ use kube::Client;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use paddock_api::labels;
 use paddock_controllers::gateways::{self, GatewayMetrics, ReservedNames};
+use paddock_controllers::tls_profile;
 use paddock_reconcile::health::State;
 use paddock_reconcile::{Context, Error, Identity, LeaseConfig, Readiness, Runtime};
-use paddock_serve::{Check, Drained, Health, Listener, Startup, TlsMetrics};
+use paddock_serve::{Check, Drained, Health, Listener, Overrides, Startup, TlsMetrics};
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::listeners::open_health;
+use super::listeners::{open_health, overrides};
 use crate::exit::{Failure, Outcome, chain};
 use crate::settings::effective::Source;
 use crate::settings::value::{Controller, Controllers};
@@ -40,6 +41,7 @@ pub(crate) struct Options {
     pub(crate) namespace: String,
     pub(crate) controllers: Controllers,
     pub(crate) gateways: gateways::Options,
+    pub(crate) tls_profile: tls_profile::Options,
     /// Whether other processes may run the same controllers: then a Lease decides who writes.
     pub(crate) shared: bool,
 }
@@ -52,16 +54,31 @@ impl Options {
         gateways.run.concurrency = usize::try_from(settings.get(&table::GATEWAY_CONCURRENCY)).unwrap_or(usize::MAX);
         gateways.run.backoff_max = seconds(&table::GATEWAY_BACKOFF_MAX);
         gateways.run.resync = seconds(&table::GATEWAY_RESYNC);
-        Ok(Self { namespace, controllers: settings.get(&table::CONTROLLERS), gateways, shared })
+        let Overrides { min_version, ciphers, groups } = overrides(settings);
+        let tls_profile = tls_profile::Options {
+            namespace: namespace.clone(),
+            injected: settings.find(&table::TLS_INJECTED_CONFIG),
+            flags: tls_profile::ProfileFlags { min_version, ciphers, groups },
+            fips: in_fips_mode(),
+            metrics: tls_profile::ProfileMetrics::default(),
+        };
+        Ok(Self { namespace, controllers: settings.get(&table::CONTROLLERS), gateways, tls_profile, shared })
     }
 
     /// What the demo runs: every controller, as the table has it.
     pub(crate) fn for_demo() -> Result<Self, Failure> {
         let gateways =
             gateways::Options::new(CONTROL_NAMESPACE, None).map_err(|error| Failure::usage(chain(&error)))?;
-        let controllers = Controllers(vec![Controller::Gateways]);
-        Ok(Self { namespace: CONTROL_NAMESPACE.to_owned(), controllers, gateways, shared: false })
+        let controllers = Controllers(Controller::ALL.map(|(_, controller)| controller).into());
+        let namespace = CONTROL_NAMESPACE.to_owned();
+        let tls_profile = tls_profile::Options { namespace: namespace.clone(), ..tls_profile::Options::default() };
+        Ok(Self { namespace, controllers, gateways, tls_profile, shared: false })
     }
+}
+
+/// Whether the kernel of this machine runs in FIPS mode; one that does not say does not.
+fn in_fips_mode() -> bool {
+    std::fs::read_to_string("/proc/sys/crypto/fips_enabled").is_ok_and(|text| text.trim() == "1")
 }
 
 /// What the settings say about gateways: the same for the operator and for whoever asks what it would do.
@@ -156,6 +173,12 @@ impl Running {
                     let (tenants, status, fleet) = gateways::controllers(options.gateways.clone(), metrics);
                     runtime = runtime.with_controller(tenants).with_controller(status).with_controller(fleet);
                 }
+                Controller::TlsProfile => {
+                    options.tls_profile.metrics.register(&mut registry);
+                    let all = tls_profile::controllers(options.tls_profile.clone());
+                    runtime = runtime.with_controller(all.decider).with_controller(all.sources);
+                    runtime = runtime.with_controller(all.deliverer).with_controller(all.verifier);
+                }
             }
         }
         let readiness = runtime.readiness();
@@ -222,6 +245,7 @@ pub(super) fn hostname() -> String {
 pub(crate) async fn install(client: &Client) -> Outcome {
     create_namespace(client, CONTROL_NAMESPACE).await?;
     apply::<CustomResourceDefinition>(client, &gateways::definition::definition()).await?;
+    apply::<CustomResourceDefinition>(client, &tls_profile::definition()).await?;
     apply::<ClusterRole>(client, &gateways::rbac::node_reader()).await?;
     apply::<ClusterRole>(client, &gateways::rbac::operator_role()).await
 }

@@ -24,7 +24,8 @@ use crate::settings::{Effective, OptionalAddr, table};
 /// How long a certificate of our own making is good for. It is made anew when two thirds of that are over.
 const OWN_CERTIFICATE: SignedDuration = SignedDuration::from_hours(365 * 24);
 
-fn overrides(settings: &Effective) -> Overrides {
+/// The profile of this process's own flags.
+pub(super) fn overrides(settings: &Effective) -> Overrides {
     let names = |text: String| text.split(',').map(|name| name.trim().to_owned()).collect();
     Overrides {
         min_version: settings.find(&table::TLS_MIN_VERSION).map(|version| version.0),
@@ -41,7 +42,8 @@ fn options(settings: &Effective, own_key: Option<KeyKind>) -> Option<StartupOpti
 
 /// The start-up data of a component whose certificate is mounted, or made here where no directory was named. Reads nothing yet.
 pub(super) fn startup(settings: &Effective, metrics: TlsMetrics) -> Result<Startup, Failure> {
-    match options(settings, None) {
+    let own_key = settings.get(&table::TLS_SELF_SIGNED).then_some(KeyKind::Ecdsa);
+    match options(settings, own_key) {
         Some(options) => Ok(Startup::new(options, metrics)),
         None => builtin("operator", settings, metrics),
     }

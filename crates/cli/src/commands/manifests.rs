@@ -2,14 +2,17 @@
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, HTTPGetAction, Namespace, PodSecurityContext, PodSpec, PodTemplateSpec,
-    Probe, SeccompProfile, SecurityContext, ServiceAccount,
+    Capabilities, ConfigMap, ConfigMapProjection, Container, ContainerPort, DownwardAPIProjection,
+    DownwardAPIVolumeFile, EmptyDirVolumeSource, HTTPGetAction, Namespace, ObjectFieldSelector, PodSecurityContext,
+    PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, SeccompProfile, SecurityContext, ServiceAccount, Volume,
+    VolumeMount, VolumeProjection,
 };
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use paddock_controllers::gateways;
+use paddock_controllers::{gateways, tls_profile};
 use paddock_reconcile::LeaseConfig;
+use paddock_tls_profile::{Contract, files};
 use serde::Serialize;
 
 use crate::exit::{Failure, Outcome};
@@ -17,6 +20,14 @@ use crate::output;
 use crate::settings::{Effective, table};
 
 const NAME: &str = super::controllers::LEASE;
+/// The operator's start-up data, as it writes them for itself.
+const STARTUP: &str = "paddock-operator-startup";
+/// Where they are mounted.
+const STARTUP_DIR: &str = "/etc/paddock/startup";
+/// Where the last good ones are kept for a container that is restarted.
+const CACHE_DIR: &str = "/var/cache/paddock";
+/// Where metrics are served.
+const METRICS_PORT: u16 = 8443;
 
 /// Prints the manifests called `what`.
 pub(crate) fn run(settings: &Effective, what: &str) -> Outcome {
@@ -32,7 +43,7 @@ pub(crate) fn run(settings: &Effective, what: &str) -> Outcome {
 pub(crate) type Yaml = Result<String, serde_saphyr::ser::Error>;
 
 fn crds() -> Yaml {
-    document(&gateways::definition::definition())
+    Ok([document(&gateways::definition::definition())?, document(&tls_profile::definition())?].concat())
 }
 
 fn rbac(namespace: &str) -> Yaml {
@@ -57,13 +68,26 @@ fn install(namespace: &str, image: &str) -> Yaml {
         },
         ..Namespace::default()
     };
-    Ok([document(&home)?, crds()?, rbac(namespace)?, document(&deployment(namespace, image))?].concat())
+    let startup = document(&startup(namespace))?;
+    Ok([document(&home)?, crds()?, rbac(namespace)?, startup, document(&deployment(namespace, image))?].concat())
+}
+
+/// What the operator starts with before it has decided anything: the built-in profile. From then on it writes this map itself, as it does
+/// for everybody who follows.
+fn startup(namespace: &str) -> ConfigMap {
+    let contract = Contract::baseline(format!("{namespace}/deployments/{NAME}"));
+    ConfigMap {
+        metadata: ObjectMeta { name: Some(STARTUP.to_owned()), ..metadata(Some(namespace)) },
+        data: Some([(files::CONTRACT.to_owned(), contract.canonical())].into()),
+        ..ConfigMap::default()
+    }
 }
 
 /// What the controllers of this build need, the engine's own (the Lease that decides who writes) and the reviews of those who ask for
 /// metrics.
 fn rules() -> Vec<PolicyRule> {
     let mut rules = gateways::rbac::controller_rules();
+    rules.extend(tls_profile::controller_rules());
     rules.extend(LeaseConfig::rules(NAME));
     rules.extend(paddock_serve::access::rules());
     rules
@@ -97,8 +121,10 @@ fn binding(namespace: &str) -> ClusterRoleBinding {
 fn deployment(namespace: &str, image: &str) -> Deployment {
     let selector: std::collections::BTreeMap<String, String> =
         [("app.kubernetes.io/name".to_owned(), NAME.to_owned())].into();
+    let mut metadata = named(Some(namespace));
+    tls_profile::follow(&mut metadata, STARTUP, &[METRICS_PORT]);
     Deployment {
-        metadata: named(Some(namespace)),
+        metadata,
         spec: Some(DeploymentSpec {
             replicas: Some(1),
             selector: LabelSelector { match_labels: Some(selector.clone()), ..LabelSelector::default() },
@@ -124,9 +150,14 @@ fn pod(image: &str) -> PodSpec {
         containers: vec![Container {
             name: "operator".to_owned(),
             image: Some(image.to_owned()),
-            args: Some(vec!["operator".to_owned()]),
+            args: Some(
+                ["operator", "--tls-self-signed", "--tls-startup-dir", STARTUP_DIR, "--tls-cache-dir", CACHE_DIR]
+                    .map(str::to_owned)
+                    .into(),
+            ),
+            volume_mounts: Some(vec![mount("startup", STARTUP_DIR, true), mount("cache", CACHE_DIR, false)]),
             ports: Some(
-                [("health", 8081), ("metrics", 8443)]
+                [("health", 8081), ("metrics", i32::from(METRICS_PORT))]
                     .map(|(name, port)| ContainerPort {
                         name: Some(name.to_owned()),
                         container_port: port,
@@ -144,7 +175,41 @@ fn pod(image: &str) -> PodSpec {
             }),
             ..Container::default()
         }],
+        volumes: Some(vec![
+            Volume { name: "startup".to_owned(), projected: Some(startup_volume()), ..Volume::default() },
+            Volume { name: "cache".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() },
+        ]),
         ..PodSpec::default()
+    }
+}
+
+/// The files and, beside them, the hash that the pod's annotation says was written: all of one moment.
+fn startup_volume() -> ProjectedVolumeSource {
+    let map = ConfigMapProjection { name: STARTUP.to_owned(), ..ConfigMapProjection::default() };
+    let hash = DownwardAPIVolumeFile {
+        path: files::EXPECTED_HASH.to_owned(),
+        field_ref: Some(ObjectFieldSelector {
+            field_path: format!("metadata.annotations['{}']", tls_profile::HASH),
+            ..ObjectFieldSelector::default()
+        }),
+        ..DownwardAPIVolumeFile::default()
+    };
+    let sources = vec![
+        VolumeProjection { config_map: Some(map), ..VolumeProjection::default() },
+        VolumeProjection {
+            downward_api: Some(DownwardAPIProjection { items: Some(vec![hash]) }),
+            ..VolumeProjection::default()
+        },
+    ];
+    ProjectedVolumeSource { sources: Some(sources), ..ProjectedVolumeSource::default() }
+}
+
+fn mount(name: &str, at: &str, read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: at.to_owned(),
+        read_only: Some(read_only),
+        ..VolumeMount::default()
     }
 }
 
@@ -202,6 +267,28 @@ mod tests {
     fn start_up_data_are_mounted_directories_and_literals_alone() {
         let text = install("platform", "example.com/paddock:1").unwrap();
         assert_eq!(paddock_trials::startup_lint(&text), Vec::<String>::new());
+    }
+
+    #[test]
+    fn tls_d01_the_operator_follows_the_profile_itself() {
+        let text = install("platform", "example.com/paddock:1").unwrap();
+        let of_kind = |kind: &str| text.split("---\n").filter(|one| one.contains(kind)).last().unwrap().to_owned();
+        let map: ConfigMap = serde_saphyr::from_str(&of_kind("kind: ConfigMap\n")).unwrap();
+        let deployment: Deployment = serde_saphyr::from_str(&of_kind("kind: Deployment\n")).unwrap();
+        let contract = Contract::parse(map.data.unwrap()[files::CONTRACT].as_bytes()).unwrap().contract;
+        assert_eq!(
+            (contract.profile_hash, contract.component.as_str()),
+            (None, "platform/deployments/paddock-operator")
+        );
+        assert_eq!(deployment.metadata.labels.unwrap()["paddock.dev/tls-profile"], "follow");
+        let volumes = deployment.spec.unwrap().template.spec.unwrap().volumes.unwrap();
+        let sources = volumes[0].projected.as_ref().unwrap().sources.as_ref().unwrap();
+        assert_eq!(sources[0].config_map.as_ref().unwrap().name, map.metadata.name.unwrap());
+        let field = &sources[1].downward_api.as_ref().unwrap().items.as_ref().unwrap()[0];
+        assert_eq!(
+            field.field_ref.as_ref().unwrap().field_path,
+            "metadata.annotations['paddock.dev/tls-profile-hash']"
+        );
     }
 
     #[test]

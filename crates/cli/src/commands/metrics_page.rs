@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use paddock_controllers::gateways::{GatewayMetrics, OfPhase, OfTenant};
+use paddock_controllers::tls_profile::ProfileMetrics;
 use paddock_reconcile::Metrics;
 use paddock_reconcile::metrics::{OfController, OfPass, OfRequest, OfWrite};
 use paddock_serve::TlsMetrics;
@@ -73,6 +74,7 @@ fn sample() -> String {
     for family in [&gateways.not_after, &gateways.last_success] {
         family.get_or_create(&OfTenant { tenant: "x".to_owned() }).set(0);
     }
+    ProfileMetrics::sample().register(&mut registry);
     let tls = TlsMetrics::sample();
     tls.register(&mut registry);
     let mut text = String::new();

@@ -209,7 +209,7 @@ pub(crate) static CONTROLLERS: Setting<Controllers> = Setting::new(
     "controllers",
     &["PADDOCK_CONTROLLERS"],
     "NAMES",
-    Default::Is("gateways"),
+    Default::Is("gateways,tls-profile"),
     "Which controllers run, separated by commas",
     &["up", "operator"],
 );
@@ -572,6 +572,26 @@ pub(crate) static TLS_GROUPS: Setting<String> = Setting::new(
     LISTENS,
 );
 
+/// `--tls-self-signed`
+pub(crate) static TLS_SELF_SIGNED: Setting<bool> = Setting::new(
+    "tls-self-signed",
+    &["PADDOCK_TLS_SELF_SIGNED"],
+    "",
+    Default::Is("false"),
+    "Make a certificate that nobody vouches for, instead of reading `tls.crt` and `tls.key` of --tls-startup-dir",
+    &["operator"],
+);
+
+/// `--tls-injected-config`
+pub(crate) static TLS_INJECTED_CONFIG: Setting<PathBuf> = Setting::new(
+    "tls-injected-config",
+    &["PADDOCK_TLS_INJECTED_CONFIG"],
+    "FILE",
+    Default::Absent("nothing is injected"),
+    "A mounted file with `servingInfo.minTLSVersion` and `servingInfo.cipherSuites`, as OpenShift injects it: a source of the TLS profile",
+    &["up", "operator"],
+);
+
 /// `--metrics-listen`
 pub(crate) static METRICS_LISTEN: Setting<OptionalAddr> = Setting::new(
     "metrics-listen",
@@ -803,6 +823,8 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         &TLS_MIN_VERSION.row,
         &TLS_CIPHER_SUITES.row,
         &TLS_GROUPS.row,
+        &TLS_SELF_SIGNED.row,
+        &TLS_INJECTED_CONFIG.row,
         &JSON.row,
         &KEEP.row,
         &TLS_PROFILE.row,

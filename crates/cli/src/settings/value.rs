@@ -203,6 +203,13 @@ impl Value for DriftPolicy {
 pub(crate) enum Controller {
     /// Agent gateways from `platform-config`.
     Gateways,
+    /// What every listener serves, decided and handed over.
+    TlsProfile,
+}
+
+impl Controller {
+    /// All there are, by the names that they are chosen by.
+    pub(crate) const ALL: [(&'static str, Self); 2] = [("gateways", Self::Gateways), ("tls-profile", Self::TlsProfile)];
 }
 
 /// Which controllers run.
@@ -213,13 +220,14 @@ impl Value for Controllers {
     const TYPE: &'static str = "list of controllers";
 
     fn read(text: &str) -> Result<Self, String> {
-        let expected = || "a comma-separated list of: gateways".to_owned();
+        let expected = || {
+            let names = Controller::ALL.map(|(name, _)| name).join(", ");
+            format!("a comma-separated list of: {names}")
+        };
         let mut chosen = Vec::new();
         for name in text.split(',').map(str::trim) {
-            let controller = match name {
-                "gateways" => Controller::Gateways,
-                _ => return Err(expected()),
-            };
+            let known = Controller::ALL.into_iter().find(|(known, _)| *known == name);
+            let (_, controller) = known.ok_or_else(expected)?;
             if !chosen.contains(&controller) {
                 chosen.push(controller);
             }
@@ -302,7 +310,10 @@ mod tests {
 
     #[test]
     fn an_unknown_controller_is_refused_with_the_known_ones() {
-        assert_eq!(Controllers::read("gateways,mesh"), Err("a comma-separated list of: gateways".to_owned()));
+        assert_eq!(
+            Controllers::read("gateways,mesh"),
+            Err("a comma-separated list of: gateways, tls-profile".to_owned())
+        );
     }
 
     #[test]

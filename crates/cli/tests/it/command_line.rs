@@ -26,7 +26,10 @@ fn a_bad_address_exits_2_with_one_line() {
 fn a_bad_variable_is_called_by_its_name() {
     let output = paddock(&["up"]).env("PADDOCK_CONTROLLERS", "all").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert_eq!(stderr(&output), "error: PADDOCK_CONTROLLERS: \"all\" is not a comma-separated list of: gateways\n");
+    assert_eq!(
+        stderr(&output),
+        "error: PADDOCK_CONTROLLERS: \"all\" is not a comma-separated list of: gateways, tls-profile\n"
+    );
 }
 
 #[test]

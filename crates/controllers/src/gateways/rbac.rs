@@ -8,7 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use paddock_api::{gateway, labels};
 
 use super::names;
-use super::render::{rule, sandbox_rules};
+pub(crate) use super::render::rule;
+use super::render::sandbox_rules;
 
 /// The rules of the controller's own ClusterRole: no more and no less than it uses, which a test proves against the API server.
 pub fn controller_rules() -> Vec<PolicyRule> {

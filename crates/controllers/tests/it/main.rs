@@ -10,4 +10,5 @@ mod resources;
 mod role;
 mod serving;
 mod takeover;
+mod tls_profile;
 mod waves;

@@ -1,0 +1,60 @@
+//! What every component serves is decided once, handed over as files, and followed up.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | [`policy`], [`sources`], [`platform`] | what was said: by the administrator, by the sources, by discovery |
+//! | [`decision`] | what is served from it; a bad word never means something wider |
+//! | [`decider`] | keeps the decision in one ConfigMap and reports on the policy |
+//! | [`follower`], [`handover`] | what one workload gets, and when: files first, template last |
+//! | [`deliverer`] | hands it over |
+//! | [`verification`], [`verifier`] | looks with handshakes at what pods serve |
+//! | [`report`] | the status of the policy |
+//!
+//! The decision is the single thing between the two controllers, and a ConfigMap, `paddock-tls-profile` of the control plane's namespace:
+//! who restarts finds it there. While a process runs it believes only what it wrote there itself ([`memory`]).
+
+mod decider;
+mod decision;
+mod deliverer;
+mod follower;
+mod handover;
+mod memory;
+mod metrics;
+mod platform;
+mod policy;
+mod rbac;
+mod reads;
+mod report;
+mod sources;
+mod verification;
+mod verifier;
+
+pub use decider::{DECISION, Decider, Options, SourceWatch};
+pub use deliverer::Deliverer;
+pub use follower::{HASH, follow};
+pub use metrics::ProfileMetrics;
+pub use policy::definition;
+pub use rbac::controller_rules;
+pub use sources::ProfileFlags;
+pub use verifier::Verifier;
+
+/// The controllers of this room. They share what only a running process knows.
+#[derive(Clone, Debug)]
+pub struct Controllers {
+    /// Decides.
+    pub decider: Decider,
+    /// Watches what it decides by.
+    pub sources: SourceWatch,
+    /// Hands over.
+    pub deliverer: Deliverer,
+    /// Looks.
+    pub verifier: Verifier,
+}
+
+/// Makes them.
+pub fn controllers(options: Options) -> Controllers {
+    let memory = memory::Memory::default();
+    let deliverer = Deliverer::new(&options, memory.clone());
+    let verifier = Verifier::new(&options, memory.clone());
+    Controllers { decider: Decider::new(options, memory), sources: SourceWatch, deliverer, verifier }
+}

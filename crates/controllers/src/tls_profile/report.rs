@@ -1,0 +1,162 @@
+//! The status of the policy: conditions of the decision and of the followers. Pure.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::decision::{Decided, Finding, Published};
+use super::follower::Workload;
+use super::handover::Standing;
+use super::memory::Memory;
+use super::sources::SourceKind;
+
+/// How far the followers are.
+#[derive(Debug, Default)]
+pub(crate) struct Followers {
+    standings: Vec<(Workload, Standing)>,
+    pub(crate) total: usize,
+}
+
+impl Followers {
+    pub(crate) fn of(memory: &Memory) -> Self {
+        let (standings, total) = memory.standings();
+        Self { standings, total }
+    }
+
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        let behind: Vec<String> =
+            self.standings.iter().filter(|(_, s)| !s.rolled_out).map(|(w, _)| w.to_string()).collect();
+        let stalled = |(workload, standing): &(Workload, Standing)| {
+            let (_, why) = standing.remark.as_ref().filter(|(reason, _)| matches!(*reason, "Stalled" | "Contested"))?;
+            Some(format!("{workload}: {why}"))
+        };
+        let stalled: Vec<String> = self.standings.iter().filter_map(stalled).collect();
+        let rolled = Finding {
+            kind: "RolledOut",
+            holds: behind.is_empty(),
+            reason: if behind.is_empty() { "RolledOut" } else { "Rolling" },
+            message: if behind.is_empty() { format!("{} workloads follow", self.total) } else { listed(&behind) },
+        };
+        let stuck = Finding {
+            kind: "Stalled",
+            holds: !stalled.is_empty(),
+            reason: if stalled.is_empty() { "Moving" } else { "Stalled" },
+            message: if stalled.is_empty() { "nobody is stuck".to_owned() } else { listed(&stalled) },
+        };
+        [Some(rolled), Some(stuck), self.verified()].into_iter().flatten().collect()
+    }
+}
+
+impl Followers {
+    /// Pods by state.
+    pub(crate) fn pods(&self) -> [(&'static str, usize); 3] {
+        let sum = |of: fn(&Standing) -> usize| self.standings.iter().map(|(_, standing)| of(standing)).sum();
+        [("current", sum(|s| s.current)), ("old", sum(|s| s.old)), ("unknown", sum(|s| s.unknown))]
+    }
+
+    /// Whether everybody has what was decided.
+    pub(crate) fn have(&self, published: &Published) -> bool {
+        let generation = |(_, standing): &(Workload, Standing)| {
+            standing.rolled_out && standing.generation == published.contract.generation
+        };
+        self.standings.iter().all(generation)
+    }
+
+    /// What handshakes showed, where anybody was asked.
+    fn verified(&self) -> Option<Finding> {
+        let sum = |of: fn(&Standing) -> usize| self.standings.iter().map(|(_, standing)| of(standing)).sum::<usize>();
+        let (asked, differs) = (sum(|s| s.seen.asked()), sum(|s| s.seen.differs));
+        let unreachable = sum(|s| s.seen.unreachable);
+        if asked == 0 {
+            return None;
+        }
+        let bad = |(workload, standing): &(Workload, Standing)| {
+            let bad = standing.seen.differs > 0 || standing.seen.unreachable > 0;
+            Some(format!("{workload}: {}", standing.seen.sentence.as_ref().filter(|_| bad)?))
+        };
+        let bad: Vec<String> = self.standings.iter().filter_map(bad).collect();
+        let (reason, message) = match (differs, unreachable) {
+            (0, 0) => ("Seen", format!("{asked} pods serve what they should, by handshake")),
+            (0, _) => ("Unreachable", listed(&bad)),
+            _ => ("Different", listed(&bad)),
+        };
+        Some(Finding { kind: "Verified", holds: reason == "Seen", reason, message })
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    const MOST: usize = 5;
+    let more = names.len().saturating_sub(MOST);
+    let shown = names.get(..MOST.min(names.len())).unwrap_or_default().join("; ");
+    if more == 0 { shown } else { format!("{shown}; and {more} more") }
+}
+
+/// The whole status.
+pub(crate) fn status(
+    policy: &Value,
+    source: SourceKind,
+    decided: &Decided,
+    followers: &Followers,
+    now: Timestamp,
+) -> Value {
+    let before = policy["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let generation = &policy["metadata"]["generation"];
+    let told = decided.findings.iter().cloned().chain(followers.findings());
+    let mut conditions: Vec<Value> = told.map(|finding| condition(&finding, before, generation, now)).collect();
+    // What is not known anew stays as it was said: a source that cannot be read says nothing of the profile.
+    let said = |kind: &Value| conditions.iter().any(|condition| condition["type"] == *kind);
+    let kept: Vec<Value> = before.iter().filter(|condition| !said(&condition["type"])).cloned().collect();
+    conditions.extend(kept);
+    conditions.sort_by_key(|condition| condition["type"].as_str().unwrap_or_default().to_owned());
+    let contract = decided.published.as_ref().map(|published| &published.contract);
+    let components: Vec<Value> = followers.standings.iter().map(component).collect();
+    json!({
+        "observedGeneration": generation,
+        "source": source.name(),
+        "profile": contract.map(|contract| contract.source.profile.as_str()),
+        "table": contract.and_then(|contract| contract.source.table).map(|table| table.name()),
+        "profileHash": contract.and_then(|contract| contract.profile_hash.as_deref()),
+        "generation": contract.map(|contract| contract.generation),
+        "followers": followers.total,
+        "components": components,
+        "conditions": conditions,
+    })
+}
+
+fn component((workload, standing): &(Workload, Standing)) -> Value {
+    let handshakes = json!({
+        "holds": standing.seen.holds, "differs": standing.seen.differs, "unreachable": standing.seen.unreachable,
+        "seen": standing.seen.sentence,
+    });
+    told(json!({
+        "workload": workload.to_string(),
+        "desiredHash": standing.hash,
+        "rolledOut": standing.rolled_out,
+        "pods": { "current": standing.current, "old": standing.old, "unknown": standing.unknown },
+        "handshakes": told(handshakes),
+        "oldestOldPod": standing.oldest_old,
+        "reason": standing.remark.as_ref().map(|(reason, _)| *reason),
+        "message": standing.remark.as_ref().map(|(_, why)| why.as_str()),
+    }))
+}
+
+/// Without what there is nothing to say of: the API server drops it from lists, and the same status would be sent again and again.
+fn told(mut value: Value) -> Value {
+    if let Value::Object(members) = &mut value {
+        members.retain(|_, member| !member.is_null());
+    }
+    value
+}
+
+fn condition(finding: &Finding, before: &[Value], generation: &Value, now: Timestamp) -> Value {
+    let status = if finding.holds { "True" } else { "False" };
+    let same = before.iter().find(|one| one["type"] == finding.kind && one["status"] == status);
+    let since = same.and_then(|one| one["lastTransitionTime"].as_str().map(str::to_owned));
+    json!({
+        "type": finding.kind,
+        "status": status,
+        "reason": finding.reason,
+        "message": finding.message.chars().take(1024).collect::<String>(),
+        "observedGeneration": generation,
+        "lastTransitionTime": since.unwrap_or_else(|| now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+    })
+}

@@ -1,0 +1,124 @@
+//! The controller that looks: handshakes with the pods of every follower, and what came of them. Reads the API server, talks to pods,
+//! writes nothing but events.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream;
+use jiff::Timestamp;
+use paddock_reconcile::{Context, Controller, Dependency, Error, Event, Plan, Source};
+use paddock_tls_probe::{Dialer, Expectation, Limits, verify};
+use paddock_tls_profile::Backend;
+
+use super::decider::Options;
+use super::follower::{Follower, Workload};
+use super::handover;
+use super::memory::Memory;
+use super::reads;
+use super::verification::{Asked, Due, HANDED_OVER_AFTER, Seen, due};
+
+/// Pods that are asked side by side.
+const SIDE_BY_SIDE: usize = 8;
+/// How hard a pod is asked.
+const LIMITS: Limits = Limits { handshake: Duration::from_secs(2), whole: Duration::from_secs(10), connections: 1 };
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    namespace: String,
+    memory: Memory,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// When to look again.
+    next: Option<Timestamp>,
+    /// A pod that does not serve what it should though it had the time, in words.
+    wrong: Option<String>,
+    follows: bool,
+}
+
+impl Verifier {
+    pub(crate) fn new(options: &Options, memory: Memory) -> Self {
+        Self { namespace: options.namespace.clone(), memory }
+    }
+}
+
+impl Controller for Verifier {
+    type Key = Workload;
+    type Snapshot = Snapshot;
+
+    fn name(&self) -> &'static str {
+        "tls-profile-verification"
+    }
+
+    fn sources(&self) -> Vec<Source<Workload>> {
+        reads::workloads(|_| {})
+    }
+
+    async fn snapshot(&self, cx: &Context, key: &Workload) -> Result<Snapshot, Error> {
+        let Some(object) = cx.get(&key.target()).await? else { return Ok(Snapshot::default()) };
+        let Some(Ok(follower)) = Follower::read(key, &object) else { return Ok(Snapshot::default()) };
+        let follows = Snapshot { follows: true, ..Snapshot::default() };
+        let Some(published) = reads::published(cx, &self.namespace, &self.memory).await? else { return Ok(follows) };
+        let Some(hash) = handover::wanted_hash(key, &follower, &published) else { return Ok(follows) };
+        let options = published.contract.decision.options(None);
+        let expectation = Expectation::new(&published.profile, &Backend::RUSTLS_AWS_LC, &options);
+        if expectation.resolution.effective.is_none() {
+            return Ok(follows);
+        }
+        let pods = reads::pods(cx, key, &object).await?;
+        let since = self.memory.since(key);
+        let (asks, _) = due(&follower, &pods, &self.memory.answers(key), &hash, since, cx.clock().now());
+        let ask = |due: Due| {
+            let expectation = &expectation;
+            async move { (ask(&due.addresses, expectation).await, due) }
+        };
+        let answered: Vec<(Seen, Due)> = stream::iter(asks).map(ask).buffer_unordered(SIDE_BY_SIDE).collect().await;
+        let now = cx.clock().now();
+        let mut wrong = None;
+        let answers = answered.into_iter().map(|(seen, due)| {
+            if let (Seen::Differs(why), None) = (&seen, &wrong) {
+                wrong = Some(format!("{} does not serve its TLS profile: {why}", due.name));
+            }
+            (due.uid, Asked { hash: hash.clone(), at: now, seen })
+        });
+        let answers: Vec<(String, Asked)> = answers.collect();
+        if self.memory.answered(key, answers, &pods) {
+            cx.wake(&Dependency::Named(handover::behind(&key.namespace)));
+        }
+        let (_, next) = due(&follower, &pods, &self.memory.answers(key), &hash, since, now);
+        let had_time = since.is_none_or(|since| now.duration_since(since) >= HANDED_OVER_AFTER);
+        Ok(Snapshot { next, wrong: wrong.filter(|_| had_time), follows: true })
+    }
+
+    fn plan(&self, key: &Workload, snapshot: &Snapshot, _now: Timestamp) -> Result<Plan, Error> {
+        let mut plan = Plan::new();
+        if !snapshot.follows {
+            return Ok(plan);
+        }
+        if let Some(wrong) = &snapshot.wrong {
+            plan.event(Event::warning(key.target(), "TLSProfileNotServed", wrong.clone()));
+        }
+        if let Some(next) = snapshot.next {
+            plan.look_again_at(next);
+        }
+        plan.listen = Some(Dependency::Named(handover::behind(&key.namespace)));
+        Ok(plan)
+    }
+}
+
+/// Asks every address of a pod. The worst answer counts.
+async fn ask(addresses: &[SocketAddr], expectation: &Expectation) -> Seen {
+    let mut all = Vec::new();
+    for address in addresses {
+        match verify(&Dialer::new(*address, None, LIMITS), expectation).await {
+            Ok(verified) if verified.holds() => all.push(format!("port {}: {}", address.port(), verified.summary())),
+            Ok(verified) => return Seen::Differs(format!("port {}: {}", address.port(), verified.summary())),
+            Err(trouble) => return Seen::Unreachable(trouble.to_string()),
+        }
+    }
+    Seen::Holds(all.join("; "))
+}
