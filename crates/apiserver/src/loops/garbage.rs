@@ -1,7 +1,10 @@
 //! Garbage collection by owner references: dependents whose owners are all gone are deleted; foreground deletion waits for the
 //! dependents that block, orphaning lets them go.
+//!
+//! Only objects that name an owner, or that wait for their dependents, are remembered; owners are looked up in the store, which is
+//! never behind. So an object that concerns nobody costs a look at its bytes and no memory.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,16 +13,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::graph::{Graph, Node, Owner};
+use super::graph::{FOREGROUND, Graph, Node, ORPHAN, Owner};
 use super::{Caller, path};
-use crate::resource::{Lookup, Resource};
+use crate::resource::Resource;
 use crate::status::Status;
-use crate::store::{EventKind, Key};
-
-/// Finalizer of a deletion that waits for dependents.
-const FOREGROUND: &str = "foregroundDeletion";
-/// Finalizer of a deletion that lets dependents go.
-const ORPHAN: &str = "orphan";
+use crate::store::{Event, EventKind, Key, ListRequest};
 
 /// Events on their way to the graph; a full queue holds the readers back, never a writer.
 const QUEUE: usize = 1024;
@@ -30,10 +28,16 @@ const RETRY: Duration = Duration::from_millis(250);
 /// How often the served resources are compared with the watched ones.
 const RESYNC: Duration = Duration::from_millis(500);
 
-/// One change of one object.
-struct Change {
-    key: Key,
-    node: Option<Node>,
+/// What a reader tells.
+enum Change {
+    /// An object that concerns others, as it is now.
+    Node(Key, Node),
+    /// One that concerned others does so no more.
+    Plain(Key),
+    /// An object is gone, and had this uid where that is known.
+    Gone(Key, Option<Arc<str>>),
+    /// Owners may have gone unseen.
+    Gap,
 }
 
 pub(super) async fn run(caller: Caller) {
@@ -88,31 +92,55 @@ impl Collector {
 
     /// Takes a change into the graph and marks what it may concern.
     fn note(&mut self, change: Change, dirty: &mut BTreeSet<Key>) {
-        match change.node {
-            Some(node) => {
-                // A dependent that goes may be what its owner waits for; so may one that lets go of it.
-                let before = self.graph.node(&change.key).map(|n| n.owners.clone()).unwrap_or_default();
-                self.mark_owners(&change.key, &before, dirty);
-                dirty.insert(change.key.clone());
-                self.graph.put(change.key, node);
+        match change {
+            Change::Node(key, node) => {
+                let before = self.graph.put(key.clone(), node);
+                // A dependent that lets go of its owner may be what that one waits for.
+                self.mark_owners(&key, before.as_ref(), dirty);
+                dirty.insert(key);
             }
-            None => {
-                if let Some(gone) = self.graph.remove(&change.key) {
-                    dirty.extend(self.graph.dependents(&gone.uid));
-                    self.mark_owners(&change.key, &gone.owners, dirty);
+            Change::Plain(key) => {
+                let before = self.graph.remove(&key);
+                self.mark_owners(&key, before.as_ref(), dirty);
+            }
+            Change::Gone(key, uid) => {
+                let before = self.graph.remove(&key);
+                self.mark_owners(&key, before.as_ref(), dirty);
+                if let Some(uid) = uid.or_else(|| before.map(|node| node.uid)) {
+                    dirty.extend(self.graph.dependents(&uid));
                 }
+            }
+            Change::Gap => dirty.extend(self.graph.all()),
+        }
+    }
+
+    /// The owners that `dependent` had may wait for its end.
+    fn mark_owners(&self, dependent: &Key, before: Option<&Node>, dirty: &mut BTreeSet<Key>) {
+        for owner in before.into_iter().flat_map(|node| &node.owners) {
+            if let Some((key, node)) = self.owner(dependent, owner)
+                && node.terminating
+            {
+                dirty.insert(key);
             }
         }
     }
 
-    fn mark_owners(&self, dependent: &Key, owners: &[Owner], dirty: &mut BTreeSet<Key>) {
-        for owner in owners {
-            if let Some((key, node)) = self.graph.owner(dependent, owner)
-                && node.terminating
-            {
-                dirty.insert(key.clone());
-            }
+    /// The object of an owner reference, as it is stored. An owner counts only in the dependent's namespace or without one
+    /// (<https://kubernetes.io/docs/concepts/architecture/garbage-collection/#owners-dependents>): elsewhere it is absent.
+    fn owner(&self, dependent: &Key, owner: &Owner) -> Option<(Key, Node)> {
+        let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
+        let served = self.caller.api.registry.served();
+        let resource = served.by_kind(group, version, &owner.kind).or_else(|| {
+            // Another version of the same kind stores in the same place.
+            served.resources.iter().find(|r| *r.group == *group && *r.kind == *owner.kind)
+        })?;
+        let namespace: Arc<str> = if resource.namespaced { dependent.namespace.clone() } else { "".into() };
+        if resource.namespaced && namespace.is_empty() {
+            return None;
         }
+        let live = self.caller.api.store.get(&resource.storage, &namespace, &owner.name)?;
+        let node = Node::read(&live).filter(|node| node.uid == owner.uid)?;
+        Some((Key::new(resource.storage.clone(), namespace, owner.name.as_str()), node))
     }
 
     /// Does for one object what its owners, dependents and finalizers ask for. An error: try again.
@@ -132,11 +160,10 @@ impl Collector {
         }
         let (mut solid, mut absent, mut waiting) = (0, Vec::new(), 0);
         for owner in &node.owners {
-            match self.graph.owner(key, owner) {
-                Some((_, live)) if live.terminating && live.finalizers.iter().any(|f| f == FOREGROUND) => waiting += 1,
+            match self.owner(key, owner) {
+                Some((_, live)) if live.waits_for(FOREGROUND) => waiting += 1,
                 Some(_) => solid += 1,
-                None if self.is_really_absent(key, owner) => absent.push(owner.uid.clone()),
-                None => return Err(Status::internal("an owner is not in the graph yet")),
+                None => absent.push(owner.uid.clone()),
             }
         }
         if solid > 0 {
@@ -149,23 +176,6 @@ impl Collector {
         let policy =
             if waiting > 0 && !self.graph.dependents(&node.uid).is_empty() { "Foreground" } else { "Background" };
         self.delete(key, &node, policy).await
-    }
-
-    /// The graph lags behind the store: only what the store has not either is absent.
-    fn is_really_absent(&self, dependent: &Key, owner: &Owner) -> bool {
-        let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
-        let served = self.caller.api.registry.served();
-        let resource = served.by_kind(group, version, &owner.kind).or_else(|| {
-            // Another version of the same kind stores in the same place.
-            served.resources.iter().find(|r| *r.group == *group && *r.kind == *owner.kind)
-        });
-        let Some(resource) = resource else { return true };
-        let namespace = if resource.namespaced { &*dependent.namespace } else { "" };
-        if resource.namespaced && namespace.is_empty() {
-            return true;
-        }
-        let live = self.caller.api.lookup(&resource.storage, namespace, &owner.name);
-        live.and_then(|o| o["metadata"]["uid"].as_str().map(str::to_owned)).as_deref() != Some(&*owner.uid)
     }
 
     /// Dependents lose their reference, then the owner may go.
@@ -188,7 +198,7 @@ impl Collector {
                 continue;
             }
             let others: Vec<&Owner> = child.owners.iter().filter(|o| o.uid != node.uid).collect();
-            if others.iter().any(|o| self.graph.owner(&dependent, o).is_some()) {
+            if others.iter().any(|o| self.owner(&dependent, o).is_some()) {
                 self.drop_owners(&dependent, child, std::slice::from_ref(&node.uid)).await?;
             } else {
                 let policy = if self.graph.dependents(&child.uid).is_empty() { "Background" } else { "Foreground" };
@@ -257,41 +267,62 @@ fn settled(result: Result<Value, Status>) -> Result<(), Status> {
     }
 }
 
-/// Sends every object of a resource, then every change. After a gap it sends all again.
+/// Sends every object of a resource that concerns others, then every change of such. After a gap it sends all again.
 async fn read(caller: Caller, storage: Arc<str>, sender: mpsc::Sender<Change>) {
-    let mut known: BTreeSet<Key> = BTreeSet::new();
-    while caller.api.store.is_open() {
-        let from = caller.api.store.revision();
-        let Ok(mut watch) = caller.api.store.watch(&storage, from) else { continue };
-        let mut present = BTreeSet::new();
-        for object in Lookup::list(&caller.api, &storage, "") {
-            let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
-            let key = Key::new(storage.clone(), text("namespace"), text("name"));
-            present.insert(key.clone());
-            if sender.send(Change { key, node: Node::of(&object) }).await.is_err() {
-                return;
+    let store = &caller.api.store;
+    let mut known: HashSet<Key> = HashSet::new();
+    let mut began = false;
+    while store.is_open() {
+        let Ok(mut watch) = store.watch(&storage, store.revision()) else { continue };
+        let Ok(listing) = store.list(&ListRequest::all(&storage)) else { continue };
+        let mut changes = Vec::new();
+        let mut present = HashSet::new();
+        for object in listing.objects.iter().filter(|object| Node::is_any(object)) {
+            if let Some((namespace, name, node)) = Node::placed(object).filter(|(_, _, node)| node.concerns_others()) {
+                let key = Key::new(storage.clone(), namespace, name);
+                present.insert(key.clone());
+                changes.push(Change::Node(key, node));
             }
         }
-        for key in known.difference(&present) {
-            if sender.send(Change { key: key.clone(), node: None }).await.is_err() {
-                return;
-            }
+        drop(listing);
+        changes.extend(known.difference(&present).map(|key| Change::Gone(key.clone(), None)));
+        if std::mem::replace(&mut began, true) {
+            changes.push(Change::Gap);
         }
         known = present;
+        if !send(&sender, changes).await {
+            return;
+        }
         while let Ok(events) = watch.next().await {
-            for event in &events {
-                let node = match event.kind {
-                    EventKind::Deleted => None,
-                    _ => Node::read(&event.object),
-                };
-                match node {
-                    Some(_) => known.insert(event.key.clone()),
-                    None => known.remove(&event.key),
-                };
-                if sender.send(Change { key: event.key.clone(), node }).await.is_err() {
-                    return;
-                }
+            let changes: Vec<Change> = events.iter().filter_map(|event| change(event, &mut known)).collect();
+            if !send(&sender, changes).await {
+                return;
             }
         }
+    }
+}
+
+async fn send(sender: &mpsc::Sender<Change>, changes: Vec<Change>) -> bool {
+    for change in changes {
+        if sender.send(change).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// What an event means to others; `known` are the objects that concerned them.
+fn change(event: &Event, known: &mut HashSet<Key>) -> Option<Change> {
+    if event.kind == EventKind::Deleted {
+        known.remove(&event.key);
+        return Some(Change::Gone(event.key.clone(), Node::read(&event.object).map(|node| node.uid)));
+    }
+    let node = if Node::is_any(&event.object) { Node::read(&event.object) } else { None };
+    match node.filter(Node::concerns_others) {
+        Some(node) => {
+            known.insert(event.key.clone());
+            Some(Change::Node(event.key.clone(), node))
+        }
+        None => known.remove(&event.key).then(|| Change::Plain(event.key.clone())),
     }
 }

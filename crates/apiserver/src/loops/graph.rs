@@ -1,12 +1,16 @@
-//! Who owns whom: the index that garbage collection decides by. Pure; fed by events.
+//! Who names whom as an owner: the index that garbage collection decides by. Pure; fed by events.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::store::{Key, Object};
+
+/// Finalizer of a deletion that waits for dependents.
+pub(super) const FOREGROUND: &str = "foregroundDeletion";
+/// Finalizer of a deletion that lets dependents go.
+pub(super) const ORPHAN: &str = "orphan";
 
 /// One entry of `metadata.ownerReferences`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,35 +32,11 @@ pub(super) struct Node {
     pub(super) finalizers: Vec<String>,
 }
 
-/// All objects, and dependents by the uid of their owner.
+/// The objects that concern others, and dependents by the uid of their owner.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
-    nodes: BTreeMap<Key, Node>,
-    by_uid: HashMap<Arc<str>, Key>,
+    nodes: HashMap<Key, Node>,
     dependents: HashMap<Arc<str>, BTreeSet<Key>>,
-}
-
-impl Node {
-    /// Reads what matters from an object; `None` if it has no uid.
-    pub(super) fn of(object: &Value) -> Option<Self> {
-        let metadata = object.get("metadata")?;
-        let list = |field: &str| metadata.get(field).and_then(Value::as_array).into_iter().flatten();
-        let text = |value: &Value, field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Some(Self {
-            uid: metadata.get("uid")?.as_str()?.into(),
-            owners: list("ownerReferences")
-                .map(|owner| Owner {
-                    uid: text(owner, "uid").into(),
-                    api_version: text(owner, "apiVersion"),
-                    kind: text(owner, "kind"),
-                    name: text(owner, "name"),
-                    blocks: owner.get("blockOwnerDeletion").and_then(Value::as_bool).unwrap_or(false),
-                })
-                .collect(),
-            terminating: metadata.get("deletionTimestamp").is_some_and(Value::is_string),
-            finalizers: list("finalizers").filter_map(Value::as_str).map(str::to_owned).collect(),
-        })
-    }
 }
 
 /// The part of a stored object that makes its [`Node`].
@@ -69,6 +49,10 @@ struct Stored {
 #[serde(rename_all = "camelCase")]
 struct Metadata {
     uid: Option<Arc<str>>,
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    name: String,
     #[serde(default)]
     owner_references: Vec<Reference>,
     #[serde(default)]
@@ -94,8 +78,13 @@ impl Default for Reference {
 }
 
 impl Node {
-    /// As [`Node::of`], from a stored object, of which nothing else is decoded: every change of every object is read.
+    /// What matters of an object; `None` if it has no uid.
     pub(super) fn read(object: &Object) -> Option<Self> {
+        Self::placed(object).map(|(_, _, node)| node)
+    }
+
+    /// The same with its namespace and name.
+    pub(super) fn placed(object: &Object) -> Option<(String, String, Self)> {
         let Stored { metadata } = serde_json::from_slice(object.bytes()).ok()?;
         let owner = |Reference { uid, api_version, kind, name, block_owner_deletion: blocks }| Owner {
             uid,
@@ -104,32 +93,46 @@ impl Node {
             name,
             blocks,
         };
-        Some(Self {
+        let node = Self {
             uid: metadata.uid?,
             owners: metadata.owner_references.into_iter().map(owner).collect(),
             terminating: metadata.deletion_timestamp.is_some(),
             finalizers: metadata.finalizers,
-        })
+        };
+        Some((metadata.namespace, metadata.name, node))
+    }
+
+    /// Whether an object may concern others at all: a look at its bytes, since most do not.
+    pub(super) fn is_any(object: &Object) -> bool {
+        let says = |word: &[u8]| memchr::memmem::find(object.bytes(), word).is_some();
+        says(br#""ownerReferences":"#) || says(br#""deletionTimestamp":"#)
+    }
+
+    /// It names owners, or waits for its dependents.
+    pub(super) fn concerns_others(&self) -> bool {
+        !self.owners.is_empty() || self.waits_for(FOREGROUND) || self.waits_for(ORPHAN)
+    }
+
+    /// It is on its way out and has that finalizer.
+    pub(super) fn waits_for(&self, finalizer: &str) -> bool {
+        self.terminating && self.finalizers.iter().any(|other| other == finalizer)
     }
 }
 
 impl Graph {
-    /// Remembers an object as it is now.
-    pub(super) fn put(&mut self, key: Key, node: Node) {
-        self.remove(&key);
+    /// Remembers an object as it is now; answers what it was.
+    pub(super) fn put(&mut self, key: Key, node: Node) -> Option<Node> {
+        let before = self.remove(&key);
         for owner in &node.owners {
             self.dependents.entry(owner.uid.clone()).or_default().insert(key.clone());
         }
-        self.by_uid.insert(node.uid.clone(), key.clone());
         self.nodes.insert(key, node);
+        before
     }
 
     /// Forgets an object; answers what it was.
     pub(super) fn remove(&mut self, key: &Key) -> Option<Node> {
         let node = self.nodes.remove(key)?;
-        if self.by_uid.get(&node.uid) == Some(key) {
-            self.by_uid.remove(&node.uid);
-        }
         for owner in &node.owners {
             if let Some(set) = self.dependents.get_mut(&owner.uid) {
                 set.remove(key);
@@ -141,6 +144,11 @@ impl Graph {
         Some(node)
     }
 
+    /// All that are remembered.
+    pub(super) fn all(&self) -> impl Iterator<Item = Key> + '_ {
+        self.nodes.keys().cloned()
+    }
+
     pub(super) fn node(&self, key: &Key) -> Option<&Node> {
         self.nodes.get(key)
     }
@@ -149,28 +157,25 @@ impl Graph {
     pub(super) fn dependents(&self, uid: &str) -> Vec<Key> {
         self.dependents.get(uid).into_iter().flatten().cloned().collect()
     }
-
-    /// Where the object of an owner reference is. An owner counts only in the dependent's namespace or without one
-    /// (<https://kubernetes.io/docs/concepts/architecture/garbage-collection/#owners-dependents>): elsewhere it is absent.
-    pub(super) fn owner(&self, dependent: &Key, owner: &Owner) -> Option<(&Key, &Node)> {
-        let key = self.by_uid.get(&owner.uid)?;
-        let near = key.namespace.is_empty() || key.namespace == dependent.namespace;
-        (near && *key.name == *owner.name).then_some(key).and_then(|key| self.nodes.get_key_value(key))
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::store::{Encoded, EventKind};
+
+    fn object(metadata: Value) -> Object {
+        Encoded::new(&json!({"metadata": metadata})).unwrap().stored(EventKind::Added, 1, 1).1
+    }
 
     fn node(uid: &str, owner: Option<(&str, &str)>) -> Node {
         let owners: Vec<Value> = owner
             .iter()
             .map(|(uid, name)| json!({"uid": uid, "name": name, "kind": "X", "apiVersion": "v1"}))
             .collect();
-        Node::of(&json!({"metadata": {"uid": uid, "ownerReferences": owners}})).unwrap()
+        Node::read(&object(json!({"uid": uid, "ownerReferences": owners}))).unwrap()
     }
 
     fn key(namespace: &str, name: &str) -> Key {
@@ -178,12 +183,10 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_in_another_namespace_is_absent() {
+    fn dependents_are_found_by_the_uid_of_their_owner() {
         let mut graph = Graph::default();
-        graph.put(key("a", "owner"), node("1", None));
-        graph.put(key("b", "child"), node("2", Some(("1", "owner"))));
-        let child = graph.node(&key("b", "child")).unwrap();
-        assert!(graph.owner(&key("b", "child"), &child.owners[0]).is_none());
+        graph.put(key("a", "child"), node("2", Some(("1", "owner"))));
+        assert_eq!(graph.dependents("1"), [key("a", "child")]);
     }
 
     #[test]
@@ -195,12 +198,18 @@ mod tests {
     }
 
     #[test]
-    fn a_recreated_object_is_not_the_old_owner() {
-        let mut graph = Graph::default();
-        graph.put(key("a", "owner"), node("1", None));
-        graph.put(key("a", "owner"), node("9", None));
-        graph.put(key("a", "child"), node("2", Some(("1", "owner"))));
-        let child = graph.node(&key("a", "child")).unwrap();
-        assert!(graph.owner(&key("a", "child"), &child.owners[0]).is_none());
+    fn an_object_without_owners_concerns_nobody() {
+        let plain = object(json!({"uid": "1", "finalizers": ["x/y"], "managedFields": [{"f:ownerReferences": {}}]}));
+        assert!(!Node::is_any(&plain));
+    }
+
+    #[test]
+    fn an_object_on_its_way_out_concerns_others_when_it_waits_for_them() {
+        let going = |finalizer: &str| {
+            let gone =
+                object(json!({"uid": "1", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [finalizer]}));
+            Node::is_any(&gone) && Node::read(&gone).unwrap().concerns_others()
+        };
+        assert_eq!([FOREGROUND, ORPHAN, "x/y"].map(going), [true, true, false]);
     }
 }
