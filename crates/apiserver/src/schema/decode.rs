@@ -252,43 +252,46 @@ impl Walk {
         }
     }
 
-    fn structure(&mut self, schema: Typed<'_>, map: Map<String, Value>, name: &str) -> Result<Value, String> {
+    fn structure(&mut self, schema: Typed<'_>, mut map: Map<String, Value>, name: &str) -> Result<Value, String> {
         let outer = std::mem::replace(&mut self.parent, name.to_owned());
         let length = self.path.len();
-        let mut out = Map::new();
-        for (key, value) in map {
+        // In place: most fields stay.
+        let mut left_out = false;
+        for (key, value) in &mut map {
             if length > 0 {
                 self.path.push('.');
             }
-            self.path.push_str(&key);
-            match schema.property(&key) {
-                Some(field) => {
-                    if let Some(value) = self.node(field, value)? {
-                        out.insert(key, value);
+            self.path.push_str(key);
+            *value = match schema.property(key) {
+                Some(field) => self.node(field, value.take())?.unwrap_or(Value::Null),
+                None => {
+                    if self.unknown.len() < MAX_REPORTED {
+                        self.unknown.push(self.path.clone());
                     }
+                    Value::Null
                 }
-                None if self.unknown.len() < MAX_REPORTED => self.unknown.push(self.path.clone()),
-                None => {}
-            }
+            };
+            left_out |= value.is_null();
             self.path.truncate(length);
+        }
+        if left_out {
+            map.retain(|_, value| !value.is_null());
         }
         self.parent = outer;
-        Ok(Value::Object(out))
+        Ok(Value::Object(map))
     }
 
-    fn map(&mut self, values: Typed<'_>, map: Map<String, Value>) -> Result<Value, String> {
+    fn map(&mut self, values: Typed<'_>, mut map: Map<String, Value>) -> Result<Value, String> {
         let length = self.path.len();
-        let mut out = Map::new();
-        for (key, value) in map {
+        for (key, value) in &mut map {
             if length > 0 {
                 self.path.push('.');
             }
-            self.path.push_str(&key);
-            let value = self.node(values, value)?.unwrap_or_else(|| zero(values));
+            self.path.push_str(key);
+            *value = self.node(values, value.take())?.unwrap_or_else(|| zero(values));
             self.path.truncate(length);
-            out.insert(key, value);
         }
-        Ok(Value::Object(out))
+        Ok(Value::Object(map))
     }
 
     fn list(&mut self, items: Typed<'_>, list: Vec<Value>) -> Result<Value, String> {

@@ -145,7 +145,7 @@ fn take_over(
     let changes = Comparisons::of(target, old, new, entries, versions::Form::Stored);
     changes.yield_fields(entries, None);
     let changed = changes.own();
-    let taken = changed.modified.union(&changed.added).difference(&UNOWNED);
+    let taken = changed.modified.union(&changed.added).subtract(&UNOWNED);
     if !taken.is_empty() {
         let id = Id::new(name, Operation::Update, target.api_version, who.subresource);
         let owned = entries.entry(id).or_insert_with(|| Owned {
@@ -315,7 +315,7 @@ fn apply_to(
     changes.yield_fields(&mut entries, Some(&id));
     let unchanged = changes.own().is_empty();
     if let Some(owned) = entries.get_mut(&id) {
-        owned.set = owned.set.difference(&UNOWNED);
+        owned.set = std::mem::take(&mut owned.set).subtract(&UNOWNED);
         if owned.set.is_empty() {
             entries.remove(&id);
         } else if !unchanged {

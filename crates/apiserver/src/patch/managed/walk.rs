@@ -389,13 +389,21 @@ impl Comparison {
     }
 
     fn put(&mut self, element: Element, below: Self) {
-        self.added.put(element.clone(), below.added);
-        self.removed.put(element.clone(), below.removed);
-        self.modified.put(element, below.modified);
+        let pairs =
+            [(&mut self.added, below.added), (&mut self.removed, below.removed), (&mut self.modified, below.modified)];
+        // An element is in one of them or in none.
+        for (set, below) in pairs {
+            if !below.is_empty() {
+                set.children.insert(element.clone(), below);
+            }
+        }
     }
 
     /// Without these fields and all below them.
-    pub(super) fn excluding(&self, fields: &FieldSet) -> Self {
+    pub(super) fn excluding(self, fields: &FieldSet) -> Self {
+        if fields.is_empty() {
+            return self;
+        }
         Self {
             added: self.added.without_subtrees(fields),
             removed: self.removed.without_subtrees(fields),
