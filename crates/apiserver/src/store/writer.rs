@@ -18,11 +18,13 @@ const GROUP_WRITES: usize = 512;
 /// Largest group in bytes.
 const GROUP_BYTES: usize = 8 << 20;
 
-/// What a group is waited for, for each write of the one before: a commit costs the processor the same for one write as for
-/// twenty, so under load it pays to let a few more come. A writer who is alone never waits.
-const GATHER: Duration = Duration::from_micros(40);
-/// The longest of these waits.
-const GATHER_MOST: Duration = Duration::from_micros(600);
+/// The longest that a group is waited for: a commit costs the processor about the same for one write as for twenty, so under load
+/// it pays to let those come that came last time. A writer who is alone never waits.
+const GATHER: Duration = Duration::from_micros(600);
+/// So many are worth no wait.
+const ENOUGH: usize = 32;
+/// How often it looks whether they are there.
+const LOOK: Duration = Duration::from_micros(60);
 
 type Outcome = Result<Committed, WriteError>;
 
@@ -39,9 +41,8 @@ pub(super) fn run(mut queue: mpsc::Receiver<Request>, shared: &Arc<Shared>, mut 
     let mut group = Vec::new();
     let mut before = 0;
     while let Some(first) = queue.blocking_recv() {
-        if before > 1 && queue.len() < before {
-            let writes = u32::try_from(before).unwrap_or(u32::MAX);
-            std::thread::sleep(GATHER.saturating_mul(writes).min(GATHER_MOST));
+        if before > 1 {
+            gather(&queue, before);
         }
         let mut next = Some(first);
         let (mut bytes, mut close) = (0, false);
@@ -73,6 +74,15 @@ pub(super) fn run(mut queue: mpsc::Receiver<Request>, shared: &Arc<Shared>, mut 
         if close {
             return;
         }
+    }
+}
+
+/// Waits until as many writes are there as `before`, the first of them included, but not for long.
+fn gather(queue: &mpsc::Receiver<Request>, before: usize) {
+    let wanted = before.min(ENOUGH);
+    let until = Instant::now() + GATHER;
+    while queue.len() + 1 < wanted && Instant::now() < until {
+        std::thread::sleep(LOOK);
     }
 }
 
