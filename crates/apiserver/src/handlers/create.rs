@@ -13,10 +13,21 @@ use crate::kinds::meta;
 use crate::status::Status;
 use crate::store::{Expect, Write};
 
+/// How many names are tried for an object that is to get one, as kube-apiserver does.
+const NAMES: usize = 8;
+
 impl Call<'_> {
     pub(crate) async fn create(&mut self, body: &Bytes) -> Result<Answer, Status> {
         let options = self.write_options("CreateOptions")?;
         let object = self.decode_body(body, options.validation)?;
+        let generated = text(&object, "name").is_empty() && !text(&object, "generateName").is_empty();
+        let told = self.warnings.len();
+        for _ in 1..if generated { NAMES } else { 1 } {
+            match self.create_object(object.clone(), &options, Tracking::Update).await {
+                Err(status) if status.reason == "AlreadyExists" => self.warnings.truncate(told),
+                created => return self.answer_written(201, &created?),
+            }
+        }
         let stored = self.create_object(object, &options, Tracking::Update).await?;
         self.answer_written(201, &stored)
     }
