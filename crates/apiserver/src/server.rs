@@ -178,7 +178,9 @@ impl Builder {
             address: OnceLock::new(),
             closing: closing.clone(),
         });
-        bootstrap::first_objects(&api).await.map_err(StartError::Bootstrap)?;
+        let new = api.store.revision() == 1;
+        bootstrap::first_objects(&api, &self.loops, identity.ca_pem()).await.map_err(StartError::Bootstrap)?;
+        let settled_at = new.then(|| api.store.revision());
         let mut tasks = tokio::task::JoinSet::new();
         let address = match self.listen {
             None => None,
@@ -190,7 +192,8 @@ impl Builder {
                 Some(bound)
             }
         };
-        crate::loops::spawn(&self.loops, &api, identity.ca_pem(), volumes, &closing, &mut tasks);
+        let surroundings = crate::loops::Surroundings { root_ca: identity.ca_pem().to_owned(), volumes, settled_at };
+        crate::loops::spawn(&self.loops, &api, surroundings, &closing, &mut tasks);
         Ok(Server { api, identity, address, closing, tasks })
     }
 }

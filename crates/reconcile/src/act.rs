@@ -64,6 +64,8 @@ pub enum Strategy {
     Merge,
     /// Kubernetes' own: lists are merged by their keys.
     Strategic,
+    /// Server-side apply as the identity's field manager, who takes fields over from others.
+    Apply,
 }
 
 /// What became of an [`Act`].

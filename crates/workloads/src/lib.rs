@@ -1,4 +1,4 @@
-//! kube-controller-manager's workload controllers as snapshots and plans: what a Kubernetes API needs to run workloads.
+//! kube-controller-manager's controllers as snapshots and plans: what a Kubernetes API needs to run workloads.
 //!
 //! Each controller implements [`Controller`](paddock_reconcile::Controller) and behaves as the one of kube-controller-manager
 //! 1.36: the same writes, status, conditions and events, under the same accounts. They know the engine and the built-in types
@@ -14,11 +14,15 @@
 //! | [`endpoints`] | which pods serve a Service | caches |
 //! | [`disruption`] | how many pods may be evicted | caches; scales of other kinds |
 //! | [`volumes`] | claims get their volumes; what is in use stays | caches |
+//! | [`accounts`], [`tokens`] | what every namespace has; tokens in Secrets | caches |
+//! | [`aggregation`] | ClusterRoles that are made of others | caches |
 //! | `revisions`, `amounts` | the history of a template; percentages and quantities | nothing |
 //! | `owner`, `selector`, `names` | whose an object is, adoption and release, keys | nothing |
 //! | `pods`, `template`, `events` | what a Pod's status means; templates' hashes; events in the usual words | nothing |
 //! | `snapshots` | typed reads | caches |
 
+pub mod accounts;
+pub mod aggregation;
 mod amounts;
 pub mod daemonset;
 pub mod deployment;
@@ -37,9 +41,11 @@ mod selector;
 mod snapshots;
 pub mod statefulset;
 mod template;
+pub mod tokens;
 pub mod ttl;
 pub mod volumes;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
@@ -77,11 +83,28 @@ pub enum Workload {
     ClaimProtection,
     /// Keeps volumes that are bound.
     VolumeProtection,
+    /// Gives each namespace its ServiceAccount `default`.
+    ServiceAccounts,
+    /// Publishes the cluster's CA in each namespace.
+    RootCa,
+    /// Fills Secrets of the type `kubernetes.io/service-account-token`.
+    TokenSecrets,
+    /// Fills the rules of aggregated ClusterRoles.
+    ClusterRoleAggregation,
+}
+
+/// What controllers need to know of their cluster besides what its API tells.
+#[derive(Clone)]
+pub struct Cluster {
+    /// The certificate of the API server's CA, PEM.
+    pub root_ca: Arc<str>,
+    /// Makes tokens of accounts.
+    pub signer: Arc<dyn tokens::Signer>,
 }
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::Deployments,
         Self::Jobs,
         Self::TtlAfterFinished,
@@ -94,6 +117,10 @@ impl Workload {
         Self::Volumes,
         Self::ClaimProtection,
         Self::VolumeProtection,
+        Self::ServiceAccounts,
+        Self::RootCa,
+        Self::TokenSecrets,
+        Self::ClusterRoleAggregation,
     ];
 
     /// Its name in settings.
@@ -111,12 +138,18 @@ impl Workload {
             Self::Volumes => "volumes",
             Self::ClaimProtection => "claim-protection",
             Self::VolumeProtection => "volume-protection",
+            Self::ServiceAccounts => "service-accounts",
+            Self::RootCa => "root-ca",
+            Self::TokenSecrets => "service-account-tokens",
+            Self::ClusterRoleAggregation => "clusterrole-aggregation",
         }
     }
 
-    /// The service account in `kube-system` under which it acts.
-    pub fn account(self) -> &'static str {
-        match self {
+    /// The service account in `kube-system` under which it acts; `None`: as `system:kube-controller-manager` itself, since what makes
+    /// accounts usable needs none.
+    pub fn account(self) -> Option<&'static str> {
+        Some(match self {
+            Self::TokenSecrets => return None,
             Self::Deployments => "deployment-controller",
             Self::Jobs => "job-controller",
             Self::TtlAfterFinished => "ttl-after-finished-controller",
@@ -129,7 +162,10 @@ impl Workload {
             Self::Volumes => "persistent-volume-binder",
             Self::ClaimProtection => "pvc-protection-controller",
             Self::VolumeProtection => "pv-protection-controller",
-        }
+            Self::ServiceAccounts => "service-account-controller",
+            Self::RootCa => "root-ca-cert-publisher",
+            Self::ClusterRoleAggregation => "clusterrole-aggregation-controller",
+        })
     }
 
     /// As whom it writes events: not always as its account.
@@ -139,11 +175,11 @@ impl Workload {
             Self::EndpointSlices => "endpoint-slice-controller",
             Self::Disruptions => "controllermanager",
             Self::Volumes => "persistentvolume-controller",
-            other => other.account(),
+            other => other.account().unwrap_or("kube-controller-manager"),
         }
     }
 
-    /// The kinds that it looks after: without an object of them there is nothing to do.
+    /// The kinds that it looks after: without an object of them there is nothing to do. None: there is always something.
     pub fn kinds(self) -> Vec<Kind> {
         match self {
             Self::Deployments => vec![Kind::of::<Deployment>()],
@@ -158,12 +194,13 @@ impl Workload {
             Self::Volumes => vec![Kind::of::<PersistentVolumeClaim>(), Kind::of::<PersistentVolume>()],
             Self::ClaimProtection => vec![Kind::of::<PersistentVolumeClaim>()],
             Self::VolumeProtection => vec![Kind::of::<PersistentVolume>()],
+            Self::ServiceAccounts | Self::RootCa | Self::TokenSecrets | Self::ClusterRoleAggregation => Vec::new(),
         }
     }
 
     /// Adds it to a runtime. `client` acts as its [`Workload::account`].
-    pub fn join(self, runtime: Runtime, client: kube::Client) -> Runtime {
-        let identity = Identity::controller_manager(self.reporter());
+    pub fn join(self, runtime: Runtime, client: kube::Client, cluster: &Cluster) -> Runtime {
+        let mut identity = Identity::controller_manager(self.reporter());
         match self {
             Self::Deployments => runtime.with_controller_as(client, identity, deployment::Deployments::default()),
             Self::Jobs => runtime.with_controller_as(client, identity, job::Jobs::default()),
@@ -177,6 +214,19 @@ impl Workload {
             Self::Volumes => runtime.with_controller_as(client, identity, volumes::Binder::default()),
             Self::ClaimProtection => runtime.with_controller_as(client, identity, volumes::ClaimProtection),
             Self::VolumeProtection => runtime.with_controller_as(client, identity, volumes::VolumeProtection),
+            Self::ServiceAccounts => runtime.with_controller_as(client, identity, accounts::DefaultAccounts),
+            Self::RootCa => {
+                runtime.with_controller_as(client, identity, accounts::RootCa::new(cluster.root_ca.clone()))
+            }
+            Self::TokenSecrets => {
+                let secrets = tokens::TokenSecrets::new(cluster.signer.clone(), cluster.root_ca.clone());
+                runtime.with_controller_as(client, identity, secrets)
+            }
+            Self::ClusterRoleAggregation => {
+                // Its fields have an owner of their own.
+                identity.field_manager = "clusterrole-aggregation-controller".to_owned();
+                runtime.with_controller_as(client, identity, aggregation::Aggregation::default())
+            }
         }
     }
 }

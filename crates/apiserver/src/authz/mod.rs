@@ -7,9 +7,7 @@
 //! | `index` | roles and bindings, decoded and found by subject, current with the store |
 //! | `covers` | whether rules are all held by someone |
 //! | `escalation` | who may write which roles and bindings |
-//! | `aggregation` | the rules of a ClusterRole that collects others |
 
-pub(crate) mod aggregation;
 mod covers;
 mod escalation;
 mod index;

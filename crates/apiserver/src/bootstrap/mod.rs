@@ -1,14 +1,16 @@
-//! The objects that every cluster has from its first moment: namespaces, the `kubernetes` Service, priority classes, the
-//! APIServices of the built-in groups, roles and bindings. Written once; what exists is left alone, but roles and bindings get
-//! back what they miss.
+//! The objects that every cluster has from its first moment: namespaces and what controllers would put into them, the
+//! `kubernetes` Service, priority classes, the APIServices of the built-in groups, roles and bindings. Written once; what exists is
+//! left alone, but roles and bindings get back what they miss.
 
 mod rbac;
 
 use futures::future::try_join_all;
+use paddock_workloads::{Workload, accounts};
 use serde_json::{Value, json};
 
 use crate::api::Api;
 use crate::clock::rfc3339_seconds;
+use crate::loops::Loop;
 use crate::status::Status;
 use crate::store::{Expect, Key, Write};
 
@@ -18,10 +20,26 @@ pub(crate) const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public"
 /// The address of the `kubernetes` Service: the first of the service range 10.96.0.0/16.
 const KUBERNETES_SERVICE_IP: &str = "10.96.0.1";
 
+/// What controllers, of those that run, would make in a new namespace: done here, so that they need not run before they have work.
+fn belongings(namespace: &str, loops: &[Loop], root_ca: &str) -> Vec<(&'static str, Value)> {
+    let runs = |workload| loops.contains(&Loop::Workload(workload));
+    let mut objects = Vec::new();
+    if runs(Workload::ServiceAccounts) {
+        objects.push(("/serviceaccounts", json!(accounts::account(namespace))));
+    }
+    if runs(Workload::RootCa) {
+        objects.push(("/configmaps", json!(accounts::authorities(namespace, root_ca))));
+    }
+    objects
+}
+
 /// Writes what is missing, in one group commit.
-pub(crate) async fn first_objects(api: &Api) -> Result<(), Status> {
+pub(crate) async fn first_objects(api: &Api, loops: &[Loop], root_ca: &str) -> Result<(), Status> {
     let mut objects: Vec<(&str, Value)> = Vec::new();
     for name in NAMESPACES {
+        if api.store.get("/namespaces", "", name).is_none() {
+            objects.extend(belongings(name, loops, root_ca));
+        }
         objects.push((
             "/namespaces",
             json!({

@@ -3,11 +3,12 @@
 //!
 //! The data is `rbac.txt`; its head says how it is written.
 
-use std::collections::BTreeMap;
-
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use paddock_workloads::aggregation;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::authz::{PolicyRule, aggregation, covered};
+use crate::authz::{PolicyRule, covered};
 
 const DATA: &str = include_str!("rbac.txt");
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -131,27 +132,27 @@ fn rule(line: &str) -> Option<Value> {
     Some(rule)
 }
 
-/// Gives the aggregated roles their rules, as the aggregation loop would do later.
+/// Gives the aggregated roles their rules, as their controller would do later.
 fn collect(objects: &mut [(&'static str, Value)]) {
     let name = |object: &Value| object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     // Most roles have to do with none of it, and every start pays for what is read here.
     let takes_part = |object: &Value| {
         object["aggregationRule"].is_object() || object["metadata"]["labels"].as_object().is_some_and(|l| l.len() > 1)
     };
-    let read = |object: &Value| serde_json::from_value::<aggregation::ClusterRole>(object.clone()).ok();
-    let mut roles: BTreeMap<String, aggregation::ClusterRole> = objects
+    let is_role = |object: &Value| object["kind"] == "ClusterRole" && takes_part(object);
+    let mut roles: Vec<ClusterRole> = objects
         .iter()
-        .filter(|(_, object)| takes_part(object))
-        .filter_map(|(_, object)| Some((name(object), read(object)?)))
+        .filter(|(_, object)| is_role(object))
+        .filter_map(|(_, o)| ClusterRole::deserialize(o).ok())
         .collect();
     // What collects comes after what it collects.
     for wanted in ["view", "edit", "admin"] {
-        let Some(rules) = aggregation::rules(wanted, &roles) else { continue };
-        let object = objects.iter_mut().find(|(_, object)| object["kind"] == "ClusterRole" && name(object) == wanted);
-        if let (Some((_, object)), Some(role)) = (object, roles.get_mut(wanted)) {
+        let Some(at) = roles.iter().position(|role| role.metadata.name.as_deref() == Some(wanted)) else { continue };
+        let Some(rules) = aggregation::rules(&roles[at], &roles) else { continue };
+        if let Some((_, object)) = objects.iter_mut().find(|(_, o)| o["kind"] == "ClusterRole" && name(o) == wanted) {
             object["rules"] = json!(rules);
-            role.set_rules(rules);
         }
+        roles[at].rules = Some(rules);
     }
 }
 

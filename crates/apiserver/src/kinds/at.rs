@@ -117,7 +117,9 @@ mod tests {
     #[test]
     fn a_pointer_leads_where_that_of_serde_json_leads() {
         let value = json!({"a": {"b/c": [1, {"d": 2}], "": 3}, "~": 4});
-        for pointer in ["", "/", "a", "/a", "/a/", "/a/b~1c/1/d", "/a/b~1c/01", "/a/b~1c/+1", "/~0", "/a/x", "/a/b/c", "/a//"] {
+        for pointer in
+            ["", "/", "a", "/a", "/a/", "/a/b~1c/1/d", "/a/b~1c/01", "/a/b~1c/+1", "/~0", "/a/x", "/a/b/c", "/a//"]
+        {
             assert_eq!(find(&value, pointer), value.pointer(pointer), "{pointer}");
         }
         let list = json!({"a": [1, [2]]});

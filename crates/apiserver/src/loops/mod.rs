@@ -1,18 +1,16 @@
-//! What kube-controller-manager does for every namespace and object: namespaces get their ServiceAccount and root CA and are
-//! emptied at their end, dependents follow their owners, objects of a deleted CustomResourceDefinition go, aggregated ClusterRoles
-//! get their rules, quotas are counted, Secrets get their tokens.
+//! What keeps the API's own invariants: namespaces are emptied at their end, dependents follow their owners, objects of a deleted
+//! CustomResourceDefinition go, quotas are counted. Everything else that kube-controller-manager does is a controller of
+//! `paddock_workloads`, run by `workloads`.
 //!
 //! Each loop is level-triggered: an event only says where to look; what is done follows from what is there. They speak to the
 //! API as any client, under their own user names, so the request log and faults see them.
 
-mod aggregation;
 mod crds;
 mod directories;
 mod garbage;
 mod graph;
 mod namespaces;
 mod quotas;
-mod tokens;
 mod workloads;
 
 use std::path::PathBuf;
@@ -34,32 +32,21 @@ use crate::user::User;
 /// One of the server's own loops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loop {
-    /// Gives each namespace its ServiceAccount `default` and the ConfigMap `kube-root-ca.crt`, empties it at its end.
+    /// Empties namespaces at their end.
     Namespaces,
     /// Deletes dependents whose owners are gone; foreground and orphaning deletion.
     GarbageCollection,
     /// Deletes the objects of a CustomResourceDefinition that is being deleted.
     CustomResources,
-    /// Fills the rules of aggregated ClusterRoles.
-    ClusterRoleAggregation,
     /// Counts what the objects of a namespace use of its quotas.
     Quotas,
-    /// Fills Secrets of the type `kubernetes.io/service-account-token`.
-    ServiceAccountTokens,
-    /// A controller of workloads, their endpoints or volumes.
+    /// A controller of workloads, their endpoints or volumes, of accounts or roles.
     Workload(Workload),
 }
 
 impl Loop {
     /// Those of the server itself.
-    const OWN: [Self; 6] = [
-        Self::Namespaces,
-        Self::GarbageCollection,
-        Self::CustomResources,
-        Self::ClusterRoleAggregation,
-        Self::Quotas,
-        Self::ServiceAccountTokens,
-    ];
+    const OWN: [Self; 4] = [Self::Namespaces, Self::GarbageCollection, Self::CustomResources, Self::Quotas];
 
     /// All of them.
     pub fn all() -> Vec<Self> {
@@ -72,20 +59,27 @@ impl Loop {
             Self::Namespaces => "namespaces",
             Self::GarbageCollection => "garbage-collection",
             Self::CustomResources => "custom-resources",
-            Self::ClusterRoleAggregation => "clusterrole-aggregation",
             Self::Quotas => "quotas",
-            Self::ServiceAccountTokens => "service-account-tokens",
             Self::Workload(workload) => workload.name(),
         }
     }
 }
 
-/// Starts loops; they end when `closing` is cancelled. Volumes of `paddock.dev/directory` are made below `volumes`, not at all without it.
+/// What loops know besides what the API tells.
+pub(crate) struct Surroundings {
+    /// The certificate of the server's CA, PEM.
+    pub(crate) root_ca: String,
+    /// Volumes of `paddock.dev/directory` are made below this, not at all without it.
+    pub(crate) volumes: Option<PathBuf>,
+    /// Up to this revision there is nothing to do for accounts, authorities, tokens and roles: the store is new. `None`: it is not known.
+    pub(crate) settled_at: Option<u64>,
+}
+
+/// Starts loops; they end when `closing` is cancelled.
 pub(crate) fn spawn(
     wanted: &[Loop],
     api: &Api,
-    root_ca: &str,
-    volumes: Option<PathBuf>,
+    surroundings: Surroundings,
     closing: &CancellationToken,
     tasks: &mut JoinSet<()>,
 ) {
@@ -102,39 +96,30 @@ pub(crate) fn spawn(
         .iter()
         .filter_map(|which| if let Loop::Workload(workload) = which { Some(*workload) } else { None })
         .collect();
-    if !workloads.is_empty() {
-        let volumes = volumes.filter(|_| workloads.contains(&Workload::Volumes));
-        if let Some(root) = &volumes {
-            let caller = Caller::new(api, Workload::Volumes.account());
-            tasks.spawn(stop(Box::pin(directories::run(caller, root.clone()))));
+    let Surroundings { root_ca, volumes, settled_at } = surroundings;
+    let volumes = volumes.filter(|_| workloads.contains(&Workload::Volumes));
+    if let Some(root) = &volumes {
+        let caller = Caller { api: api.clone(), user: workloads::user(Workload::Volumes) };
+        tasks.spawn(stop(Box::pin(directories::run(caller, root.clone()))));
+    }
+    // Those that look after every cluster do not make the others begin.
+    let (always, later): (Vec<Workload>, Vec<Workload>) = workloads.into_iter().partition(|w| w.kinds().is_empty());
+    for (group, volumes) in [(always, None), (later, volumes)] {
+        if !group.is_empty() {
+            let surroundings = Surroundings { root_ca: root_ca.clone(), volumes, settled_at };
+            tasks.spawn(workloads::run(api.clone(), group, surroundings, closing.clone()));
         }
-        tasks.spawn(workloads::run(api.clone(), workloads, volumes, closing.clone()));
     }
     for which in wanted {
         tasks.spawn(stop(match which {
-            Loop::Namespaces => {
-                let callers = namespaces::Callers {
-                    life: Caller::new(api, "namespace-controller"),
-                    accounts: Caller::new(api, "service-account-controller"),
-                    maps: Caller::new(api, "root-ca-cert-publisher"),
-                };
-                Box::pin(namespaces::run(callers, root_ca.to_owned()))
-            }
+            Loop::Namespaces => Box::pin(namespaces::run(Caller::new(api, "namespace-controller"))),
             Loop::GarbageCollection => Box::pin(garbage::run(Caller::new(api, "generic-garbage-collector"))),
             // On a cluster this one is a part of the API server, and has its rights.
             Loop::CustomResources => {
                 let user = User::new("system:apiserver", [crate::user::MASTERS]);
                 Box::pin(crds::run(Caller { api: api.clone(), user }))
             }
-            Loop::ClusterRoleAggregation => {
-                Box::pin(aggregation::run(Caller::new(api, "clusterrole-aggregation-controller")))
-            }
             Loop::Quotas => Box::pin(quotas::run(Caller::new(api, "resourcequota-controller"))),
-            // On a cluster this one has no account of its own: it is what makes accounts usable.
-            Loop::ServiceAccountTokens => {
-                let user = User::new("system:kube-controller-manager", [] as [&str; 0]);
-                Box::pin(tokens::run(Caller { api: api.clone(), user }, root_ca.to_owned()))
-            }
             Loop::Workload(_) => continue,
         }));
     }
@@ -162,12 +147,6 @@ impl Caller {
     ) -> Result<Value, Status> {
         let media = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
         self.send(method, path, query, media, body).await
-    }
-
-    /// Server-side apply as `manager`, who takes over fields of others.
-    async fn apply(&self, path: &str, manager: &str, config: &Value) -> Result<Value, Status> {
-        let query = format!("force=true&fieldManager={manager}");
-        self.send(Method::PATCH, path, &query, "application/apply-patch+yaml", Some(config)).await
     }
 
     async fn send(

@@ -11,6 +11,7 @@ use kube::runtime::wait::await_condition;
 use kube::{Client, Config};
 use paddock_apiserver::clock::Clock;
 use paddock_apiserver::{Loop, Server};
+use paddock_workloads::Workload;
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -429,7 +430,7 @@ async fn relying_parties_find_the_key_of_a_token() {
 /// A server that fills Secrets, the account `default/robot`, and the Secret `t` with its token.
 async fn with_secret() -> (Server, Secret) {
     let builder = Server::builder().listen("127.0.0.1:0".parse().expect("an address"));
-    let server = builder.only(&[Loop::ServiceAccountTokens]).start().await.expect("the server starts");
+    let server = builder.only(&[Loop::Workload(Workload::TokenSecrets)]).start().await.expect("the server starts");
     create(&server, "serviceaccounts", json!({"metadata": {"name": "robot"}})).await;
     let annotations = json!({"kubernetes.io/service-account.name": "robot"});
     let metadata = json!({"name": "t", "annotations": annotations});

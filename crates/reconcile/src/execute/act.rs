@@ -135,10 +135,12 @@ async fn send(cx: &Context, act: &Act) -> Result<Answer, kube::Error> {
             api.replace_subresource(part, &target.name, &post, body).await.map(Some)
         }
         Verb::Patch { body, strategy, subresource } => {
-            let params = PatchParams { field_manager: manager, ..Default::default() };
+            let force = *strategy == Strategy::Apply;
+            let params = PatchParams { field_manager: manager, force, ..Default::default() };
             let patch = match strategy {
                 Strategy::Merge => Patch::Merge(body),
                 Strategy::Strategic => Patch::Strategic(body),
+                Strategy::Apply => Patch::Apply(body),
             };
             match subresource {
                 None => api.patch(&target.name, &params, &patch).await,

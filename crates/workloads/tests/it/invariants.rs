@@ -2,9 +2,11 @@
 //!
 //! Where events tell of each write, two worlds are never the same: there only silence is tried.
 
-use paddock_reconcile::Controller;
+use paddock_reconcile::{Controller, Identity};
 use paddock_trials::{Subject, crash_after_every_write_converges, second_pass_writes_nothing};
-use paddock_workloads::{daemonset, deployment, disruption, endpoints, job, replicaset, statefulset, volumes};
+use paddock_workloads::{
+    accounts, aggregation, daemonset, deployment, disruption, endpoints, job, replicaset, statefulset, volumes,
+};
 use serde_json::{Value, json};
 
 use crate::stand::{Stand, subject};
@@ -201,4 +203,54 @@ async fn binding_converges_after_any_crash() {
         }),
     )
     .await;
+}
+
+/// A role that collects, and one to be collected.
+async fn with_roles() -> Stand {
+    let world = Stand::new().await;
+    let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]);
+    let part = json!({"metadata": {"name": "part", "labels": {"in": "all"}}, "rules": rules});
+    let all = json!({"metadata": {"name": "all"}, "rules": null,
+        "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"in": "all"}}]}});
+    for role in [part, all] {
+        world.make("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", role).await;
+    }
+    world
+}
+
+/// The CA's publisher, as kube-controller-manager runs it.
+fn root_ca() -> Subject<accounts::RootCa> {
+    let mut subject = Subject::new(|| accounts::RootCa::new("PEM"));
+    subject.identity = Identity::controller_manager("trial");
+    subject
+}
+
+#[tokio::test]
+async fn namespaces_with_accounts_are_silent() {
+    second_pass_writes_nothing(&Stand::new().await, &subject::<accounts::DefaultAccounts>()).await;
+}
+
+#[tokio::test]
+async fn accounts_come_after_any_crash() {
+    crash_after_every_write_converges(Stand::new, &subject::<accounts::DefaultAccounts>()).await;
+}
+
+#[tokio::test]
+async fn published_authorities_are_silent() {
+    second_pass_writes_nothing(&Stand::new().await, &root_ca()).await;
+}
+
+#[tokio::test]
+async fn authorities_are_published_after_any_crash() {
+    crash_after_every_write_converges(Stand::new, &root_ca()).await;
+}
+
+#[tokio::test]
+async fn aggregated_roles_are_silent() {
+    second_pass_writes_nothing(&with_roles().await, &subject::<aggregation::Aggregation>()).await;
+}
+
+#[tokio::test]
+async fn roles_are_aggregated_after_any_crash() {
+    crash_after_every_write_converges(with_roles, &subject::<aggregation::Aggregation>()).await;
 }

@@ -26,7 +26,7 @@ impl Stand {
 
     fn api(&self, version: &'static str, kind: &'static str, plural: &'static str) -> Api<DynamicObject> {
         let (group, version) = version.split_once('/').unwrap_or(("", version));
-        let namespaced = !matches!(kind, "Node" | "PersistentVolume");
+        let namespaced = !matches!(kind, "Node" | "PersistentVolume" | "ClusterRole");
         Kind::custom(group, version, kind, plural, namespaced)
             .api(self.server.client(), namespaced.then_some("default"))
     }
