@@ -4,6 +4,7 @@
 mod command_line;
 mod convert;
 mod crash;
+mod crowds;
 mod demo;
 mod pages;
 mod plan;
