@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::controller::Selection;
 use crate::object::{self, Kind, ObjectRef};
-use crate::stored::{Keeping, Stored};
+use crate::stored::{Keeping, Samples, Stored};
 
 type Name = (Option<String>, String);
 type Objects = BTreeMap<Name, Stored>;
@@ -63,8 +63,12 @@ impl Cache {
             covered: BTreeMap::new(),
             seen: 0,
         };
-        // What is selected by labels is ours, many, and read by its name; everything else is listed by many passes.
-        let keeping = if selection.labels.is_empty() { Keeping::Open } else { Keeping::Packed };
+        // What is selected by labels is ours, many, and read by its name, as are Secrets; everything else is listed by many
+        // passes.
+        let keeping = match selection.labels.is_empty() && selection.kind.kind != "Secret" {
+            true => Keeping::Open,
+            false => Keeping::Packed(Samples::of(&selection.kind)),
+        };
         Self { selection, keeping, state: Mutex::new(state) }
     }
 
@@ -91,7 +95,9 @@ impl Cache {
     /// One object of the list.
     pub(crate) fn list_item(&self, object: Value) {
         if let Some(relist) = &mut self.state().relist {
-            relist.insert(name_of(&object), self.keeping.store(&Arc::new(object)));
+            let name = name_of(&object);
+            let stored = self.keeping.store(&name.1, &Arc::new(object));
+            relist.insert(name, stored);
         }
     }
 
@@ -147,7 +153,8 @@ impl Cache {
             _ => Arc::new(object),
         };
         let before = state.covered.remove(&name).unwrap_or(known);
-        state.objects.insert(name, self.keeping.store(&after));
+        let stored = self.keeping.store(&name.1, &after);
+        state.objects.insert(name, stored);
         (before, Some(after))
     }
 
@@ -171,13 +178,13 @@ impl Cache {
     /// Lays a write's response over the cache, so that the next pass does not repeat the write before its event comes.
     fn note_written(&self, name: &Name, object: &Arc<Value>) {
         let mut state = self.state();
-        // A label-selected cache may not hold the object; only what it already knows, or what it covers wholly, is laid in.
-        let covers = state.objects.contains_key(name) || self.covers(name);
+        // Only what the cache already knows, or selects, is laid in.
+        let covers = state.objects.contains_key(name) || self.would_hold(name, |key| object::label(object, key));
         // The watch was faster than the answer: whatever happened to the object since then is known, its deletion included.
         let stale = version(object).is_some_and(|at| at <= state.seen);
         let told = state.objects.get(name).map(Stored::open);
         if covers && !stale && told.as_ref().is_none_or(|known| is_older(known, object)) {
-            state.objects.insert(name.clone(), self.keeping.store(object));
+            state.objects.insert(name.clone(), self.keeping.store(&name.1, object));
             state.covered.entry(name.clone()).or_insert(told);
             if state.relist.is_some() {
                 state.noted.push(name.clone());
@@ -203,13 +210,27 @@ impl Cache {
 
     /// Whether every object with these labels is in this cache.
     fn covers_list(&self, namespace: Option<&str>, labels: &[(&str, &str)]) -> bool {
-        let implied = |term: &str| match term.split_once('=') {
-            Some((key, value)) => labels.contains(&(key.trim(), value.trim_start_matches('=').trim())),
-            None => labels.iter().any(|(key, _)| *key == term.trim()),
-        };
+        let value_of = |key: &str| labels.iter().find(|(known, _)| *known == key).map(|(_, value)| *value);
         self.selection.fields.is_empty()
             && (self.selection.namespace.is_none() || self.selection.namespace.as_deref() == namespace)
-            && (self.selection.labels.is_empty() || self.selection.labels.split(',').all(implied))
+            && self.selects_labels(value_of)
+    }
+
+    /// Whether an object of that name with these labels would be in this cache.
+    fn would_hold<'a>(&self, (namespace, name): &Name, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        let selection = &self.selection;
+        (selection.namespace.is_none() || selection.namespace == *namespace)
+            && (selection.fields.is_empty() || selection.fields == format!("metadata.name={name}"))
+            && self.selects_labels(label)
+    }
+
+    /// Whether these labels are selected. Selectors other than `key` and `key=value` are not understood and select nothing.
+    fn selects_labels<'a>(&self, value_of: impl Fn(&str) -> Option<&'a str>) -> bool {
+        let implied = |term: &str| match term.split_once('=') {
+            Some((key, value)) => value_of(key.trim()) == Some(value.trim_start_matches('=').trim()),
+            None => value_of(term.trim()).is_some(),
+        };
+        self.selection.labels.is_empty() || self.selection.labels.split(',').all(implied)
     }
 }
 
@@ -288,6 +309,13 @@ impl Caches {
             let here = here.take_while(|((ns, _), _)| namespace.is_none() || ns.as_deref() == namespace);
             here.map(|(_, object)| object.open()).filter(|o| wanted(o)).collect()
         })
+    }
+
+    /// Whether some cache would have the object, were it there with these labels. When it has not, the object is new, or
+    /// somebody else's, or lost its labels.
+    pub(crate) fn would_hold<'a>(&self, target: &ObjectRef, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        let name = (target.namespace.clone(), target.name.clone());
+        self.of_kind(&target.kind).iter().any(|cache| cache.sync() == Sync::Synced && cache.would_hold(&name, &label))
     }
 
     /// Whether some cache found the kind not served.
@@ -430,6 +458,18 @@ mod tests {
     }
 
     #[test]
+    fn what_we_made_is_laid_over_the_caches_that_select_it() {
+        let mut made = object("a", "1", 4);
+        made["metadata"]["labels"] = json!({"app": "x"});
+        for (labels, held) in [("app=x", 1), ("app=y", 0)] {
+            let cache = cache(labels, "");
+            synced(&cache, vec![]);
+            cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(made.clone()));
+            assert_eq!(cache.state().objects.len(), held, "{labels}");
+        }
+    }
+
+    #[test]
     fn absence_from_a_label_selected_cache_proves_nothing() {
         let caches = Caches::default();
         let selected = Arc::new(cache("app=x", ""));
@@ -441,6 +481,28 @@ mod tests {
         synced(&by_name, vec![]);
         caches.add(by_name);
         assert_eq!(caches.get(&target), Known::Absent);
+    }
+
+    #[test]
+    fn only_a_synced_cache_that_selects_what_is_wanted_would_hold_it() {
+        let target = ObjectRef::of::<ConfigMap>(Some("n"), "a");
+        let body = json!({"metadata": {"labels": {"app": "x"}}});
+        let holds = |labels: &str, fields: &str, is_synced: bool| {
+            let caches = Caches::default();
+            let selected = Arc::new(cache(labels, fields));
+            if is_synced {
+                synced(&selected, vec![]);
+            }
+            caches.add(selected);
+            caches.would_hold(&target, |key| object::label(&body, key))
+        };
+        assert!(holds("app=x", "", true) && holds("app", "metadata.name=a", true) && holds("", "", true));
+        assert!(!holds("app=x", "", false));
+        for (labels, fields) in
+            [("app=y", ""), ("tier", ""), ("app in (x)", ""), ("!tier", ""), ("app", "metadata.name=b")]
+        {
+            assert!(!holds(labels, fields, true), "{labels} {fields}");
+        }
     }
 
     #[test]

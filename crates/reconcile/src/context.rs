@@ -1,5 +1,6 @@
 //! What a snapshot may use: cached and live reads, time and chance. It has no way to write.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -192,6 +193,24 @@ impl Context {
                 Err(Error::waiting(Dependency::Kind(target.kind.clone()), format!("{} is not served", target.kind)))
             }
             Known::Unknown => self.get_live(target).await,
+        }
+    }
+
+    /// Reads an object that carries these labels when it is what is looked for: a cache that selects them and has it not is
+    /// believed, so that a namesake of somebody else's may not be seen.
+    ///
+    /// # Errors
+    /// As [`Context::get`].
+    pub async fn get_labelled(
+        &self,
+        target: &ObjectRef,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Option<Arc<Value>>, Error> {
+        let label = |key: &str| labels.get(key).map(String::as_str);
+        match self.caches.get(target) {
+            Known::Present(object) => Ok(Some(object)),
+            Known::Unknown if self.caches.would_hold(target, label) => Ok(None),
+            Known::Absent | Known::NotServed | Known::Unknown => self.get(target).await,
         }
     }
 

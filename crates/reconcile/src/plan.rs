@@ -417,6 +417,15 @@ impl Prune {
         self
     }
 
+    /// Deletes at most so many objects in one pass.
+    #[must_use]
+    pub fn at_most(mut self, limit: usize) -> Self {
+        if let Self::Recorded(recorded) = &mut self {
+            recorded.limit = limit;
+        }
+        self
+    }
+
     /// Keeps these though they are recorded and not wanted.
     #[must_use]
     pub fn keeping(mut self, objects: impl IntoIterator<Item = ObjectRef>) -> Self {

@@ -62,6 +62,10 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// aggregated API server.
 const MISSING_RETRY: Duration = Duration::from_secs(300);
 
+/// Objects in a page of a list. What one page takes while it is read is some twenty times its text, of every watch at once, and
+/// stays with the process.
+const PAGE: u32 = 100;
+
 /// Runs a watch until cancelled. `changed` is told whenever its state (synced, missing, failing) may have changed;
 /// `definitions` ticks when a CustomResourceDefinition changed.
 pub(crate) async fn run(
@@ -73,7 +77,7 @@ pub(crate) async fn run(
 ) {
     let selection = watch.cache.selection.clone();
     let api = selection.kind.api(cx.client.clone(), selection.namespace.as_deref());
-    let mut config = watcher::Config::default();
+    let mut config = watcher::Config::default().page_size(PAGE);
     if !selection.labels.is_empty() {
         config = config.labels(&selection.labels);
     }

@@ -32,12 +32,17 @@ pub struct Said {
     drifts: HashSet<String>,
     wanted: HashMap<u64, u64>,
     message: Option<u64>,
+    taken: HashSet<u64>,
 }
 
 impl Said {
     /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.drifts.is_empty() && self.wanted.is_empty() && self.message.is_none()
+        self.events.is_empty()
+            && self.drifts.is_empty()
+            && self.wanted.is_empty()
+            && self.message.is_none()
+            && self.taken.is_empty()
     }
 
     /// Whether the pass before ended with another message: a key that waits for long is not logged at every look.
@@ -53,13 +58,25 @@ impl Said {
 
     /// The object is as wanted now.
     pub(crate) fn is_wanted_so(&mut self, target: &ObjectRef, body: &Value) {
+        self.taken.remove(&digest(target));
         self.wanted.insert(digest(target), digest(body));
+    }
+
+    /// Something of that name exists that our caches do not hold.
+    pub(crate) fn takes(&mut self, target: &ObjectRef) {
+        self.taken.insert(digest(target));
+    }
+
+    /// Whether something of that name was met that our caches did not hold, and was not made ours since.
+    pub(crate) fn is_taken(&self, target: &ObjectRef) -> bool {
+        self.taken.contains(&digest(target))
     }
 
     /// Forgets what no longer is in the plan.
     pub(crate) fn retain<'a>(&mut self, targets: impl Iterator<Item = &'a ObjectRef>) {
         let kept: HashSet<u64> = targets.map(digest).collect();
         self.wanted.retain(|target, _| kept.contains(target));
+        self.taken.retain(|target| kept.contains(target));
     }
 
     /// Those that the pass before did not tell of.

@@ -29,6 +29,10 @@ use crate::plan::{Adopt, Desired, Event, OnImmutable, Plan, StatusPatch};
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
+/// A resource version that no object has: etcd's first revision is that of the empty store. An apply that carries it makes
+/// what does not exist, and is a conflict (409) with everything that does.
+const NO_OBJECTS_VERSION: &str = "1";
+
 /// What a pass did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Writes {
@@ -186,7 +190,9 @@ impl Pass<'_> {
     /// `seen`: the uid that it had in an earlier pass.
     async fn keep_or_apply(&mut self, desired: &Desired, seen: Option<&str>) -> Result<Option<Arc<Value>>, Error> {
         let target = desired.target();
+        let known = self.cx.caches.get(target);
         if let Some(uid) = seen
+            && !matches!(known, Known::Present(_))
             && self.live(target).await?.is_none()
         {
             let reverted = desired.on_drift == OnDrift::Revert;
@@ -196,11 +202,17 @@ impl Pass<'_> {
                 return Ok(None);
             }
         }
-        self.apply(desired).await.map(Some)
+        self.apply_over(desired, known).await.map(Some)
     }
 
     /// Makes one object as wanted, and returns it as it is then.
     async fn apply(&mut self, desired: &Desired) -> Result<Arc<Value>, Error> {
+        let known = self.cx.caches.get(desired.target());
+        self.apply_over(desired, known).await
+    }
+
+    /// The same, where this is what the caches know of it.
+    async fn apply_over(&mut self, desired: &Desired, known: Known) -> Result<Arc<Value>, Error> {
         let cx = self.cx;
         let identity = &cx.identity;
         let target = desired.target();
@@ -208,7 +220,15 @@ impl Pass<'_> {
         stamp(&mut body, &identity.managed_by, target)?;
         let whole = body.clone();
         let mut exists = false;
-        if let Some(live) = self.live(target).await? {
+        let live = match known {
+            Known::Present(live) => Some(live),
+            Known::NotServed => cx.get(target).await?,
+            Known::Absent | Known::Unknown => match self.create(target, &body).await? {
+                Some(made) => return Ok(made),
+                None => cx.get_live(target).await?,
+            },
+        };
+        if let Some(live) = live {
             if object::is_terminating(&live) {
                 return Err(Error::waiting(Dependency::Object(target.clone()), format!("{target} is being deleted")));
             }
@@ -259,11 +279,37 @@ impl Pass<'_> {
             answer = api.patch(&target.name, &params, &Patch::Apply(&body)).await;
         }
         let answer = answer.map_err(|e| Error::from_kube(&e, target))?;
+        self.applied(target, &whole, &answer)
+    }
+
+    /// Makes an object that is most likely new, without a look at what may be there: the request holds for no object that
+    /// exists, whoever made it. `None` when it has to be looked at.
+    async fn create(&mut self, target: &ObjectRef, body: &Value) -> Result<Option<Arc<Value>>, Error> {
+        if !self.cx.caches.would_hold(target, |key| object::label(body, key)) || self.said.is_taken(target) {
+            return Ok(None);
+        }
+        self.about_to_write().await?;
+        let mut first = body.clone();
+        first["metadata"]["resourceVersion"] = NO_OBJECTS_VERSION.into();
+        let api = target.kind.api(self.cx.client.clone(), target.namespace.as_deref());
+        let params = PatchParams::apply(&self.cx.identity.field_manager).force().validation_strict();
+        match api.patch(&target.name, &params, &Patch::Apply(&first)).await {
+            Ok(answer) => self.applied(target, body, &answer).map(Some),
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                self.said.takes(target);
+                Ok(None)
+            }
+            Err(error) => Err(Error::from_kube(&error, target)),
+        }
+    }
+
+    /// An object was applied as `whole`.
+    fn applied(&mut self, target: &ObjectRef, whole: &Value, answer: &DynamicObject) -> Result<Arc<Value>, Error> {
         self.count("applied");
         self.writes.applied += 1;
         tracing::debug!(controller = self.controller, %target, "applied");
-        self.said.is_wanted_so(target, &whole);
-        self.noted(target, &answer)
+        self.said.is_wanted_so(target, whole);
+        self.noted(target, answer)
     }
 
     /// Makes others' record of `spec` ours, so that the apply that follows leaves nothing of it. Returns whether there was any.

@@ -16,6 +16,7 @@ use super::place::{Place, selects};
 
 /// Nesting deeper than this is replaced as a whole.
 const DEPTH: usize = 64;
+const VERSION: &str = "/metadata/resourceVersion";
 
 pub(super) struct Desk {
     server: Option<kube::Client>,
@@ -222,6 +223,10 @@ impl Desk {
         if parts.method == Method::PATCH && !applies && seen.is_none() {
             return Ok(found(None, &place));
         }
+        let is_at = |object: &Value| crate::object::text(object, VERSION).to_owned();
+        if applies && !is_at(&wanted).is_empty() && seen.as_ref().is_some_and(|seen| is_at(seen) != is_at(&wanted)) {
+            return Ok(failure(StatusCode::CONFLICT, "Conflict", &place, "has been modified"));
+        }
         let stands = self.remember(&place).await?;
         // The server can only judge what it has: not what was deleted or made in this rehearsal by other means than apply.
         let remade = self.state().remade.contains(&place);
@@ -310,6 +315,10 @@ fn complete(object: &mut Value, seen: Option<&Value>, uids: &mut u64) {
     });
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("uid".into(), uid.into());
+        if seen.is_none() {
+            // What was asked for with the version of nothing has it no more.
+            metadata.remove("resourceVersion");
+        }
     }
 }
 

@@ -41,6 +41,11 @@ impl Running {
         self.tap.writes().iter().filter(|w| w.resource == resource && w.namespace == namespace).count()
     }
 
+    fn reads_of(&self, resource: &str) -> usize {
+        let requests = self.tap.requests();
+        requests.iter().filter(|r| r.method == "GET" && r.resource == resource && !r.name.is_empty()).count()
+    }
+
     async fn stop(self) {
         self.cancel.cancel();
         assert_eq!(self.task.await.expect("no panic"), Ok(()));
@@ -66,6 +71,32 @@ async fn drift_is_reverted_by_the_child_watch() {
     .await;
     world.delete::<Service>("b", "web").await;
     applied(&world).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn new_objects_are_made_without_a_read() {
+    let world = Stand::two_tenants().await;
+    let running = run(&world, Sample::default());
+    applied(&world).await;
+    assert_eq!([running.reads_of("deployments"), running.reads_of("services")], [0, 0]);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn object_of_somebody_else_is_met_by_a_conflict_and_left_alone() {
+    let world = Stand::two_tenants().await;
+    let metadata = json!({"name": "web", "namespace": "a", "labels": {"app.kubernetes.io/managed-by": "helm"}});
+    world.apply(&Kind::of::<Service>(), json!({"metadata": metadata, "spec": {"ports": [{"port": 1}]}})).await;
+    let theirs = world.get::<Service>("a", "web").await;
+    let running = run(&world, Sample::default());
+    eventually("it is met", async || running.reads_of("services") == 1).await;
+    assert_eq!(running.writes_to("services", "a"), 1);
+    // From then on it is looked at first.
+    world.intent("a", &json!({"image": "web:2"})).await;
+    eventually("it is looked at", async || running.reads_of("services") == 2).await;
+    assert_eq!(running.writes_to("services", "a"), 1);
+    assert_eq!(world.get::<Service>("a", "web").await, theirs);
     running.stop().await;
 }
 
