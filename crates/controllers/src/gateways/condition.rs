@@ -60,7 +60,9 @@ impl Conditions {
     pub(super) fn set(&mut self, kind: GatewayCondition, holds: bool, reason: &str, message: impl Into<String>) {
         let status = if holds { "True" } else { "False" };
         let same = self.before(kind).filter(|before| before.status == status);
-        let last_transition_time = same.map_or(self.now, |before| before.last_transition_time);
+        let moved = same.map_or(self.now, |before| before.last_transition_time);
+        // Kubernetes' times have seconds.
+        let last_transition_time = Timestamp::from_second(moved.as_second()).unwrap_or(moved);
         let condition = Condition {
             kind: kind.as_str().to_owned(),
             status: status.to_owned(),
@@ -258,6 +260,18 @@ mod tests {
         let mut third = Conditions::since(Conditions::read(&second.to_json()), at(3));
         third.set(GatewayCondition::Applied, true, "C", "");
         assert_eq!(third.current[0].last_transition_time, at(3));
+    }
+
+    #[test]
+    fn transition_time_has_whole_seconds() {
+        let now: Timestamp = "2026-11-21T10:00:00.123456789Z".parse().unwrap();
+        let mut conditions = Conditions::since(Vec::new(), now);
+        conditions.set(GatewayCondition::Applied, true, "A", "");
+        assert!(
+            conditions.to_json().contains(r#""lastTransitionTime":"2026-11-21T10:00:00Z""#),
+            "{}",
+            conditions.to_json()
+        );
     }
 
     #[test]

@@ -24,13 +24,13 @@ use super::metrics::GatewayMetrics;
 use super::network::Peers;
 use super::options::Options;
 use super::platform::Database;
-use super::preflight::{Found, Preflight, Premises, Rights};
+use super::preflight::{self, Preflight, Premises, Rights};
 use super::probe::Probes;
 use super::problem::Problem;
 use super::removal::{self, Removal};
 use super::report::{APPLY_FAILED, OVERRIDES, Report, config_hash_of, is_rolled_out, overrides, running_hash};
 use super::restart::Inputs;
-use super::rollout::{self, Apply, Body, Step, Wanted};
+use super::rollout::{self, Apply, Body, Found, Step, Wanted};
 use super::selection::{Home, home, served_names};
 use super::serving::{self, View};
 use super::turn::{self, Surroundings};
@@ -252,15 +252,20 @@ impl Controller for Gateways {
         }
         snapshot.life.namespace_uid = namespace.as_deref().map(object::uid).unwrap_or_default().to_owned();
         snapshot.life.claim = claim::look(cx, key).await?;
-        snapshot.anchor = cx.get(&anchor_ref(key)).await?;
-        snapshot.workload = cx.get(&workload_ref(key)).await?;
-        snapshot.revisions = cx.get(&revisions_ref(key)).await?;
+        let labels = key.object_labels();
+        snapshot.anchor = cx.get_labelled(&anchor_ref(key), &labels).await?;
+        snapshot.workload = match self.options.adopt {
+            // The earlier provisioner's has other labels.
+            true => cx.get(&workload_ref(key)).await?,
+            false => cx.get_labelled(&workload_ref(key), &labels).await?,
+        };
+        snapshot.revisions = cx.get_labelled(&revisions_ref(key), &labels).await?;
         snapshot.sandbox_versions = sandbox_versions(cx).await?;
         let (control, workload) = (&self.options.namespace, snapshot.workload.as_deref());
         snapshot.around =
             Surroundings::see(cx, key, control, config.as_deref(), namespace.as_deref(), workload).await?;
         snapshot.around.wave = self.memory.wave(&snapshot.sandbox_versions);
-        let found = Found {
+        let found = preflight::Found {
             cluster: self.memory.cluster(),
             namespace: namespace.as_ref(),
             anchor: snapshot.anchor.as_deref(),
@@ -401,6 +406,12 @@ impl Controller for Gateways {
             plan.verdict = Verdict::Waiting { on: Dependency::Object(anchor_ref(key)), message };
             return Ok(plan);
         };
+        let elsewhere = shared::left(intent, snapshot, &self.options.namespace);
+        let stays = elsewhere.len() > shared::MAX_DELETIONS && !resource::is_acknowledged(snapshot.resource.as_deref());
+        if stays {
+            let message = shared::too_many(key, elsewhere.len());
+            report.conditions.set(GatewayCondition::Applied, false, "TooManyDeletions", message);
+        }
         let anchor = report.anchor(key, &[])?;
         plan.events.extend(report.transition(key));
         report.tell(&mut plan, key, snapshot);
@@ -409,6 +420,10 @@ impl Controller for Gateways {
         let (first, last) = if report.has_failed() { (None, Some(anchor)) } else { (Some(anchor), None) };
         plan.apply.extend(first);
         plan.prune = removal::pruned_while_wanted(key, &self.options.namespace).keeping(untouched);
+        plan.prune = match stays {
+            true => plan.prune.keeping(elsewhere),
+            false => plan.prune.at_most(shared::MAX_DELETIONS.max(elsewhere.len())),
+        };
         let (kek, authority_name) = (key.name_of(names::KEK), key.ca_secret());
         for object in objects {
             // The key that encrypts stored credentials outlives everything but the data that it encrypts; the authority is
@@ -495,11 +510,17 @@ impl Gateways {
         body: &Body,
         now: Timestamp,
     ) -> Step {
-        let memory = snapshot.revisions.as_deref().map(rollout::Memory::read).unwrap_or_default();
+        let mut memory = snapshot.revisions.as_deref().map(rollout::Memory::read).unwrap_or_default();
+        if memory.record.ran.is_none() {
+            memory.record.ran = snapshot.anchor.as_deref().and_then(removal::ran);
+        }
         let own = own(intent, snapshot);
         let own_image = if intent.image_from == ImageFrom::Entry { body.image.as_str() } else { "" };
         let wanted = Wanted { revision, own: &own, own_image, body };
-        let found = snapshot.around.found(snapshot.workload.as_deref(), snapshot.has_node);
+        let found = Found {
+            objection: snapshot.view.objection(),
+            ..snapshot.around.found(snapshot.workload.as_deref(), snapshot.has_node)
+        };
         let mut turn = snapshot.around.turn(key, intent, revision, &self.options.rollout);
         turn.admitted |= self.foresees;
         rollout::decide(now, memory, wanted, found, turn)

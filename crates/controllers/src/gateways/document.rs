@@ -35,6 +35,21 @@ pub(super) struct RawEntry {
     pub(super) position: Option<Position>,
 }
 
+impl RawEntry {
+    /// Whether both say the same, wherever they stand.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        fn of(entry: &RawEntry) -> ([Option<&str>; 4], impl Iterator<Item = &str>) {
+            let texts = [&entry.name, &entry.image, &entry.version, &entry.config];
+            (
+                texts.map(|text| text.as_ref().map(|text| text.value.as_str())),
+                entry.names.iter().map(|name| name.value.as_str()),
+            )
+        }
+        let ((texts, names), (other_texts, other_names)) = (of(self), of(other));
+        texts == other_texts && names.eq(other_names)
+    }
+}
+
 /// Reads the document. Each entry comes with what is wrong about its shape.
 ///
 /// # Errors

@@ -18,13 +18,13 @@ use paddock_reconcile::{
 };
 use serde_json::Value;
 
-use super::controller::{PLATFORM_CONFIG, revisions_ref, sandbox_versions};
+use super::controller::{PLATFORM_CONFIG, sandbox_versions};
 use super::intent::{Intents, Rules};
 use super::key::GatewayKey;
 use super::memory::Memory;
 use super::options::Options;
 use super::restart::Inputs;
-use super::rollout::{self, Record};
+use super::rollout;
 use super::selection::{Home, home};
 use super::version::GatewayVersion;
 use super::waves::{self, Acknowledged, Decision, Leave, Member, Phase, RolloutPolicy};
@@ -91,7 +91,7 @@ impl Controller for GatewayFleet {
     fn sources(&self) -> Vec<Source<Wave>> {
         let here =
             |source: Source<Wave>, name: &str| source.within(&self.namespace).fields(format!("metadata.name={name}"));
-        let (memory, resources) = (self.memory.clone(), self.memory.clone());
+        let (memory, resources, records) = (self.memory.clone(), self.memory.clone(), self.memory.clone());
         let intent = move |change: &Change<'_>| {
             memory.observe(change.after);
             vec![Wave]
@@ -106,12 +106,14 @@ impl Controller for GatewayFleet {
                 // Only their coming and going matters here.
                 if change.before.is_some() && change.after.is_some() { Vec::new() } else { vec![Wave] }
             }),
-            // The same selection as the gateways controller's, so the two share one watch.
-            Source::kind(Kind::of::<ConfigMap>(), |change: &Change<'_>| {
-                let said =
-                    |anchor: Option<&Value>| anchor.map(|anchor| anchor["data"][rollout::Memory::RECORD].clone());
-                if said(change.before) == said(change.after) { Vec::new() } else { vec![Wave] }
-            })
+            // The same selection as the gateways controller's, so the two share one watch. What it tells is remembered: the
+            // records stand beside whole revisions, and a thousand of those are not read for each that changes.
+            Source::kind(
+                Kind::of::<ConfigMap>(),
+                move |change: &Change<'_>| {
+                    if records.see_record(change) { vec![Wave] } else { Vec::new() }
+                },
+            )
             .labels(labels::TENANT),
         ]
     }
@@ -127,8 +129,8 @@ impl Controller for GatewayFleet {
             if home(namespace.as_deref(), &self.rules) != Home::There {
                 continue;
             }
-            if let Some(revisions) = cx.get(&revisions_ref(&key)).await? {
-                members.push(Member::of(key.to_string(), &Record::read(&revisions)));
+            if let Some(record) = self.memory.record(&key) {
+                members.push(Member::of(key.to_string(), &record));
             }
         }
         let before = cx.get(&self.named(ROLLOUT)).await?.map(|report| leaves(Some(&report)));

@@ -30,6 +30,13 @@ pub fn platform_config(data: &[u8]) {
         assert!(!problem.message.is_empty());
     }
     assert_eq!(judged.next(Some("- ["), &rules).entries, judged.entries);
+    // What was judged before is not judged again, and means what it meant; nor does what stands before an entry change it.
+    assert_eq!(judged.next(Some(text), &rules), judged);
+    let moved = judged.next(Some(&format!("# moved\n{text}")), &rules);
+    if judged.document.is_none() && moved.document.is_none() {
+        let intents = |of: &Intents| of.entries.values().map(|entry| entry.intent.clone()).collect::<Vec<_>>();
+        assert_eq!(intents(&moved), intents(&judged));
+    }
     for object in convert(text, None, &rules).unwrap_or_default() {
         let key = resource::key_of(&object).expect("a gateway");
         let meant = resource::compile(&key, &object, &rules).intent.expect("an intent");

@@ -171,7 +171,25 @@ pub struct Intents {
     pub entries: BTreeMap<String, Entry>,
     /// What is wrong with the document as a whole. Then `entries` are those of the last good document.
     pub document: Option<Problem>,
+    /// What the entries were judged from, so that an edit of one judges one.
+    judged: Judged,
 }
+
+/// What entries were judged from: by which rules, and what they said.
+#[derive(Debug, Clone, Default)]
+struct Judged {
+    rules: Option<Rules>,
+    raw: BTreeMap<String, RawEntry>,
+}
+
+/// Intents are what they say, not how that was found.
+impl PartialEq for Judged {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Judged {}
 
 impl Intents {
     /// Judges a new document. What was good before stays where the new one is wrong; nothing is ever forgotten because of
@@ -186,17 +204,30 @@ impl Intents {
             hint: "what runs is kept".to_owned(),
         };
         match text.ok_or_else(missing).and_then(|text| Ok((text, document::read(text)?))) {
-            Err(problem) => Self { entries: self.entries.clone(), document: Some(problem) },
+            Err(problem) => {
+                Self { entries: self.entries.clone(), document: Some(problem), judged: self.judged.clone() }
+            }
             Ok((text, raw)) => {
-                let mut entries = judge(text, raw, rules);
+                let known = if self.judged.rules.as_ref() == Some(rules) { Some(self) } else { None };
+                let mut judged = Judged { rules: Some(rules.clone()), raw: by_name(&raw) };
+                let mut entries = judge(text, raw, rules, known);
+                // Of what is wrong nothing is remembered: it may be large.
+                judged.raw.retain(|name, _| entries.get(name).is_some_and(|entry| entry.problems.is_empty()));
                 for (name, entry) in &mut entries {
                     if entry.intent.is_none() {
                         entry.intent = self.entries.get(name).and_then(|last| last.intent.clone());
                     }
                 }
-                Self { entries, document: None }
+                Self { entries, document: None, judged }
             }
         }
+    }
+
+    /// What an entry that says the same, wherever it stands, was judged to be, when nothing was wrong with it.
+    fn known(&self, label: &str, raw: &RawEntry) -> Option<Arc<Intent>> {
+        let entry = self.entries.get(label).filter(|entry| entry.problems.is_empty())?;
+        self.judged.raw.get(label).filter(|known| known.says_the_same(raw))?;
+        entry.intent.clone()
     }
 
     /// The gateways that entries are about, also those whose entry is wrong.
@@ -228,14 +259,32 @@ impl Intents {
     }
 }
 
-fn judge(document: &str, raw: Vec<(RawEntry, Vec<Problem>)>, rules: &Rules) -> BTreeMap<String, Entry> {
+/// The entries without a mistake in their shape, by name.
+fn by_name(raw: &[(RawEntry, Vec<Problem>)]) -> BTreeMap<String, RawEntry> {
+    let sound = raw.iter().filter(|(_, problems)| problems.is_empty());
+    sound.filter_map(|(raw, _)| Some((raw.name.as_ref()?.value.clone(), raw.clone()))).collect()
+}
+
+/// `known`: what was judged before by the same rules.
+fn judge(
+    document: &str,
+    raw: Vec<(RawEntry, Vec<Problem>)>,
+    rules: &Rules,
+    known: Option<&Intents>,
+) -> BTreeMap<String, Entry> {
     let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
     let mut places = BTreeMap::new();
     for (index, (raw, mut problems)) in raw.into_iter().enumerate() {
         let label = raw.name.as_ref().map_or_else(|| format!("#{}", index + 1), |name| name.value.clone());
         let place = raw.name.as_ref().and_then(|name| name.position).or(raw.position);
-        let intent = judge_entry(document, &raw, &label, rules, &mut problems);
-        let intent = if problems.is_empty() { intent.map(Arc::new) } else { None };
+        let before = known.filter(|_| problems.is_empty()).and_then(|known| known.known(&label, &raw));
+        let intent = match before {
+            Some(before) => Some(before),
+            None => {
+                let intent = judge_entry(document, &raw, &label, rules, &mut problems);
+                if problems.is_empty() { intent.map(Arc::new) } else { None }
+            }
+        };
         if let Some(first) = entries.get_mut(&label) {
             // Which of the two was meant is for their author to say: neither counts.
             let twice = |other: Option<Position>| Problem {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use paddock_api::annotations;
 use paddock_reconcile::{Change, Context, Error, object};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::controller::NAMESPACES_KEY;
 use super::fleet;
@@ -16,6 +16,7 @@ use super::intent::{Entry, Intents, Origin, Rules};
 use super::key::GatewayKey;
 use super::platform::{ClusterVersion, Facts};
 use super::problem::Problem;
+use super::rollout::{self, Record};
 use super::{names, removal, resource, teardown};
 
 /// The judged `platform-config` and the judged `OpenShellGateway` objects. Clones share them.
@@ -39,16 +40,23 @@ struct Held {
     acknowledged: Option<String>,
     /// The gateways that have an anchor.
     anchors: BTreeMap<GatewayKey, Anchor>,
+    /// How the rollout of each gateway stands.
+    records: BTreeMap<GatewayKey, Arc<Record>>,
 }
 
 /// What is remembered of an anchor.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Anchor {
     /// Who asked for the gateway last.
     origin: Origin,
     /// Whether its removal has begun.
     leaves: bool,
+    /// What the status tells of it: of an anchor the entries that are about the gateway as a whole.
+    told: Arc<Value>,
 }
+
+/// The entries of an anchor that the status tells. Those about all of its objects and conditions are ten times as long.
+const TOLD: [&str; 3] = ["summary", removal::REMOVAL, removal::ORPHANS];
 
 /// How long what the cluster says about itself holds.
 const FACTS_HOLD: SignedDuration = SignedDuration::from_mins(5);
@@ -121,6 +129,7 @@ impl Memory {
             wave: None,
             acknowledged: None,
             anchors: BTreeMap::new(),
+            records: BTreeMap::new(),
         };
         Self { held: Arc::new(Mutex::new(held)) }
     }
@@ -242,12 +251,48 @@ impl Memory {
             Some(anchor) => {
                 let leaves = removal::entry(anchor, removal::REMOVAL).is_some();
                 let origin = removal::entry(anchor, removal::ORIGIN).and_then(Origin::read).unwrap_or_default();
-                self.held().anchors.insert(key, Anchor { origin, leaves });
+                let entries = TOLD.iter().filter_map(|name| Some((*name, removal::entry(anchor, name)?)));
+                let data: BTreeMap<&str, &str> = entries.collect();
+                let told = Arc::new(json!({ "data": data }));
+                self.held().anchors.insert(key, Anchor { origin, leaves, told });
             }
             None => {
                 self.held().anchors.remove(&key);
             }
         }
+    }
+
+    /// What the status tells of this gateway's anchor, as an anchor with nothing else on it; `None` when there is none.
+    pub(super) fn anchor(&self, key: &GatewayKey) -> Option<Arc<Value>> {
+        self.held().anchors.get(key).map(|anchor| Arc::clone(&anchor.told))
+    }
+
+    /// A ConfigMap of ours changed: it may hold how a rollout stands. Returns whether it does and that changed.
+    pub(super) fn see_record(&self, change: &Change<'_>) -> bool {
+        let said = |map: Option<&'_ Value>| {
+            map.and_then(|map| map["data"][rollout::Memory::RECORD].as_str().map(str::to_owned))
+        };
+        if said(change.before) == said(change.after) && change.before.is_some() {
+            return false;
+        }
+        let object = change.object();
+        let Some(key) = GatewayKey::of_object(object) else { return false };
+        let is_record = object["metadata"]["name"].as_str() == Some(&key.name_of(names::REVISIONS))
+            && object["metadata"]["namespace"].as_str() == Some(key.namespace());
+        if !is_record {
+            return false;
+        }
+        let mut held = self.held();
+        match change.after {
+            Some(map) => held.records.insert(key, Arc::new(Record::read(map))),
+            None => held.records.remove(&key),
+        };
+        true
+    }
+
+    /// How the rollout of this gateway stands, as far as anything is remembered.
+    pub(super) fn record(&self, key: &GatewayKey) -> Option<Arc<Record>> {
+        self.held().records.get(key).map(Arc::clone)
     }
 
     /// Whether an object asks for this gateway.
@@ -286,8 +331,18 @@ impl Memory {
 
     /// The gateways that somebody wants or that exist in the namespace of that name.
     pub(super) fn keys_in(&self, namespace: &str) -> Vec<GatewayKey> {
-        let mut keys = self.keys();
-        keys.retain(|key| key.namespace() == namespace);
+        let Ok(namespace) = namespace.parse() else { return Vec::new() };
+        let first = GatewayKey::default_of(namespace);
+        let held = self.held();
+        let resources = held.resources.range(&first..).map(|(key, _)| key);
+        let anchors = held.anchors.range(&first..).map(|(key, _)| key);
+        let mut keys: Vec<_> = resources.take_while(|key| key.namespace == first.namespace).cloned().collect();
+        keys.extend(anchors.take_while(|key| key.namespace == first.namespace).cloned());
+        if held.intents.entry(&first).is_some() {
+            keys.push(first.clone());
+        }
+        keys.sort_unstable();
+        keys.dedup();
         keys
     }
 
@@ -338,14 +393,8 @@ impl Memory {
                 (held.acknowledged.as_deref() == Some(digest), how)
             }
             (Origin::Resource, Some(object)) => {
-                let how = format!(
-                    "openshellgateway {} --namespace {} {}=true",
-                    key.gateway(),
-                    key.namespace(),
-                    annotations::ACKNOWLEDGE_REMOVALS
-                );
-                let word = object::annotation(object, annotations::ACKNOWLEDGE_REMOVALS);
-                (word.is_some_and(|word| word != "false"), how)
+                let how = resource::acknowledgement(key);
+                (resource::is_acknowledged(Some(object)), how)
             }
             // Whoever took the finalizer away knew what he did.
             (Origin::Resource, None) => (true, String::new()),

@@ -43,12 +43,13 @@ pub(super) struct Premises {
 }
 
 impl Premises {
-    /// Judges them.
-    pub(super) fn judge(&self, version: GatewayVersion, sandbox_versions: &str) -> Findings {
+    /// Judges them. `lacks_database`: see [`Facts::lacks_database`].
+    pub(super) fn judge(&self, version: GatewayVersion, sandbox_versions: &str, lacks_database: bool) -> Findings {
         judge(&Facts {
             version,
             cluster: self.cluster,
             sandbox_versions,
+            lacks_database,
             default_storage: self.default_storage,
             namespace: self.namespace.as_deref().unwrap_or(&Value::Null),
             rights: &self.rights,
@@ -130,6 +131,8 @@ pub(super) struct Facts<'a> {
     pub(super) cluster: Option<ClusterVersion>,
     /// Served versions of the Sandbox kind, separated by commas; empty when its definition does not exist.
     pub(super) sandbox_versions: &'a str,
+    /// Whether the Secret with the address of an external database is missing.
+    pub(super) lacks_database: bool,
     /// Whether a claim without a class gets one; `None` when it needs none, or nobody may look.
     pub(super) default_storage: Option<bool>,
     /// The tenant's namespace.
@@ -157,6 +160,11 @@ pub(super) fn judge(facts: &Facts<'_>) -> Findings {
             "ClusterTooOld",
             format!("the cluster is {cluster}; Kubernetes {OLDEST_CLUSTER} is the oldest supported"),
         );
+    }
+    // Without it the gateway itself does not start: that comes before what its sandboxes lack.
+    if facts.lacks_database {
+        let key = super::names::DATABASE_KEY;
+        lacks("DatabaseSecretMissing", format!("the Secret of the database has no key {key}, or does not exist"));
     }
     let served: Vec<&str> = facts.sandbox_versions.split(',').filter(|version| !version.is_empty()).collect();
     let both = facts.version >= BOTH_SANDBOX_VERSIONS;
@@ -300,6 +308,7 @@ mod tests {
             version: GatewayVersion::patch(111),
             cluster: Some(ClusterVersion::minor(36)),
             sandbox_versions: "v1alpha1,v1beta1",
+            lacks_database: false,
             default_storage: Some(true),
             namespace,
             rights: &[],
@@ -327,6 +336,10 @@ mod tests {
             ),
             (Facts { cluster: Some(ClusterVersion::minor(32)), ..good }, vec!["ClusterTooOld"]),
             (Facts { default_storage: Some(false), ..good }, vec!["StorageClassMissing"]),
+            (
+                Facts { lacks_database: true, sandbox_versions: "", ..good },
+                vec!["DatabaseSecretMissing", "SandboxKindMissing"],
+            ),
             (Facts { rights: &rights, sandbox_versions: "", ..good }, vec!["PermissionsMissing", "SandboxKindMissing"]),
         ] {
             assert_eq!(reasons(&facts), expected, "{facts:?}");
@@ -334,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn gw_w11_strict_pod_security_is_worth_knowing_and_no_verdict() {
+    fn gw_a08_a_strict_pod_security_standard_is_told_and_its_label_is_left() {
         let namespace = json!({ "metadata": { "labels": { POD_SECURITY: "restricted" } } });
         let findings = judge(&facts(&namespace));
         assert_eq!((findings.missing.len(), findings.notes.len()), (0, 1));

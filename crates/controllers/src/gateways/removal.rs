@@ -15,14 +15,15 @@ use paddock_api::{DataPolicy, GatewayCondition, GatewayPhase, annotations, label
 use paddock_reconcile::{
     Context, Dependency, Desired, Error, Event, Kind, ObjectRef, Plan, Prune, StatusPatch, Verdict, object,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::claim::{self, Growth};
 use super::condition::{Conditions, Summary};
-use super::controller::anchor_ref;
+use super::controller::{anchor_ref, revisions_ref};
 use super::key::GatewayKey;
 use super::memory::Removals;
 use super::policies::Policies;
+use super::rollout::Record;
 use super::selection::Home;
 use super::teardown::{self, Item, Remains, Sandbox, Sandboxes};
 use super::{names, render, resource};
@@ -37,6 +38,8 @@ pub(super) const ORPHANS: &str = "orphans";
 pub(super) const DATABASE: &str = "database";
 /// Entry of the anchor that tells who asked for the gateway; see [`Origin`](super::intent::Origin).
 pub(super) const ORIGIN: &str = "origin";
+/// Entry of the anchor of a gateway that is gone, with the version that ran with its data; see [`ran`].
+pub(super) const RAN: &str = "ran";
 /// Something may be gone already: there is no way back but to want the gateway again.
 pub(super) const STARTED: &str = "started";
 /// Everything that goes is gone.
@@ -70,6 +73,24 @@ pub(super) struct Removal {
 /// Entry `name` of an anchor.
 pub(super) fn entry<'a>(anchor: &'a Value, name: &str) -> Option<&'a str> {
     anchor["data"][name].as_str()
+}
+
+/// The version that ran with the data that is kept, and the kind of its database.
+pub(super) fn ran(anchor: &Value) -> Option<(String, String)> {
+    serde_json::from_str(entry(anchor, RAN)?).ok()
+}
+
+/// The anchor with the version that ran, while it can still be told: what remembers it goes, and the data may stay.
+fn remembering(key: &GatewayKey, anchor: &Value, items: &[Item]) -> Value {
+    let mut anchor = anchor.clone();
+    let revisions = revisions_ref(key);
+    let live = items.iter().find(|item| item.target == revisions).and_then(|item| item.live.as_deref());
+    if let Some(ran) = live.and_then(|live| Record::read(live).ran)
+        && anchor["data"].is_object()
+    {
+        anchor["data"][RAN] = json!(ran).to_string().into();
+    }
+    anchor
 }
 
 /// What may be deleted for this gateway is only what its record names and what carries its labels.
@@ -234,6 +255,7 @@ fn step(key: &GatewayKey, removal: &Removal, told: &ObjectRef, now: Timestamp) -
         }
         return Ok((plan, None));
     };
+    let anchor = &remembering(key, anchor, &removal.items);
     let has_begun = entry(anchor, REMOVAL).is_some();
     plan.prune = recorded(key).keeping(removal.items.iter().map(|item| item.target.clone()));
     if !has_begun && !removal.removals.may_go() {
@@ -366,7 +388,7 @@ fn leaving(
             (before.image, before.image_from, before.config_hash);
     }
     let mut data = vec![("summary", summary.to_json())];
-    for carried in ["conditions", DATABASE, ORIGIN, super::drift::DRIFT] {
+    for carried in ["conditions", DATABASE, ORIGIN, RAN, super::drift::DRIFT] {
         data.extend(entry(anchor, carried).map(|text| (carried, text.to_owned())));
     }
     if let Some((state, orphans)) = state {

@@ -46,6 +46,8 @@ pub(super) struct Report {
     pub(super) drift: String,
     database: &'static str,
     origin: Origin,
+    /// The version that ran with the data of a gateway that comes back, until it is remembered elsewhere.
+    ran: Option<String>,
 }
 
 impl Report {
@@ -53,11 +55,8 @@ impl Report {
         use GatewayCondition::{Applied, NamespaceReady, PkiReady, Prerequisites, RolledOut, Serving};
         let mut conditions = judged(snapshot, invalid, now);
         conditions.set(NamespaceReady, true, "NamespaceExists", "");
-        let mut findings = snapshot.premises.judge(intent.version, &snapshot.sandbox_versions);
-        if matches!(&intent.database, Database::Postgres { .. }) && snapshot.database.is_none() {
-            let message = format!("the Secret of the database has no key {}, or does not exist", names::DATABASE_KEY);
-            findings.missing.push(("DatabaseSecretMissing", message));
-        }
+        let lacks_database = matches!(&intent.database, Database::Postgres { .. }) && snapshot.database.is_none();
+        let findings = snapshot.premises.judge(intent.version, &snapshot.sandbox_versions, lacks_database);
         let served = format!("served: {}", snapshot.sandbox_versions);
         let (holds, reason, first) = match findings.missing.first() {
             Some((reason, _)) => (false, *reason, None),
@@ -92,7 +91,8 @@ impl Report {
             Some(failed) => conditions.set(Applied, false, APPLY_FAILED, failed.message),
             None => conditions.set(Applied, false, PROGRESSING, "objects are being applied"),
         }
-        let (rolled_out, reason, message) = progress(step, applied, snapshot.has_node);
+        let (rolled_out, reason, message) =
+            scaled(intent, snapshot).unwrap_or_else(|| progress(step, applied, snapshot.has_node));
         conditions.set(RolledOut, rolled_out, reason, &*message);
         let mut waits = matches!(reason, PROGRESSING | "NoNode").then(|| (true, format!("{reason}: {message}")));
         if let Some((holds, reason, message)) = snapshot.view.serving() {
@@ -117,7 +117,9 @@ impl Report {
             Database::Postgres { .. } => "postgres",
         };
         let (hash, origin) = (hash.to_owned(), intent.origin);
-        Self { conditions, waits, image, image_from, hash, not_after, notes, drift, database, origin }
+        let ran = snapshot.anchor.as_deref().filter(|_| snapshot.revisions.is_none());
+        let ran = ran.and_then(|anchor| removal::entry(anchor, removal::RAN)).map(str::to_owned);
+        Self { conditions, waits, image, image_from, hash, not_after, notes, drift, database, origin, ran }
     }
 
     /// Whether the pass before could not apply everything.
@@ -140,6 +142,7 @@ impl Report {
             drift: nothing(),
             database: "",
             origin: Origin::default(),
+            ran: None,
         }
     }
 
@@ -194,6 +197,7 @@ impl Report {
             (removal::DATABASE, self.database.to_owned()),
             (removal::ORIGIN, self.origin.as_str().to_owned()),
         ];
+        data.extend(self.ran.clone().map(|ran| (removal::RAN, ran)));
         let told = drift::told(&self.drift, drifts);
         if !told.is_empty() {
             data.push((drift::DRIFT, told));
@@ -258,6 +262,27 @@ fn progress(step: &Step, applied: bool, has_node: bool) -> (bool, &'static str, 
         }
         _ if !has_node => (false, "NoNode", "the cluster has no node that could run the gateway".into()),
         _ => (false, PROGRESSING, "the gateway is not ready yet".into()),
+    }
+}
+
+/// What somebody made of the number of replicas, which is not ours to set, when the gateway cannot work with it.
+fn scaled(intent: &Intent, snapshot: &Snapshot) -> Option<(bool, &'static str, Cow<'static, str>)> {
+    let replicas = snapshot.workload.as_deref()?.pointer("/spec/replicas")?.as_i64()?;
+    let mend = format!(
+        "kubectl scale statefulset {} --namespace {} --replicas=1",
+        intent.key.gateway(),
+        intent.key.namespace()
+    );
+    match (replicas, &intent.database) {
+        (0, _) => Some((false, "ScaledToZero", format!("somebody scaled the gateway to 0 replicas: {mend}").into())),
+        (2.., Database::Sqlite) => {
+            let message = format!(
+                "somebody scaled the gateway to {replicas} replicas; each has a database of its own, so that none knows the \
+                 sandboxes of the others: {mend}"
+            );
+            Some((false, "StateNotShared", message.into()))
+        }
+        _ => None,
     }
 }
 

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use paddock_api::gateway::{self, DatabaseKind, Isolation, OpenShellGatewaySpec};
-use paddock_api::{GatewayCondition, GatewayPhase};
-use paddock_reconcile::{Act, Kind, ObjectRef, Strategy};
+use paddock_api::{GatewayCondition, GatewayPhase, annotations};
+use paddock_reconcile::{Act, Kind, ObjectRef, Strategy, object};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -27,6 +27,18 @@ pub(super) fn kind() -> Kind {
 /// The object that asks for this gateway.
 pub(super) fn reference(key: &GatewayKey) -> ObjectRef {
     kind().named(Some(key.namespace()), key.gateway())
+}
+
+/// How to say of this gateway that so many deletions are meant: what follows `kubectl annotate --overwrite`.
+pub(super) fn acknowledgement(key: &GatewayKey) -> String {
+    let (name, namespace) = (key.gateway(), key.namespace());
+    format!("openshellgateway {name} --namespace {namespace} {}=true", annotations::ACKNOWLEDGE_REMOVALS)
+}
+
+/// Whether somebody said so.
+pub(super) fn is_acknowledged(object: Option<&Value>) -> bool {
+    let word = object.and_then(|object| object::annotation(object, annotations::ACKNOWLEDGE_REMOVALS));
+    word.is_some_and(|word| word != "false")
 }
 
 /// The gateway that an object asks for; `None` for names that the schema does not allow.

@@ -178,7 +178,7 @@ pub(super) struct Wanted<'a> {
 }
 
 /// What is there.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Found<'a> {
     /// Whether the workload exists and is ours to change.
     pub(super) exists: bool,
@@ -186,6 +186,8 @@ pub(super) struct Found<'a> {
     pub(super) revision: Option<&'a str>,
     /// Whether its newest template runs and is ready.
     pub(super) rolled_out: bool,
+    /// What the gateway itself said against it since: that it does not serve, and how.
+    pub(super) objection: Option<String>,
     /// The workload's own pods.
     pub(super) pods: &'a [Pod],
     /// Whether a node could run it.
@@ -258,7 +260,7 @@ pub(super) struct Step {
 pub(super) fn decide(now: Timestamp, mut memory: Memory, wanted: Wanted<'_>, found: Found<'_>, turn: Turn<'_>) -> Step {
     let before = memory.record.applied.clone();
     memory.record.canary = turn.canary;
-    let mut choice = choose(&memory, wanted, found, turn);
+    let mut choice = choose(&memory, wanted, &found, turn);
     match &choice {
         Choice::Commit { wave } => memory.commit(wanted, wave.as_deref(), now),
         Choice::Same => memory.record.satisfied(wanted),
@@ -270,7 +272,7 @@ pub(super) fn decide(now: Timestamp, mut memory: Memory, wanted: Wanted<'_>, fou
     };
     let committed = matches!(choice, Choice::Commit { .. }) && memory.record.applied != before;
     let mut look_again = None;
-    let trouble = if committed { None } else { judge(now, &mut memory, found, turn.policy, &mut look_again) };
+    let trouble = if committed { None } else { judge(now, &mut memory, &found, turn.policy, &mut look_again) };
     let mut rolls_back = false;
     if let Some((why, conclusive)) = trouble {
         rolls_back = give_up(now, &mut memory, why, conclusive && found.has_node);
@@ -292,7 +294,7 @@ pub(super) fn decide(now: Timestamp, mut memory: Memory, wanted: Wanted<'_>, fou
     }
     let keep = [memory.record.applied.clone(), memory.record.good.clone()];
     memory.bodies.retain(|revision, _| keep.contains(revision));
-    let progress = progress(&memory.record, &choice, rolls_back, wanted, found);
+    let progress = progress(&memory.record, &choice, rolls_back, wanted, &found);
     Step { apply, revision: memory.record.applied.clone(), memory, progress, rolls_back, look_again }
 }
 
@@ -314,7 +316,7 @@ enum Hold {
     Downgrade { from: String },
 }
 
-fn choose(memory: &Memory, wanted: Wanted<'_>, found: Found<'_>, turn: Turn<'_>) -> Choice {
+fn choose(memory: &Memory, wanted: Wanted<'_>, found: &Found<'_>, turn: Turn<'_>) -> Choice {
     let record = &memory.record;
     if record.applied == wanted.revision {
         return Choice::Same;
@@ -352,7 +354,7 @@ fn choose(memory: &Memory, wanted: Wanted<'_>, found: Found<'_>, turn: Turn<'_>)
 fn judge(
     now: Timestamp,
     memory: &mut Memory,
-    found: Found<'_>,
+    found: &Found<'_>,
     policy: &RolloutPolicy,
     look_again: &mut Option<Timestamp>,
 ) -> Option<(String, bool)> {
@@ -360,12 +362,15 @@ fn judge(
     if found.revision != Some(&record.applied) || !found.exists {
         return None;
     }
-    if found.rolled_out {
+    if found.rolled_out
+        && let Some(body) = memory.bodies.get(&record.applied)
+    {
+        record.ran = Some((body.version.clone(), body.database.clone()));
+    }
+    // A revision that does not serve is no good one: nobody wants to go back to it.
+    if found.rolled_out && found.objection.is_none() {
         let since = *record.ready_since.get_or_insert(now);
         record.failed.take_if(|failed| failed.revision == record.applied);
-        if let Some(body) = memory.bodies.get(&record.applied) {
-            record.ran = Some((body.version.clone(), body.database.clone()));
-        }
         if record.good != record.applied {
             match policy.soaked(since) {
                 soaked if soaked <= now => record.applied.clone_into(&mut record.good),
@@ -393,10 +398,11 @@ fn judge(
     }
     let minutes = policy.progress_deadline.as_mins();
     let seen = mine().find_map(|pod| pod.waiting.clone());
-    let why = match (seen, found.has_node) {
-        (Some(waiting), _) => format!("not ready after {minutes} min: {waiting}"),
-        (None, true) => format!("not ready after {minutes} min"),
-        (None, false) => format!("not ready after {minutes} min: the cluster has no node"),
+    let why = match (&found.objection, seen, found.has_node) {
+        (Some(why), ..) if found.rolled_out => format!("does not serve after {minutes} min: {why}"),
+        (_, Some(waiting), _) => format!("not ready after {minutes} min: {waiting}"),
+        (_, None, true) => format!("not ready after {minutes} min"),
+        (_, None, false) => format!("not ready after {minutes} min: the cluster has no node"),
     };
     Some((why, true))
 }
@@ -433,7 +439,7 @@ fn remember(memory: &mut Memory, wanted: Wanted<'_>) {
     }
 }
 
-fn progress(record: &Record, choice: &Choice, rolls_back: bool, wanted: Wanted<'_>, found: Found<'_>) -> Progress {
+fn progress(record: &Record, choice: &Choice, rolls_back: bool, wanted: Wanted<'_>, found: &Found<'_>) -> Progress {
     let ready = found.rolled_out && (found.revision == Some(&record.applied) || record.applied.is_empty());
     match choice {
         Choice::Hold(Hold::Turn(_)) => return Progress::Waiting { ready },

@@ -45,6 +45,13 @@ impl View {
         }
     }
 
+    /// What the gateway itself says against the revision that runs, over a connection that proved to be its own. That it
+    /// cannot be reached, or that somebody on the way hangs up, may be another's fault.
+    pub(super) fn objection(&self) -> Option<String> {
+        let Self::Last { seen: Seen::Answered { .. }, .. } = self else { return None };
+        self.serving().filter(|(serves, ..)| !serves).map(|(.., why)| why)
+    }
+
     /// The condition `Serving`; `None` when nobody looks.
     pub(super) fn serving(&self) -> Option<Said> {
         let no = |reason, message: &str| Some((false, reason, message.to_owned()));
@@ -156,6 +163,16 @@ mod tests {
         }
         assert!(matches!(answered("wanted", Ok(Health::Healthy)).serving(), Some((true, "Healthy", _))));
         assert_eq!(View::Off.serving(), None);
+    }
+
+    #[test]
+    fn gw_w08_only_what_the_gateway_itself_says_speaks_against_its_revision() {
+        let quiet = [View::Off, View::NotRunning, View::NotYet, answered("wanted", Ok(Health::Healthy))];
+        let unheard = [Seen::Deadline, Seen::Unreachable("no route".to_owned()), Seen::Refused("reset".to_owned())];
+        for view in quiet.into_iter().chain(unheard.map(last)) {
+            assert_eq!(view.objection(), None, "{view:?}");
+        }
+        assert!(answered("wanted", Ok(Health::Unhealthy)).objection().is_some());
     }
 
     #[test]

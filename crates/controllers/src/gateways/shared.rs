@@ -9,10 +9,12 @@
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use paddock_reconcile::{Desired, Error, OnImmutable};
+use paddock_reconcile::{Desired, Error, ObjectRef, OnImmutable, Prune};
 
+use super::controller::Snapshot;
 use super::intent::Intent;
-use super::{names, network, pki, render};
+use super::key::GatewayKey;
+use super::{names, network, pki, removal, render, resource};
 
 /// Everything that belongs into the served namespaces; nothing for a gateway that serves its own alone.
 pub(super) fn objects(intent: &Intent, served: &[String], client: Option<&pki::Data>) -> Result<Vec<Desired>, Error> {
@@ -24,6 +26,31 @@ pub(super) fn objects(intent: &Intent, served: &[String], client: Option<&pki::D
         objects.extend(one(intent, namespace, client)?);
     }
     Ok(objects)
+}
+
+/// More objects than this do not go from other namespaces at once before somebody says that it is meant: a mistyped selector
+/// would take the certificates of all sandboxes away.
+pub(super) const MAX_DELETIONS: usize = 50;
+
+/// What is on record in namespaces that are not served any more.
+pub(super) fn left(intent: &Intent, snapshot: &Snapshot, control_plane: &str) -> Vec<ObjectRef> {
+    let anchor = snapshot.anchor.as_deref().filter(|_| intent.serves.is_some());
+    let record = anchor.and_then(|anchor| Prune::read_record(removal::entry(anchor, removal::INVENTORY)?));
+    let is_left = |namespace: &str| {
+        ![intent.key.namespace(), control_plane].contains(&namespace)
+            && snapshot.served.iter().all(|it| it != namespace)
+    };
+    let targets = record.into_iter().flatten().map(|(target, _)| target);
+    targets.filter(|target| target.namespace.as_deref().is_some_and(is_left)).collect()
+}
+
+/// What is said while they stay.
+pub(super) fn too_many(key: &GatewayKey, count: usize) -> String {
+    format!(
+        "{count} objects in namespaces that are not served any more would go at once, {MAX_DELETIONS} may; they stay. If this is \
+         meant: kubectl annotate --overwrite {}",
+        resource::acknowledgement(key)
+    )
 }
 
 fn one(intent: &Intent, namespace: &str, client: Option<&pki::Data>) -> Result<Vec<Desired>, Error> {

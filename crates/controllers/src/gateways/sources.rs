@@ -83,14 +83,32 @@ pub(super) fn all(options: &Options, memory: &Memory) -> Vec<Source<GatewayKey>>
             .fields(format!("metadata.name={}", names::SANDBOX_CRD)),
         Source::of::<StorageClass>(everyone(memory)),
     ];
-    if let Database::Postgres { secret } = &options.rules.database {
+    let in_tenant = |memory: &Memory| {
         let memory = memory.clone();
-        let in_tenant = move |change: &Change<'_>| {
+        move |change: &Change<'_>| {
             let namespace = change.object()["metadata"]["namespace"].as_str();
             namespace.map(|name| memory.keys_in(name)).unwrap_or_default()
-        };
-        sources.push(Source::of::<Secret>(in_tenant).fields(format!("metadata.name={secret}")));
+        }
+    };
+    if let Database::Postgres { secret } = &options.rules.database {
+        sources.push(Source::of::<Secret>(in_tenant(memory)).fields(format!("metadata.name={secret}")));
     }
+    // Certificates and keys that others made do not carry our labels, and are kept. By their names they are seen, and seen to
+    // be missing, without a question for each of a thousand tenants.
+    for name in [names::SERVER_TLS, names::CLIENT_TLS, names::JWT_KEYS, names::KEK] {
+        sources.push(Source::of::<Secret>(in_tenant(memory)).fields(format!("metadata.name={name}")));
+    }
+    let authorities = {
+        let memory = memory.clone();
+        move |change: &Change<'_>| {
+            let authority = change.object();
+            let of = authority["metadata"]["name"].as_str().and_then(|name| name.strip_prefix("openshell-ca-"));
+            let namespace = of.map(|of| of.split('.').next().unwrap_or(of));
+            let named = namespace.map(|name| memory.keys_in(name)).unwrap_or_default();
+            GatewayKey::of_object(authority).map_or(named, |key| vec![key])
+        }
+    };
+    sources.push(Source::of::<Secret>(authorities).within(&options.namespace));
     let children = [
         Kind::of::<ConfigMap>(),
         Kind::of::<Secret>(),

@@ -20,7 +20,7 @@ use paddock_reconcile::{
 use serde_json::{Value, json};
 
 use super::condition::{MAX_SUMMARY, Summary};
-use super::controller::{PLATFORM_CONFIG, anchor_ref};
+use super::controller::PLATFORM_CONFIG;
 use super::intent::{Intents, Origin, Rules};
 use super::key::GatewayKey;
 use super::memory::Memory;
@@ -64,13 +64,13 @@ pub struct GatewayStatus {
 #[derive(Debug)]
 pub struct StatusSnapshot {
     intents: Arc<Intents>,
-    /// By tenant: its namespace and its anchor.
+    /// By tenant: its namespace and what its anchor tells of the gateway as a whole.
     tenants: BTreeMap<String, (Home, Option<Arc<Value>>)>,
     /// The tenants whose entry is not heard because an object asks for the same gateway.
     overridden: BTreeSet<GatewayKey>,
     /// Rights that are missing where there is no anchor, which could tell it.
     rights: BTreeMap<String, Arc<Vec<String>>>,
-    /// Anchors of gateways that nobody asks for, and who did last.
+    /// What the anchors of gateways tell that nobody asks for, and who did last.
     leftovers: Vec<(GatewayKey, Origin, Arc<Value>)>,
     /// How the gateways stand that objects alone ask for: they are counted, and told by their objects.
     others: BTreeMap<String, Summary>,
@@ -149,7 +149,7 @@ impl Controller for GatewayStatus {
         for key in intents.keys() {
             let namespace = cx.get(&ObjectRef::of::<Namespace>(None, key.namespace())).await?;
             let home = home(namespace.as_deref(), &self.rules);
-            let anchor = if home == Home::Missing { None } else { cx.get(&anchor_ref(&key)).await? };
+            let anchor = if home == Home::Missing { None } else { self.memory.anchor(&key) };
             if home == Home::There && anchor.is_none() {
                 rights.insert(key.namespace().to_owned(), self.rights.known(key.namespace()));
             }
@@ -166,7 +166,7 @@ impl Controller for GatewayStatus {
         }
         let mut leftovers = Vec::new();
         for (key, origin) in self.memory.leftovers() {
-            leftovers.extend(cx.get(&anchor_ref(&key)).await?.map(|anchor| (key, origin, anchor)));
+            leftovers.extend(self.memory.anchor(&key).map(|anchor| (key, origin, anchor)));
         }
         let mut others = BTreeMap::new();
         for key in self.memory.keys().into_iter().filter(|key| intents.entry(key).is_none()) {

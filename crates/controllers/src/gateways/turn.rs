@@ -88,6 +88,7 @@ impl Surroundings {
             exists: workload.is_some(),
             revision: workload.and_then(revision_of),
             rolled_out: workload.is_some_and(is_rolled_out),
+            objection: None,
             pods: &self.pods,
             has_node,
         }

@@ -275,7 +275,8 @@ async fn edit_of_platform_config_reaches_the_status_by_events_alone() {
         cluster.namespace(name).await;
     }
     let (gateways, status, fleet) = controllers(Options::new(HOME, None).unwrap(), GatewayMetrics::default());
-    let cx = Context::new(cluster.client(), Identity::new("paddock", "paddock.dev", "test"));
+    let (client, tap) = paddock_trials::Tap::around(cluster.client());
+    let cx = Context::new(client, Identity::new("paddock", "paddock.dev", "test"));
     let runtime = Runtime::new(cx).with_controller(gateways).with_controller(status).with_controller(fleet);
     let cancel = CancellationToken::new();
     let running = tokio::spawn(runtime.run(cancel.clone()));
@@ -298,4 +299,7 @@ async fn edit_of_platform_config_reaches_the_status_by_events_alone() {
     tokio::time::timeout(std::time::Duration::from_secs(30), story).await.expect("events alone must get there");
     cancel.cancel();
     assert_eq!(running.await.unwrap(), Ok(()));
+    // Whatever the number of gateways: what is new is not asked for one by one.
+    let single = |request: &Request| request.method == "GET" && !request.name.is_empty();
+    assert_eq!(tap.requests().into_iter().filter(single).collect::<Vec<_>>(), []);
 }

@@ -258,6 +258,48 @@ async fn gw_w12_retained_data_is_an_orphan_and_is_found_again() {
     assert!(cluster.notes("tenant-a", "DriftReverted").await.is_empty(), "its return is nobody's drift");
 }
 
+/// The workload's controller says that the newest template runs.
+async fn comes_up(cluster: &Cluster) {
+    let live = cluster.workload("tenant-a").await;
+    let status = json!({"status": {
+        "observedGeneration": live.metadata.generation, "replicas": 1, "readyReplicas": 1, "updatedReplicas": 1,
+    }});
+    let api = Kind::of::<StatefulSet>().api(cluster.client(), Some("tenant-a"));
+    api.patch_status(GATEWAY, &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
+}
+
+#[tokio::test]
+async fn gw_w08_retained_data_is_not_given_to_an_older_gateway() {
+    let subject = with(options(|options| options.probe = false));
+    let (cluster, mut process) = settled(NEW, &subject).await;
+    comes_up(&cluster).await;
+    process.settle().await;
+    cluster.config("[]").await;
+    process.settle().await;
+    cluster.config(&NEW.replace("0.0.100", "0.0.99")).await;
+    let mut restarted = subject.start(&cluster);
+    restarted.settle().await;
+    let (_, reason, message) = cluster.summary().await;
+    assert_eq!(reason, "DowngradeRefused", "{message}");
+    assert!(cluster.find::<StatefulSet>("tenant-a", GATEWAY).await.is_none());
+    cluster.config(NEW).await;
+    restarted.settle().await;
+    cluster.workload("tenant-a").await;
+}
+
+#[tokio::test]
+async fn gw_d13_replicas_are_left_and_what_they_mean_for_the_state_is_told() {
+    let (cluster, mut process) = settled(NEW, &subject()).await;
+    for (replicas, said) in [(3, "StateNotShared"), (0, "ScaledToZero")] {
+        cluster.edit::<StatefulSet>("tenant-a", GATEWAY, "hpa", &json!({"spec": {"replicas": replicas}})).await;
+        process.settle().await;
+        assert_eq!(cluster.workload("tenant-a").await.spec.unwrap().replicas, Some(replicas));
+        let (_, reason, message) = cluster.summary().await;
+        assert_eq!(reason, said, "{message}");
+        assert!(message.contains("kubectl scale statefulset openshell-gateway --namespace tenant-a"), "{message}");
+    }
+}
+
 #[tokio::test]
 async fn gw_w12_lost_key_of_retained_data_is_not_replaced() {
     let (cluster, mut process) = settled(NEW, &subject()).await;

@@ -461,6 +461,39 @@ async fn gw_w15_a_shared_gateway_serves_the_namespaces_that_it_selects() {
 }
 
 #[tokio::test]
+async fn gw_w15_a_namespace_that_loses_the_label_loses_what_was_made_there() {
+    let cluster = Cluster::new().await;
+    let served: Vec<String> = (0..11).map(|n| format!("served-{n}")).collect();
+    for namespace in &served {
+        cluster.namespace(namespace, json!({ "workspace": "yes" })).await;
+    }
+    cluster.gateway("tenant-a", "team", shared()).await;
+    let mut process = settled(&cluster).await;
+    let first = async |kind: &str| cluster.names(kind, &served[0]).await.len();
+    assert_eq!((first("Secret").await, first("NetworkPolicy").await), (1, 1));
+    cluster.namespace(&served[0], json!({})).await;
+    process.settle().await;
+    assert_eq!((first("Secret").await, first("NetworkPolicy").await), (0, 0));
+    cluster.namespace(&served[0], json!({ "workspace": "yes" })).await;
+    process.settle().await;
+    // More at once than an accident may take.
+    for namespace in &served {
+        cluster.namespace(namespace, json!({})).await;
+    }
+    process.settle().await;
+    let (is, reason, message) = cluster.condition("tenant-a", "team", "Applied").await;
+    assert_eq!((is.as_str(), reason.as_str(), first("Secret").await), ("False", "TooManyDeletions", 1));
+    let how =
+        "kubectl annotate --overwrite openshellgateway team --namespace tenant-a paddock.dev/acknowledge-removals=true";
+    assert!(message.contains(how), "{message}");
+    let word = json!({ "metadata": { "annotations": { "paddock.dev/acknowledge-removals": "true" } } });
+    cluster.gateways("tenant-a").patch("team", &PatchParams::default(), &Patch::Merge(&word)).await.unwrap();
+    process.settle().await;
+    assert_eq!((first("Secret").await, first("NetworkPolicy").await), (0, 0));
+    assert_eq!(cluster.names("Secret", &served[10]).await.len(), 0);
+}
+
+#[tokio::test]
 async fn gw_w15_a_shared_gateway_of_an_old_release_is_refused() {
     let cluster = Cluster::new().await;
     let mut spec = shared();

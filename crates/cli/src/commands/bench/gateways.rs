@@ -28,7 +28,7 @@ async fn one(report: &Report) -> Outcome {
     tenants.configure("first.example.com").await?;
     let operator = Operator::start(&tenants.server, &[]).await?;
     operator.settled().await?;
-    times("1 tenant", &tenants.edits(EDITS, "edit").await?, report)?;
+    edits("1 tenant", &tenants, &operator, report).await?;
     operator.process.stop().await?;
     tenants.server.stop().await
 }
@@ -47,7 +47,8 @@ async fn many(count: u32, report: &Report) -> Outcome {
         "MB",
         Wanted::Nothing,
     )?;
-    requests(&format!("{of}, cold start"), done, Wanted::Nothing, report)?;
+    processor(&format!("{of}, cold start"), &operator, report)?;
+    requests(&format!("{of}, cold start"), done, Wanted::AtMost(GETS), report)?;
     report.add(format!("{of}, cold start, writes"), f64::from(done.writes), "", Wanted::Nothing)?;
     operator.process.stop().await?;
 
@@ -55,6 +56,7 @@ async fn many(count: u32, report: &Report) -> Outcome {
     let operator = Operator::start(&tenants.server, &["--gateways-resync", &RESYNC.to_string()]).await?;
     let (ended, done) = operator.settled().await?;
     report.time(format!("{of} settled, start until all were looked at"), ended - began, Wanted::Nothing)?;
+    processor(&format!("{of} settled, start"), &operator, report)?;
     requests(&format!("{of} settled, start"), done, Wanted::AtMost(GETS), report)?;
     report.add(format!("{of} settled, start, writes"), f64::from(done.writes), "", Wanted::AtMost(0.0))?;
     tokio::time::sleep(Duration::from_secs(RESYNC * 2)).await;
@@ -82,7 +84,7 @@ async fn many(count: u32, report: &Report) -> Outcome {
 
     let operator = Operator::start(&tenants.server, &[]).await?;
     operator.settled().await?;
-    times(&format!("1 of {of}"), &tenants.edits(EDITS, "edit").await?, report)?;
+    edits(&format!("1 of {of}"), &tenants, &operator, report).await?;
     operator.settled().await?;
     let before = tenants.children().await?;
     tenants.edits(1, "last").await?;
@@ -95,6 +97,15 @@ async fn many(count: u32, report: &Report) -> Outcome {
     tenants.server.stop().await
 }
 
+async fn edits(of: &str, tenants: &Tenants, operator: &Operator, report: &Report) -> Outcome {
+    let before = operator.process.cpu().unwrap_or_default();
+    times(of, &tenants.edits(EDITS, "edit").await?, report)?;
+    operator.settled().await?;
+    let used = operator.process.cpu().unwrap_or_default().saturating_sub(before);
+    let each = used / u32::try_from(EDITS).unwrap_or(u32::MAX);
+    report.time(format!("{of}, edit, operator's processor time"), each, Wanted::Nothing)
+}
+
 fn times(of: &str, reactions: &[Reaction], report: &Report) -> Outcome {
     let each = |of: fn(&Reaction) -> Duration| {
         let mut times: Vec<_> = reactions.iter().map(of).collect();
@@ -105,6 +116,11 @@ fn times(of: &str, reactions: &[Reaction], report: &Report) -> Outcome {
     report.time(format!("{of}, edit to first object applied, p99"), percentile(&first, 99), Wanted::AtMost(100.0))?;
     report.time(format!("{of}, edit to last object applied, p50"), percentile(&last, 50), Wanted::AtMost(50.0))?;
     report.time(format!("{of}, edit to last object applied, p99"), percentile(&last, 99), Wanted::AtMost(250.0))
+}
+
+fn processor(of: &str, operator: &Operator, report: &Report) -> Outcome {
+    let used = operator.process.cpu().unwrap_or_default();
+    report.time(format!("{of}, operator's processor time"), used, Wanted::Nothing)
 }
 
 fn requests(of: &str, done: Done, gets: Wanted, report: &Report) -> Outcome {

@@ -14,7 +14,7 @@ use crate::exit::Failure;
 /// Who does nothing for this long has come to rest.
 const REST: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// A running operator.
 pub(crate) struct Operator {

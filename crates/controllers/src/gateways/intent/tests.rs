@@ -251,3 +251,21 @@ fn gw_f14_an_edit_concerns_the_gateways_whose_entries_it_changed() {
     assert_eq!(names(after.changed_since(&before)), ["b", "c", "d"]);
     assert_eq!(names(before.next(Some("["), &rules()).changed_since(&before)), Vec::<String>::new());
 }
+
+#[test]
+fn an_entry_that_says_what_it_said_is_not_judged_again() {
+    let before = intents("- name: a\n- name: b\n  gateway: {serverDnsNames: [x.example]}\n");
+    let edited =
+        "# moved\n- name: b\n  gateway:\n    serverDnsNames: [x.example]\n- name: a\n  gateway: {version: 0.0.100}\n";
+    let after = before.next(Some(edited), &rules());
+    let of = |intents: &Intents, name: &str| intents.entries[name].intent.clone().unwrap();
+    assert!(Arc::ptr_eq(&of(&before, "b"), &of(&after, "b")));
+    assert_eq!(
+        (of(&after, "a").version.to_string(), of(&before, "a").version.to_string()),
+        ("0.0.100".into(), "0.0.71".into())
+    );
+    let other = Rules { break_glass: true, cluster: Some(ClusterVersion::minor(36)), ..rules() };
+    let rejudged = after.next(Some(edited), &other);
+    assert!(!Arc::ptr_eq(&of(&after, "b"), &of(&rejudged, "b")));
+    assert_eq!(rejudged, Intents::default().next(Some(edited), &other));
+}

@@ -33,6 +33,7 @@ struct Scene {
     version: String,
     live: Option<String>,
     ready: bool,
+    objection: Option<String>,
     pods: Vec<Pod>,
     admitted: bool,
     downgrade_allowed: bool,
@@ -49,6 +50,7 @@ impl Scene {
             version: "0.0.99".to_owned(),
             live: None,
             ready: false,
+            objection: None,
             pods: Vec::new(),
             admitted: false,
             downgrade_allowed: false,
@@ -71,6 +73,7 @@ impl Scene {
             exists: self.live.is_some(),
             revision: self.live.as_deref(),
             rolled_out: self.ready,
+            objection: self.objection.clone(),
             pods: &self.pods,
             has_node: true,
         };
@@ -338,13 +341,43 @@ fn gw_w17_what_was_decided_holds_when_the_process_dies_before_it_is_done() {
 }
 
 #[test]
+fn gw_w08_a_revision_that_does_not_serve_is_no_good_one() {
+    let mut scene = Scene::new();
+    scene.objection = Some("it says that it does not work".to_owned());
+    scene.pass();
+    scene.comes_up();
+    assert_eq!(scene.memory.record.good, "");
+    scene.objection = None;
+    scene.comes_up();
+    assert_eq!(scene.memory.record.good, "a");
+}
+
+#[test]
+fn gw_w08_a_revision_that_is_ready_and_does_not_serve_is_gone_back_from() {
+    let mut scene = Scene::settled();
+    scene.platform("b", "0.0.100");
+    scene.admitted = true;
+    scene.pass();
+    scene.objection = Some("it says that it does not work".to_owned());
+    scene.comes_up();
+    assert_eq!(scene.memory.record.applied, "b");
+    scene.now += 600;
+    let step = scene.pass();
+    assert_eq!((step.revision.as_str(), step.rolls_back), ("a", true));
+    assert!(
+        matches!(step.progress, Progress::RolledBack { why, .. } if why.starts_with("does not serve after 10 min"))
+    );
+}
+
+#[test]
 fn too_large_a_revision_is_applied_and_not_remembered() {
     let mut scene = Scene::settled();
     scene.memory.bodies.get_mut("a").unwrap().config = "x".repeat(MAX_BODY);
     let memory = scene.memory.clone();
     let huge = memory.bodies["a"].clone();
     let wanted = Wanted { revision: "b", own: "edited", own_image: "", body: &huge };
-    let found = Found { exists: true, revision: Some("a"), rolled_out: true, pods: &[], has_node: true };
+    let found =
+        Found { exists: true, revision: Some("a"), rolled_out: true, objection: None, pods: &[], has_node: true };
     let policy = policy();
     let turn = Turn { admitted: false, wave: "", downgrade_allowed: false, canary: false, policy: &policy };
     let step = decide(at(99), memory, wanted, found, turn);
