@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
+use crate::admission::plugins::quota::Bookings;
 use crate::authn::{LastModes, Tokens};
 use crate::authz::{Attributes, Authorizer};
 use crate::clock::Clock;
@@ -155,8 +156,8 @@ pub(crate) struct Inner {
     pub(crate) startup: Option<paddock_serve::Startup>,
     /// What the listener counts of TLS.
     pub(crate) tls: paddock_serve::TlsMetrics,
-    /// Held while something is booked in quotas, so that bookings do not fail by each other.
-    pub(crate) quota_turn: tokio::sync::Mutex<()>,
+    /// What is booked in quotas and not stored yet.
+    pub(crate) bookings: Arc<Bookings>,
     /// How users impersonated others last.
     pub(crate) last_modes: LastModes,
     /// Who runs pods.
@@ -321,6 +322,7 @@ impl Api {
             now: self.clock.now(),
             started: tokio::time::Instant::now(),
             warnings: Vec::new(),
+            booking: None,
             raw: None,
         };
         call.run(verb, body).await

@@ -171,7 +171,7 @@ impl Builder {
             traffic: paddock_serve::Traffic::default(),
             startup: self.startup.clone(),
             tls: self.startup.as_ref().map(|startup| startup.metrics().clone()).unwrap_or_default(),
-            quota_turn: tokio::sync::Mutex::default(),
+            bookings: Arc::default(),
             last_modes: LastModes::default(),
             nodes: Nodes::default(),
             sessions: Arc::new(Semaphore::new(SESSIONS)),

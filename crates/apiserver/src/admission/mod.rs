@@ -25,6 +25,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 pub(crate) use self::configured::Admission;
+use self::plugins::quota::Booking;
 use self::reinvocation::Reinvocation;
 use crate::api::Api;
 use crate::patch::managed;
@@ -78,6 +79,8 @@ pub(crate) struct Attributes<'a> {
     /// Who asks.
     pub(crate) user: &'a User,
     pub(crate) now: Timestamp,
+    /// What was booked in quotas for the write.
+    pub(crate) booking: Option<Booking>,
     /// When the request as a whole must be answered.
     pub(crate) deadline: Instant,
     /// Behind a lock because validating webhooks run side by side.
@@ -108,7 +111,7 @@ impl<'a> Attributes<'a> {
     ) -> Self {
         let (namespace, subresource) = place;
         let Subject { operation, name, object, old, options, dry_run, deadline } = subject;
-        let (warnings, equivalents) = Default::default();
+        let (warnings, equivalents, booking) = Default::default();
         Self {
             api,
             operation,
@@ -122,6 +125,7 @@ impl<'a> Attributes<'a> {
             dry_run,
             user,
             now,
+            booking,
             deadline,
             warnings,
             equivalents,

@@ -75,8 +75,10 @@ impl Call<'_> {
         let mut attributes = self.attributes(write, name, taken, old);
         let admitted = admission::validate(&mut attributes).await;
         let warnings = attributes.take_warnings();
+        let booking = attributes.booking.take();
         *object = attributes.object;
         self.warnings.extend(warnings);
+        self.booking = booking.or(self.booking.take());
         admitted
     }
 

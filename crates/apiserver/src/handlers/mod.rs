@@ -31,6 +31,7 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::admission::plugins::quota::Booking;
 use crate::api::{Answer, Api};
 use crate::field::FieldError;
 use crate::patch::managed;
@@ -55,6 +56,8 @@ pub(crate) struct Call<'a> {
     /// When it came, on the clock that deadlines are kept by.
     pub(crate) started: tokio::time::Instant,
     pub(crate) warnings: Vec<String>,
+    /// What this write booked in quotas: on its way until the request is answered.
+    pub(crate) booking: Option<Booking>,
     /// The body's text of the field that the kind keeps as it was sent; see [`Strategy::raw_field`].
     ///
     /// [`Strategy::raw_field`]: crate::resource::Strategy::raw_field

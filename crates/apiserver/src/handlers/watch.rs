@@ -249,6 +249,7 @@ impl Watcher {
             now: self.api.clock.now(),
             started: tokio::time::Instant::now(),
             warnings: Vec::new(),
+            booking: None,
             raw: None,
         }
     }

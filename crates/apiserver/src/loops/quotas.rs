@@ -22,7 +22,7 @@ use crate::store::ListRequest;
 
 /// Namespaces on their way to being counted; a full queue holds the readers back, never a writer.
 const QUEUE: usize = 1024;
-/// How long changes gather before they are counted together. What was booked is stored by then, too.
+/// How long changes gather before they are counted together.
 const GATHER: Duration = Duration::from_millis(50);
 /// How soon something that could not be written is tried again.
 const RETRY: Duration = Duration::from_millis(250);
@@ -114,19 +114,36 @@ fn storages(api: &Api, quota: &Value) -> Vec<Arc<str>> {
     counted(api, &hard).into_iter().map(|(_, storage)| storage).collect()
 }
 
-/// Counts for one quota, and writes what changed. `false`: try again.
-async fn settle(caller: &Caller, quota: &Value) -> bool {
+/// The quota with what is used now; `None`: it says so already.
+fn counted_anew(api: &Api, quota: &Value) -> Option<Value> {
     let hard = amounts(quota.at("/spec/hard"));
     let mut used = amounts(quota.at("/status/used"));
-    used.extend(count(&caller.api, quota, &hard));
+    used.extend(count(api, quota, &hard));
     used.retain(|name, _| hard.contains_key(name));
     let shown = |field: &str| amounts(quota.at("/status").at(field));
     if same(&shown("/hard"), &hard) && same(&shown("/used"), &used) {
-        return true;
+        return None;
     }
     let mut new = quota.clone();
     new.set_at("/status", json!({"hard": to_json(&hard), "used": to_json(&used)}));
+    Some(new)
+}
+
+/// Counts for one quota, and writes what changed. `false`: try again.
+async fn settle(caller: &Caller, quota: &Value) -> bool {
+    let api = &caller.api;
+    if counted_anew(api, quota).is_none() {
+        return true;
+    }
+    // It may be that a write is booked and not stored yet. Once all of them are, and nobody books, the count is the truth.
     let (namespace, name) = (quota.str_at("/metadata/namespace"), quota.str_at("/metadata/name"));
+    let _turn = api.bookings.turn().await;
+    if !api.bookings.stored(namespace).await {
+        return false;
+    }
+    let quotas = Lookup::list(api, QUOTAS, namespace);
+    let Some(quota) = quotas.iter().find(|quota| quota.str_at("/metadata/name") == name) else { return true };
+    let Some(new) = counted_anew(api, quota) else { return true };
     let path = format!("/api/v1/namespaces/{namespace}/resourcequotas/{name}/status");
     match caller.call(Method::PUT, &path, "", Some(&new)).await {
         Ok(_) => true,

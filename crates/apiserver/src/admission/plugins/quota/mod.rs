@@ -1,11 +1,13 @@
 //! ResourceQuota: nothing is made in a namespace beyond what its quotas allow. The last plugin of all, because what it books
 //! in `status.used` stays booked; what is given back is counted by the loop `quotas`.
 
+mod bookings;
 mod decide;
 pub(crate) mod usage;
 
 use serde_json::Value;
 
+pub(crate) use bookings::{Booking, Bookings};
 pub(crate) use decide::{same, to_json};
 
 use super::resources::Amounts;
@@ -25,7 +27,7 @@ const ATTEMPTS: usize = 8;
 ///
 /// # Errors
 /// 403 when it does not fit; what the store says when the booking cannot be written.
-pub(super) async fn charge(a: &Attributes<'_>) -> Result<(), Status> {
+pub(super) async fn charge(a: &mut Attributes<'_>) -> Result<(), Status> {
     let resource = &*a.resource;
     let written = matches!(a.operation, Operation::Create | Operation::Update);
     let Some(counter) = Counter::of(&resource.group, &resource.plural) else { return Ok(()) };
@@ -35,8 +37,12 @@ pub(super) async fn charge(a: &Attributes<'_>) -> Result<(), Status> {
     if quotas(a.api, a.namespace)?.is_empty() {
         return Ok(());
     }
-    // Bookings take turns: a conflict is then only with a client or with the loop that counts.
-    let _turn = a.api.quota_turn.lock().await;
+    let api = a.api;
+    let _turn = api.bookings.turn().await;
+    if !a.dry_run {
+        // From here on, whatever comes of it: the counting loop puts right what was booked for nothing.
+        a.booking = Some(api.bookings.begin(a.namespace));
+    }
     let mut open = quotas(a.api, a.namespace)?;
     for _ in 0..ATTEMPTS {
         let request = decide::Request { counter, new: &a.object, old: a.old, now: a.now };
