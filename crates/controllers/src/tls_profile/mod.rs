@@ -2,16 +2,16 @@
 //!
 //! | part | what it does |
 //! |---|---|
-//! | [`policy`], [`sources`], [`platform`] | what was said: by the administrator, by the sources, by discovery |
-//! | [`decision`] | what is served from it; a bad word never means something wider |
-//! | [`decider`] | keeps the decision in one ConfigMap and reports on the policy |
-//! | [`follower`], [`handover`] | what one workload gets, and when: files first, template last |
-//! | [`deliverer`] | hands it over |
-//! | [`verification`], [`verifier`] | looks with handshakes at what pods serve |
-//! | [`report`] | the status of the policy |
+//! | `policy`, `sources`, `platform` | what was said: by the administrator, by the sources, by discovery |
+//! | `decision` | what is served from it; a bad word never means something wider |
+//! | `decider` | keeps the decision in one ConfigMap and reports on the policy |
+//! | `follower`, `handover` | what one workload gets, and when: files first, template last |
+//! | `deliverer` | hands it over |
+//! | `verification`, `verifier` | looks with handshakes at what pods serve |
+//! | `report` | the status of the policy |
 //!
 //! The decision is the single thing between the two controllers, and a ConfigMap, `paddock-tls-profile` of the control plane's namespace:
-//! who restarts finds it there. While a process runs it believes only what it wrote there itself ([`memory`]).
+//! who restarts finds it there. While a process runs it believes only what it wrote there itself (`memory`).
 
 mod decider;
 mod decision;
