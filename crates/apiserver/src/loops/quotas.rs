@@ -137,13 +137,15 @@ async fn settle(caller: &Caller, quota: &Value) -> bool {
     }
     // It may be that a write is booked and not stored yet. Once all of them are, and nobody books, the count is the truth.
     let (namespace, name) = (quota.str_at("/metadata/namespace"), quota.str_at("/metadata/name"));
-    let _turn = api.bookings.turn().await;
+    let turn = api.bookings.turn().await;
     if !api.bookings.stored(namespace).await {
         return false;
     }
     let quotas = Lookup::list(api, QUOTAS, namespace);
     let Some(quota) = quotas.iter().find(|quota| quota.str_at("/metadata/name") == name) else { return true };
     let Some(new) = counted_anew(api, quota) else { return true };
+    // Whoever books from here on changes the quota, and the write below conflicts: nobody waits for it, nor for what webhooks say.
+    drop(turn);
     let path = format!("/api/v1/namespaces/{namespace}/resourcequotas/{name}/status");
     match caller.call(Method::PUT, &path, "", Some(&new)).await {
         Ok(_) => true,
