@@ -243,6 +243,10 @@ pub trait Strategy: Send + Sync {
     fn warnings(&self, _new: &Value, _old: Option<&Value>) -> Vec<String> {
         Vec::new()
     }
+    /// Whether `metadata.namespace` is selectable, as it is for most kinds, cluster-scoped ones included.
+    fn selectable_by_namespace(&self) -> bool {
+        true
+    }
     /// Selectable fields besides `metadata.name` and `metadata.namespace`.
     fn selectable(&self) -> &[String] {
         &[]

@@ -21,6 +21,8 @@ pub struct Act {
     pub(crate) target: ObjectRef,
     pub(crate) verb: Verb,
     pub(crate) report: Option<Report>,
+    /// Of a creation: see [`Act::unless_there`].
+    pub(crate) unless_there: bool,
 }
 
 /// What an [`Act`] does.
@@ -145,6 +147,14 @@ impl Act {
         Self::new(target, Verb::Delete { uid, resource_version: None, grace: None, propagation: None })
     }
 
+    /// Of a creation: that others made an object of this name meanwhile is a success, whatever it says. Its event starts the
+    /// next pass, if the controller watches the kind.
+    #[must_use]
+    pub fn unless_there(mut self) -> Self {
+        self.unless_there = true;
+        self
+    }
+
     /// Of a deletion: what becomes of its dependents.
     #[must_use]
     pub fn propagating(mut self, how: PropagationPolicy) -> Self {
@@ -196,7 +206,7 @@ impl Act {
     }
 
     fn new(target: ObjectRef, verb: Verb) -> Self {
-        Self { target, verb, report: None }
+        Self { target, verb, report: None, unless_there: false }
     }
 }
 

@@ -151,6 +151,11 @@ pub(crate) fn is_absent(error: &kube::Error) -> bool {
     status.code == 404 && status.details.as_ref().is_some_and(|details| !details.name.is_empty())
 }
 
+/// Whether the answer says that there is an object of this name already.
+pub(crate) fn is_taken(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists")
+}
+
 /// What the server said, or what kept it from saying anything.
 fn words(error: &kube::Error) -> String {
     match error {

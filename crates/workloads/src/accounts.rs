@@ -78,7 +78,8 @@ impl Controller for DefaultAccounts {
     fn plan(&self, namespace: &String, missing: &bool, _: Timestamp) -> Result<Plan, Error> {
         let mut plan = Plan::new();
         if *missing {
-            plan.step(vec![Act::create(&account(namespace))?]);
+            // A client that needs it at once makes it before us, and may.
+            plan.step(vec![Act::create(&account(namespace))?.unless_there()]);
         }
         Ok(plan)
     }
@@ -135,7 +136,7 @@ impl Controller for RootCa {
         let act = match live.as_deref() {
             Some(live) if live.data == wanted.data => return Ok(plan),
             Some(live) => Act::update(&ConfigMap { data: wanted.data, ..live.clone() })?,
-            None => Act::create(&wanted)?,
+            None => Act::create(&wanted)?.unless_there(),
         };
         plan.step(vec![act]);
         Ok(plan)

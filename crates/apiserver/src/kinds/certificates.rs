@@ -17,6 +17,7 @@ use crate::resource::{Cx, NameRule, Part};
 
 pub(super) const SIGNING_REQUEST: Rules = Rules {
     name: NameRule::PathSegment,
+    namespace_field: false,
     fields: &["spec.signerName"],
     unselectable: |field| format!("field label not supported: {field}"),
     default: |obj| {

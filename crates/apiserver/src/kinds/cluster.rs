@@ -40,6 +40,7 @@ pub(super) const NAMESPACE: Rules = Rules {
         }
         Ok(())
     },
+    namespace_field: false,
     fields: &["status.phase"],
     unselectable: |field| format!("field label not supported: {field}"),
     columns: || tables::columns(tables::NAMESPACE),
@@ -97,6 +98,7 @@ pub(super) const NODE: Rules = Rules {
         errors.extend(node_change(new, old));
         errors
     },
+    namespace_field: false,
     fields: &["spec.unschedulable"],
     select: |obj, _| obj.true_at("/spec/unschedulable").to_string(),
     unselectable: |field| format!("field label not supported: {field}"),

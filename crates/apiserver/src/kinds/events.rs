@@ -33,6 +33,21 @@ const FIELDS: &[&str] = &[
     "type",
 ];
 
+/// The same by their names in events.k8s.io. `source` is not a field there and selectable all the same.
+const NEW_FIELDS: &[&str] = &[
+    "regarding.kind",
+    "regarding.namespace",
+    "regarding.name",
+    "regarding.uid",
+    "regarding.apiVersion",
+    "regarding.resourceVersion",
+    "regarding.fieldPath",
+    "reason",
+    "reportingController",
+    "source",
+    "type",
+];
+
 pub(super) const CORE: Rules = Rules {
     default: |obj| {
         obj.default_at("/involvedObject", json!({}));
@@ -76,6 +91,12 @@ pub(super) const NEW: Rules = Rules {
     },
     validate_create: |obj, _| new(obj),
     validate_update: |event, old, _, _| changed(event, old),
+    fields: NEW_FIELDS,
+    select: |obj, field| match field.strip_prefix("regarding") {
+        Some(part) => (CORE.select)(obj, &format!("involvedObject{part}")),
+        None if field == "reportingController" => (CORE.select)(obj, "reportingComponent"),
+        None => (CORE.select)(obj, field),
+    },
     served_from_storage: |obj| {
         rename(obj, |core, new| (core, new));
         (NEW.default)(obj);

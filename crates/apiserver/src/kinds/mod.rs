@@ -165,6 +165,9 @@ impl Strategy for BuiltIn {
     fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
         (self.rules.warnings)(new, old)
     }
+    fn selectable_by_namespace(&self) -> bool {
+        self.rules.namespace_field
+    }
     fn selectable(&self) -> &[String] {
         &self.selectable
     }

@@ -30,6 +30,8 @@ pub(super) struct Rules {
     pub(super) validate_create: fn(&Value, &Cx<'_>) -> Vec<FieldError>,
     pub(super) validate_update: fn(&Value, &Value, Part, &Cx<'_>) -> Vec<FieldError>,
     pub(super) warnings: fn(&Value, Option<&Value>) -> Vec<String>,
+    /// Whether `metadata.namespace` is selectable; the kinds that do not say so in kube-apiserver are cluster-scoped.
+    pub(super) namespace_field: bool,
     pub(super) fields: &'static [&'static str],
     pub(super) select: fn(&Value, &str) -> String,
     pub(super) unselectable: fn(&str) -> String,
@@ -56,6 +58,7 @@ impl Rules {
         validate_create: |_, _| Vec::new(),
         validate_update: |_, _, _, _| Vec::new(),
         warnings: |_, _| Vec::new(),
+        namespace_field: true,
         fields: &[],
         select: field_value,
         unselectable: |field| {

@@ -37,8 +37,10 @@ impl FieldSelector {
 
     /// Refuses the first field that the kind cannot be selected by, in the kind's words: the message of a 400.
     pub fn check(&self, strategy: &dyn Strategy) -> Result<(), SelectorError> {
-        let known = |field: &str| {
-            matches!(field, "metadata.name" | "metadata.namespace") || strategy.selectable().iter().any(|f| f == field)
+        let known = |field: &str| match field {
+            "metadata.name" => true,
+            "metadata.namespace" => strategy.selectable_by_namespace(),
+            field => strategy.selectable().iter().any(|f| f == field),
         };
         match self.terms.iter().find(|term| !known(&term.field)) {
             Some(term) => Err(SelectorError(strategy.unselectable(&term.field))),

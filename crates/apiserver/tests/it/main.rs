@@ -11,6 +11,7 @@ mod plugins;
 mod policies;
 mod puppet;
 mod rbac;
+mod selectors;
 mod sets;
 mod settled;
 mod streams;

@@ -71,7 +71,7 @@ impl Pass<'_> {
                 tracing::debug!(controller = self.controller, %target, verb = name(&act.verb), "done");
                 act.report(Outcome::Done(&object))
             }
-            Err(error) if is_gone(act, &error) => {
+            Err(error) if is_needless(act, &error) => {
                 if let Verb::Delete { uid, .. } = &act.verb {
                     self.cx.caches.note_deleted(target, uid);
                 }
@@ -110,10 +110,11 @@ fn name(verb: &Verb) -> &'static str {
     }
 }
 
-/// Whether there is nothing left to do: what was to be changed or deleted does not exist, or is another one by now.
-fn is_gone(act: &Act, error: &kube::Error) -> bool {
+/// Whether there is nothing left to do: what was to be changed or deleted does not exist, or is another one by now; what was to
+/// be there is.
+fn is_needless(act: &Act, error: &kube::Error) -> bool {
     match &act.verb {
-        Verb::Create(_) => false,
+        Verb::Create(_) => act.unless_there && error::is_taken(error),
         Verb::Update { .. } | Verb::Patch { .. } => error::is_absent(error),
         Verb::Delete { resource_version, .. } => {
             let other = matches!(error, kube::Error::Api(status) if status.code == 409) && resource_version.is_none();
@@ -172,4 +173,25 @@ fn lingers(object: &DynamicObject) -> bool {
     let held = metadata.finalizers.as_ref().is_some_and(|held| !held.is_empty());
     let grace = metadata.deletion_grace_period_seconds.is_some_and(|seconds| seconds > 0);
     metadata.deletion_timestamp.is_some() && (held || grace)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(code: u16, reason: &str) -> kube::Error {
+        let status = json!({"code": code, "reason": reason, "details": {"name": "a"}});
+        kube::Error::Api(serde_json::from_value(status).expect("a status"))
+    }
+
+    #[test]
+    fn what_others_made_meanwhile_is_a_success_only_for_who_says_so() {
+        let create = Act::create(&ConfigMap::default()).expect("an act");
+        assert!(!is_needless(&create, &refused(409, "AlreadyExists")));
+        assert!(is_needless(&create.clone().unless_there(), &refused(409, "AlreadyExists")));
+        assert!(!is_needless(&create.unless_there(), &refused(409, "Conflict")));
+    }
 }

@@ -29,6 +29,7 @@ pub(super) const POD: Rules = Rules {
     warnings,
     fields: &[
         "spec.nodeName",
+        "spec.host",
         "spec.restartPolicy",
         "spec.schedulerName",
         "spec.serviceAccountName",
@@ -148,6 +149,8 @@ fn grace_period(pod: &Value, asked: Option<i64>) -> Option<i64> {
 
 fn select(pod: &Value, field: &str) -> String {
     match field {
+        // What v1 called it before 1.0.
+        "spec.host" => pod.str_at("/spec/nodeName").to_owned(),
         "spec.hostNetwork" => pod.true_at("/spec/hostNetwork").to_string(),
         "status.podIP" | "status.podIPs" => pod.str_at("/status/podIP").to_owned(),
         _ => super::rules::field_value(pod, field),

@@ -2,6 +2,8 @@
 
 mod listener;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::Status;
@@ -98,9 +100,7 @@ async fn a_mutating_webhook_sees_an_object_without_identity() {
     let hook = Listening::start(|_, _| allow()).await;
     let server = server().await;
     configure(&server, "Mutating", "a", vec![hook.webhook("m", json!({}))]).await;
-    let mut new = map("", "1");
-    new.metadata.generate_name = Some("g-".to_owned());
-    maps(&server).create(&PostParams::default(), &new).await.unwrap();
+    maps(&server).create(&PostParams::default(), &nameless()).await.unwrap();
     let request = &hook.calls()[0]["request"];
     assert_eq!((&request["name"], &request["object"]["metadata"]["uid"]), (&Value::Null, &Value::Null));
 }
@@ -555,4 +555,47 @@ async fn a_reinvocable_policy_sees_what_a_webhook_changed() {
         api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
     }
     assert_eq!(create(&server, "a").await.unwrap().metadata.labels.unwrap()["late"], "true");
+}
+
+/// A server on which the first `taken` names that it generates are taken between their choice and the write.
+async fn with_rival(taken: usize) -> (Server, Listening) {
+    let server = server().await;
+    let (rival, left) = (maps(&server), AtomicUsize::new(taken));
+    let hook = Listening::start(move |_, request| {
+        let generated = !request["object"]["metadata"]["generateName"].is_null();
+        let takes = |left: usize| generated.then(|| left.checked_sub(1)).flatten();
+        if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, takes).is_ok() {
+            let name = request["name"].as_str().expect("a name");
+            let made = async { rival.create(&PostParams::default(), &map(name, "rival")).await };
+            let made = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(made));
+            made.expect("the name was free");
+        }
+        allow()
+    })
+    .await;
+    validating(&server, &hook, json!({})).await;
+    (server, hook)
+}
+
+fn nameless() -> ConfigMap {
+    let mut new = map("", "1");
+    new.metadata.generate_name = Some("g-".to_owned());
+    new
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_name_is_generated_when_the_first_seven_are_taken() {
+    let (server, _hook) = with_rival(7).await;
+    let made = maps(&server).create(&PostParams::default(), &nameless()).await.unwrap();
+    assert_eq!(made.data.unwrap()["k"], "1");
+    assert_eq!(maps(&server).list(&ListParams::default()).await.unwrap().items.len(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_eight_names_that_are_taken_the_last_one_is_told() {
+    let (server, hook) = with_rival(8).await;
+    let told = refused(maps(&server).create(&PostParams::default(), &nameless()).await).unwrap_err();
+    let tried =
+        hook.calls().iter().filter(|call| !call["request"]["object"]["metadata"]["generateName"].is_null()).count();
+    assert_eq!((told.code, told.reason.as_str(), tried), (409, "AlreadyExists", 8));
 }
