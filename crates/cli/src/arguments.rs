@@ -122,8 +122,8 @@ fn tls() -> Command {
                 "It offers every version from SSL 3.0 on, every cipher suite and every group that has a number, with hellos of its own \
                  making: some thirty to sixty handshakes for a server of today, none of them finished. Suites that need a key of a kind \
                  that the server does not have are no difference.\n\n\
-                 Exit codes: 0 as the profile says (or no profile given); 1 something is accepted that must not be, or refused that should not \
-                 be; 2 wrong usage or no profile; 3 it could not be determined.",
+                 Exit codes: 0 exactly as the profile says (or no profile given); 1 something is accepted that must not be, or refused that the \
+                 profile asks for; 2 wrong usage or no profile; 3 it could not be determined.",
             ),
         )
         .subcommand(

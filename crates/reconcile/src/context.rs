@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::future::BoxFuture;
@@ -102,6 +103,7 @@ pub struct Context {
     pub(crate) audit: Arc<dyn AuditSink>,
     pub(crate) metrics: Metrics,
     wakers: Arc<RwLock<Vec<Waker>>>,
+    term: Arc<AtomicU64>,
     clock: Clock,
     chance: Chance,
 }
@@ -123,6 +125,7 @@ impl Context {
             audit: Arc::new(LogSink),
             metrics,
             wakers: Arc::default(),
+            term: Arc::default(),
             clock: Clock::system(),
             chance: Chance::system(),
         }
@@ -164,6 +167,17 @@ impl Context {
     /// The source of chance.
     pub fn chance(&self) -> &Chance {
         &self.chance
+    }
+
+    /// How many times this process has begun to write: it grows whenever the lease was taken, also after it was lost. What a controller
+    /// remembers of an earlier term may have been overtaken by another process.
+    pub fn term(&self) -> u64 {
+        self.term.load(Ordering::SeqCst)
+    }
+
+    /// Begins a term. The runtime does so when it has the lease; trials do it to stand for that.
+    pub fn begin_term(&self) {
+        self.term.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Who we are.

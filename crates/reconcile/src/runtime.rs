@@ -157,6 +157,7 @@ impl Runtime {
                 () = election.acquire() => {}
             }
             readiness.set(part, State::Ready);
+            cx.begin_term();
             cx.metrics().leading.set(1);
             let (drain, abort) = (cancel.child_token(), CancellationToken::new());
             let result = {

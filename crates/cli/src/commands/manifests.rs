@@ -122,16 +122,14 @@ fn deployment(namespace: &str, image: &str) -> Deployment {
     let selector: std::collections::BTreeMap<String, String> =
         [("app.kubernetes.io/name".to_owned(), NAME.to_owned())].into();
     let mut metadata = named(Some(namespace));
-    tls_profile::follow(&mut metadata, STARTUP, &[METRICS_PORT]);
+    let mut pods = ObjectMeta { labels: Some(selector.clone()), ..ObjectMeta::default() };
+    tls_profile::follow(&mut metadata, &mut pods, STARTUP, &[METRICS_PORT]);
     Deployment {
         metadata,
         spec: Some(DeploymentSpec {
             replicas: Some(1),
-            selector: LabelSelector { match_labels: Some(selector.clone()), ..LabelSelector::default() },
-            template: PodTemplateSpec {
-                metadata: Some(ObjectMeta { labels: Some(selector), ..ObjectMeta::default() }),
-                spec: Some(pod(image)),
-            },
+            selector: LabelSelector { match_labels: Some(selector), ..LabelSelector::default() },
+            template: PodTemplateSpec { metadata: Some(pods), spec: Some(pod(image)) },
             ..DeploymentSpec::default()
         }),
         ..Deployment::default()
@@ -281,7 +279,9 @@ mod tests {
             (None, "platform/deployments/paddock-operator")
         );
         assert_eq!(deployment.metadata.labels.unwrap()["paddock.dev/tls-profile"], "follow");
-        let volumes = deployment.spec.unwrap().template.spec.unwrap().volumes.unwrap();
+        let template = deployment.spec.unwrap().template;
+        assert_eq!(template.metadata.unwrap().labels.unwrap()["paddock.dev/tls-profile"], "follow");
+        let volumes = template.spec.unwrap().volumes.unwrap();
         let sources = volumes[0].projected.as_ref().unwrap().sources.as_ref().unwrap();
         assert_eq!(sources[0].config_map.as_ref().unwrap().name, map.metadata.name.unwrap());
         let field = &sources[1].downward_api.as_ref().unwrap().items.as_ref().unwrap()[0];

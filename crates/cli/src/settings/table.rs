@@ -662,13 +662,13 @@ pub(crate) static TLS_PROFILE: Setting<PathBuf> = Setting::new(
     &["tls scan"],
 );
 
-/// `--exact`
-pub(crate) static TLS_EXACT: Setting<bool> = Setting::new(
-    "exact",
+/// `--allow-reduced`
+pub(crate) static TLS_ALLOW_REDUCED: Setting<bool> = Setting::new(
+    "allow-reduced",
     &[],
     "",
     Default::Is("false"),
-    "Count as a difference also what Paddock's TLS library cannot serve of the profile",
+    "Count as no difference what Paddock's TLS library cannot serve of the profile, such as TLS 1.0 and CBC suites",
     &["tls scan"],
 );
 
@@ -828,7 +828,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         &JSON.row,
         &KEEP.row,
         &TLS_PROFILE.row,
-        &TLS_EXACT.row,
+        &TLS_ALLOW_REDUCED.row,
         &TLS_SERVER_NAME.row,
         &TLS_TIMEOUT.row,
         &TLS_KEY.row,

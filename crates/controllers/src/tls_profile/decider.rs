@@ -193,7 +193,7 @@ impl Controller for Decider {
     type Snapshot = Snapshot;
 
     fn name(&self) -> &'static str {
-        "tls-profile"
+        "tls-profile-decision"
     }
 
     fn sources(&self) -> Vec<Source<Self::Key>> {
@@ -220,7 +220,7 @@ impl Controller for Decider {
             Err(Error::Waiting { .. }) => None,
             Err(error) => return Err(error),
         };
-        let before = self.memory.last(read);
+        let before = self.memory.last(cx.term(), read);
         let answers = self.discover(cx).await;
         let now = cx.clock().now();
         let config = heard(&before.platform, &answers, now).of(Capability::ApiServerConfig);
@@ -244,7 +244,7 @@ impl Controller for Decider {
         {
             self.options.metrics.propagation.observe(took.as_secs_f64());
         }
-        self.memory.decides(Record { platform, published: decided.published }, now);
+        self.memory.decides(cx.term(), Record { platform, published: decided.published }, now);
         Ok(snapshot)
     }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::decider::{DECISION, Options, news};
 use super::decision::Published;
 use super::follower::{FOLLOW, Follower, Reload, Workload, WorkloadKind};
-use super::handover::{self, HANDED, Seen};
+use super::handover::{self, Guard, HANDED, Seen};
 use super::memory::Memory;
 use super::reads;
 
@@ -58,8 +58,8 @@ impl Deliverer {
     }
 }
 
-/// Whether a disruption budget that is not ours covers the pods.
-async fn budgeted(cx: &Context, key: &Workload, object: &Value) -> Result<bool, Error> {
+/// Who guards the pods, and whether somebody else's budget has the name that ours would have.
+async fn guard(cx: &Context, key: &Workload, object: &Value, name: &str) -> Result<Guard, Error> {
     let kind = paddock_reconcile::Kind::of::<PodDisruptionBudget>();
     let labels = object.pointer("/spec/template/metadata/labels").and_then(Value::as_object);
     let budgets = cx.list(&kind, Some(&key.namespace), &[]).await?;
@@ -68,7 +68,12 @@ async fn budgeted(cx: &Context, key: &Workload, object: &Value) -> Result<bool, 
         let has = |(key, value): (&String, &Value)| labels.is_some_and(|labels| labels.get(key) == Some(value));
         wanted.is_some_and(|wanted| !wanted.is_empty() && wanted.iter().all(has))
     };
-    Ok(budgets.iter().any(|budget| object::label(budget, FOLLOW) != Some(HANDED) && covers(budget)))
+    let others = || budgets.iter().filter(|budget| object::label(budget, FOLLOW) != Some(HANDED));
+    Ok(match (others().any(|budget| covers(budget)), others().any(|budget| budget["metadata"]["name"] == name)) {
+        (true, _) => Guard::Others,
+        (false, true) => Guard::NameTaken,
+        (false, false) => Guard::Ours,
+    })
 }
 
 impl Controller for Deliverer {
@@ -89,6 +94,7 @@ impl Controller for Deliverer {
                 .fields(format!("metadata.name={DECISION}")),
         );
         sources.push(Source::of::<ConfigMap>(owners).labels(format!("{FOLLOW}={HANDED}")));
+        sources.push(reads::marked_pods());
         sources
     }
 
@@ -109,7 +115,7 @@ impl Controller for Deliverer {
             config_map: None,
             was_handed: false,
             pods: Vec::new(),
-            budgeted: true,
+            guard: Guard::Others,
             behind: None,
             contested: self.memory.contested(key, now),
             since: self.memory.since(key),
@@ -121,7 +127,7 @@ impl Controller for Deliverer {
             seen.was_handed = self.memory.was_handed(key, &follower.config_map, seen.config_map.is_some());
             seen.pods = reads::pods(cx, key, &seen.object).await?;
             if follower.reload == Reload::Roll {
-                seen.budgeted = budgeted(cx, key, &seen.object).await?;
+                seen.guard = guard(cx, key, &seen.object, &follower.config_map).await?;
                 seen.behind = self.behind(cx, key, follower.order, published).await?;
             }
         }

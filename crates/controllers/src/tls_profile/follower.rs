@@ -10,6 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// Opts in with the value `follow`.
 pub(crate) const FOLLOW: &str = "paddock.dev/tls-profile";
+/// The value that opts in. On a pod it says that the pod is one of a workload that follows: such pods are watched.
+pub(crate) const FOLLOWS: &str = "follow";
 /// Which files and names: absent for ours, `nmstate` for the operands of kubernetes-nmstate.
 const FORMAT: &str = "paddock.dev/tls-profile-format";
 /// `Hot` where the workload watches its files, else `Roll`.
@@ -25,9 +27,11 @@ pub const HASH: &str = "paddock.dev/tls-profile-hash";
 /// The same by kubernetes-nmstate's name.
 const NMSTATE_HASH: &str = "nmstate.io/tls-profile-hash";
 
-/// Makes a workload of ours follow: it reloads by itself, mounts `config_map` and listens with TLS on `ports`.
-pub fn follow(metadata: &mut ObjectMeta, config_map: &str, ports: &[u16]) {
-    metadata.labels.get_or_insert_default().insert(FOLLOW.to_owned(), "follow".to_owned());
+/// Makes a workload of ours and its `pods` follow: it reloads by itself, mounts `config_map` and listens with TLS on `ports`.
+pub fn follow(metadata: &mut ObjectMeta, pods: &mut ObjectMeta, config_map: &str, ports: &[u16]) {
+    for metadata in [&mut *metadata, pods] {
+        metadata.labels.get_or_insert_default().insert(FOLLOW.to_owned(), FOLLOWS.to_owned());
+    }
     let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
     let says = [(RELOAD, "Hot".to_owned()), (CONFIG_MAP, config_map.to_owned()), (PORTS, ports.join(","))];
     let says = says.map(|(key, value)| (key.to_owned(), value));
@@ -121,8 +125,8 @@ impl Follower {
         let label = |key: &str| object["metadata"]["labels"][key].as_str();
         let annotation = |key: &str| object["metadata"]["annotations"][key].as_str();
         match label(FOLLOW)? {
-            "follow" => {}
-            other => return Some(Err(format!("label {FOLLOW} is {other:?}: follow is the only value"))),
+            FOLLOWS => {}
+            other => return Some(Err(format!("label {FOLLOW} is {other:?}: {FOLLOWS} is the only value"))),
         }
         let format = match label(FORMAT) {
             None => Format::Paddock,

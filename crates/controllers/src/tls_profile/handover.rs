@@ -16,7 +16,7 @@ use paddock_tls_profile::{Known, files, hex_sha256};
 use serde_json::{Map, Value, json};
 
 use super::decision::Published;
-use super::follower::{CONFIG_MAP, FOLLOW, Follower, Format, Reload, Workload, WorkloadKind};
+use super::follower::{CONFIG_MAP, FOLLOW, FOLLOWS, Follower, Format, Reload, Workload, WorkloadKind};
 use super::platform::Capability;
 use super::verification::{self, Answers, HANDED_OVER_AFTER, Summary};
 
@@ -38,8 +38,7 @@ pub(crate) struct Seen {
     /// Its files were there before.
     pub(crate) was_handed: bool,
     pub(crate) pods: Vec<Arc<Value>>,
-    /// Somebody else's disruption budget covers the pods.
-    pub(crate) budgeted: bool,
+    pub(crate) guard: Guard,
     /// A workload that rolls first and has not finished.
     pub(crate) behind: Option<String>,
     /// Somebody keeps undoing what we do to the template.
@@ -48,6 +47,17 @@ pub(crate) struct Seen {
     pub(crate) since: Option<Timestamp>,
     /// What its pods were seen to serve.
     pub(crate) answers: Answers,
+}
+
+/// Whose disruption budget keeps nodes from taking a second pod while one is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// Somebody else's covers the pods.
+    Others,
+    /// Ours will.
+    Ours,
+    /// None covers them, and ours cannot be: somebody else's has its name.
+    NameTaken,
 }
 
 /// How far a workload is, for reports.
@@ -129,8 +139,17 @@ pub(crate) fn plan(key: &Workload, seen: &Seen, now: Timestamp) -> Result<(Plan,
     }
     let desired =
         Desired::of(&ConfigMap { metadata: metadata(&config_map), data: Some(files.clone()), ..ConfigMap::default() })?;
+    let guarded = follower.reload == Reload::Roll && many(key, &seen.object);
+    if guarded && seen.guard == Guard::NameTaken {
+        let why = format!(
+            "PodDisruptionBudget {} is somebody else's and does not cover the pods, so that none can guard them while they roll: \
+             let it cover them, rename it, or name another ConfigMap, and with it another budget, with {CONFIG_MAP}",
+            follower.config_map
+        );
+        return Ok(refused(plan, target, "BudgetTaken", why));
+    }
     plan.apply(desired.owned_by(&target, object::uid(&seen.object))?);
-    if follower.reload == Reload::Roll && !seen.budgeted && many(key, &seen.object) {
+    if guarded && seen.guard == Guard::Ours {
         plan.apply(budget(key, follower, &seen.object)?.owned_by(&target, object::uid(&seen.object))?);
     }
     let mut standing = standing(follower, seen, &hash);
@@ -289,7 +308,8 @@ fn roll(key: &Workload, follower: &Follower, seen: &Seen, published: &Published,
     }
     let live = &template["metadata"]["annotations"];
     let mut same = wanted.iter().all(|(key, value)| live[key] == *value);
-    let mut spec = json!({ "template": { "metadata": { "annotations": wanted } } });
+    // The label comes with the hash: by it the pods are watched. On its own it is no reason to roll.
+    let mut spec = json!({ "template": { "metadata": { "annotations": wanted, "labels": { FOLLOW: FOLLOWS } } } });
     if follower.format == Format::Nmstate {
         let containers = platform_of(template, published);
         same &= containers.is_empty();

@@ -47,7 +47,7 @@ fn seen(published: &Published, reload: Reload, pods: Vec<Arc<Value>>) -> Seen {
         config_map: Some(Arc::new(config_map)),
         was_handed: true,
         pods,
-        budgeted: true,
+        guard: Guard::Others,
         behind: None,
         contested: false,
         since: None,

@@ -26,7 +26,9 @@ pub(crate) struct Memory(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// `None` until this process has decided.
+    /// The term of leadership that `record` is of.
+    term: u64,
+    /// `None` until this process has decided in its term.
     record: Option<Record>,
     /// The decision that is on its way, and since when.
     under_way: Option<(u64, Timestamp)>,
@@ -59,14 +61,25 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was decided last: as this process did, whatever somebody has written over it since; else as `read` from the ConfigMap.
-    pub(crate) fn last(&self, read: Record) -> Record {
-        self.lock().record.clone().unwrap_or(read)
+    /// The memory of one term of leadership. Between two terms another process may have decided: what this one decided before counts no
+    /// more, and a pass of an earlier term, which may still be on its way, neither reads nor changes anything.
+    fn of_term(&self, term: u64) -> Option<MutexGuard<'_, Inner>> {
+        let mut all = self.lock();
+        if all.term < term {
+            (all.term, all.record, all.under_way) = (term, None, None);
+        }
+        Some(all).filter(|all| all.term == term)
+    }
+
+    /// What was decided last: as this process did in this term, whatever somebody has written over it since; else as `read` from the
+    /// ConfigMap.
+    pub(crate) fn last(&self, term: u64, read: Record) -> Record {
+        self.of_term(term).and_then(|all| all.record.clone()).unwrap_or(read)
     }
 
     /// This process decides so.
-    pub(crate) fn decides(&self, record: Record, now: Timestamp) {
-        let mut all = self.lock();
+    pub(crate) fn decides(&self, term: u64, record: Record, now: Timestamp) {
+        let Some(mut all) = self.of_term(term) else { return };
         let generation = |record: &Record| record.published.as_ref().map(|published| published.contract.generation);
         let new = generation(&record);
         // What an earlier process decided was handed over by it, as far as this one knows.
@@ -83,9 +96,10 @@ impl Memory {
         Some(now.duration_since(since))
     }
 
-    /// Whether what the ConfigMap says is what was decided. Before this process has decided, another one's word counts.
-    pub(crate) fn vouches_for(&self, published: &Published) -> bool {
-        self.lock().record.as_ref().is_none_or(|record| record.published.as_ref() == Some(published))
+    /// Whether what the ConfigMap says is what was decided. Before this process has decided in its term, another one's word counts.
+    pub(crate) fn vouches_for(&self, term: u64, published: &Published) -> bool {
+        let Some(all) = self.of_term(term) else { return false };
+        all.record.as_ref().is_none_or(|record| record.published.as_ref() == Some(published))
     }
 
     /// Who follows.
@@ -222,13 +236,31 @@ mod tests {
             let contract = Contract { generation, ..Contract::baseline("") };
             Record { published: Some(Published { contract, profile: Profile::baseline() }), ..Record::default() }
         };
-        memory.decides(record(1), at(0));
+        memory.decides(1, record(1), at(0));
         assert_eq!(memory.arrived(1, at(1)), None, "an earlier process decided that");
-        memory.decides(record(2), at(2));
-        memory.decides(record(2), at(3));
+        memory.decides(1, record(2), at(2));
+        memory.decides(1, record(2), at(3));
         assert_eq!(memory.arrived(1, at(4)), None);
         assert_eq!(memory.arrived(2, at(5)), Some(SignedDuration::from_mins(3)));
         assert_eq!(memory.arrived(2, at(6)), None);
+    }
+
+    #[test]
+    fn tls_f24_what_was_decided_before_the_lease_was_lost_counts_no_more() {
+        let of = |generation| {
+            let contract = Contract { generation, ..Contract::baseline("") };
+            Published { contract, profile: Profile::baseline() }
+        };
+        let record = |generation| Record { published: Some(of(generation)), ..Record::default() };
+        let generation = |record: Record| record.published.map(|published| published.contract.generation);
+        let memory = Memory::default();
+        memory.decides(1, record(5), at(0));
+        assert_eq!(generation(memory.last(1, record(6))), Some(5), "within a term nobody else's word counts");
+        assert!(!memory.vouches_for(1, &of(6)));
+        assert_eq!(generation(memory.last(2, record(6))), Some(6), "after it the other process's does");
+        assert!(memory.vouches_for(2, &of(6)));
+        memory.decides(1, record(5), at(1));
+        assert_eq!(generation(memory.last(2, record(6))), Some(6), "a pass of the term before is late");
     }
 
     #[test]

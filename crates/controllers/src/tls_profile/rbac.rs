@@ -13,7 +13,7 @@ pub fn controller_rules() -> Vec<PolicyRule> {
         rule("", &["namespaces"], &see),
         rule("", &["configmaps"], &["get", "list", "watch", "create", "patch"]),
         // A pod that reloads by itself learns from its own annotation which profile was written for it.
-        rule("", &["pods"], &["list", "patch"]),
+        rule("", &["pods"], &["list", "watch", "patch"]),
         // Whatever follows: its template is written when it has to roll.
         rule("apps", &["deployments", "daemonsets", "statefulsets"], &["get", "list", "watch", "patch"]),
         rule("policy", &["poddisruptionbudgets"], &["get", "list", "create", "patch"]),

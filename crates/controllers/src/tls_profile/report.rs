@@ -9,6 +9,10 @@ use super::handover::Standing;
 use super::memory::Memory;
 use super::sources::SourceKind;
 
+/// Remarks of workloads that get no further until somebody does something.
+const STUCK: [&str; 6] =
+    ["BudgetTaken", "ConfigMapTaken", "Contested", "InvalidAnnotation", "NotExpressible", "Stalled"];
+
 /// How far the followers are.
 #[derive(Debug, Default)]
 pub(crate) struct Followers {
@@ -26,7 +30,7 @@ impl Followers {
         let behind: Vec<String> =
             self.standings.iter().filter(|(_, s)| !s.rolled_out).map(|(w, _)| w.to_string()).collect();
         let stalled = |(workload, standing): &(Workload, Standing)| {
-            let (_, why) = standing.remark.as_ref().filter(|(reason, _)| matches!(*reason, "Stalled" | "Contested"))?;
+            let (_, why) = standing.remark.as_ref().filter(|(reason, _)| STUCK.contains(reason))?;
             Some(format!("{workload}: {why}"))
         };
         let stalled: Vec<String> = self.standings.iter().filter_map(stalled).collect();

@@ -55,7 +55,9 @@ impl Controller for Verifier {
     }
 
     fn sources(&self) -> Vec<Source<Workload>> {
-        reads::workloads(|_| {})
+        let mut sources = reads::workloads(|_| {});
+        sources.push(reads::marked_pods());
+        sources
     }
 
     async fn snapshot(&self, cx: &Context, key: &Workload) -> Result<Snapshot, Error> {

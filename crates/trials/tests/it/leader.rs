@@ -13,6 +13,7 @@ use crate::sample::Sample;
 use crate::stand::{Stand, eventually};
 
 struct Candidate {
+    cx: Context,
     tap: Tap,
     cancel: CancellationToken,
     task: JoinHandle<Result<(), Error>>,
@@ -23,10 +24,10 @@ fn candidate(world: &Stand, clock: &Clock, instance: &str) -> Candidate {
     let cx = Context::new(client, Identity::new("paddock", "paddock.dev", instance));
     let cx = cx.with_clock(clock.clone()).with_chance(Chance::seeded(1));
     let lease = LeaseConfig::new("sample-system", "sample");
-    let runtime = Runtime::new(cx).with_controller(Sample::default()).with_lease(lease);
+    let runtime = Runtime::new(cx.clone()).with_controller(Sample::default()).with_lease(lease);
     let cancel = CancellationToken::new();
     let task = tokio::spawn(runtime.run(cancel.clone()));
-    Candidate { tap, cancel, task }
+    Candidate { cx, tap, cancel, task }
 }
 
 impl Candidate {
@@ -89,6 +90,7 @@ async fn leader_whose_lease_was_taken_stops_writing() {
         looks() >= before + 2
     })
     .await;
+    assert_eq!(first.cx.term(), 1);
     let writes = first.writes();
     world.intent("a", &json!({"image": "web:2"})).await;
     clock.advance(Duration::from_millis(500));
@@ -100,6 +102,12 @@ async fn leader_whose_lease_was_taken_stops_writing() {
     .await;
     assert_eq!(first.writes(), writes);
     assert_eq!(world.image("a").await.as_deref(), Some("web:1"));
+    eventually("it takes the abandoned lease again", async || {
+        clock.advance(Duration::from_millis(500));
+        world.image("a").await.as_deref() == Some("web:2")
+    })
+    .await;
+    assert_eq!(first.cx.term(), 2, "what it remembers of the first may be overtaken");
     first.cancel.cancel();
     assert_eq!(first.task.await.expect("no panic"), Ok(()));
 }

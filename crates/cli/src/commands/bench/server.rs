@@ -58,9 +58,7 @@ impl Process {
     }
 
     fn memory(&self, of: &str) -> Option<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.as_ref()?.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix(of))?;
-        line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok().map(|kb| kb / 1024.0)
+        memory(&self.0.as_ref()?.id().to_string(), of)
     }
 
     /// Stops it in order, and waits for its end.
@@ -85,6 +83,17 @@ impl Drop for Process {
             let _ = child.wait();
         }
     }
+}
+
+/// Resident memory in MB of a process, by its id or `self`.
+pub(crate) fn resident(process: &str) -> Option<f64> {
+    memory(process, "VmRSS:")
+}
+
+fn memory(process: &str, of: &str) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(of))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok().map(|kb| kb / 1024.0)
 }
 
 /// A running server.

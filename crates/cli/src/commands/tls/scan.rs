@@ -12,7 +12,7 @@ use crate::exit::{Failure, Outcome, chain};
 use crate::output;
 use crate::settings::{Effective, table};
 
-/// Scans the server at `address`. Exit codes: 0 it is as the profile says, or there is none; 1 it differs; 3 it could not be
+/// Scans the server at `address`. Exit codes: 0 it is exactly as the profile says, or there is none; 1 it differs; 3 it could not be
 /// determined.
 pub(crate) async fn run(settings: &Effective, address: &str) -> Outcome {
     let (host, port) = split(address)?;
@@ -31,11 +31,13 @@ pub(crate) async fn run(settings: &Effective, address: &str) -> Outcome {
         output::data(&text(address, &observed, judged.as_ref(), output::colours()))?;
     }
     let Some((request, comparison)) = judged else { return Ok(()) };
-    match (comparison.verdict(), settings.get(&table::TLS_EXACT)) {
-        (Verdict::Exact, _) | (Verdict::Reduced, false) => Ok(()),
-        (Verdict::Reduced, true) => {
-            Err(Failure::found(format!("{address} serves less than {}: {}", request.name(), left_out(&comparison))))
-        }
+    match (comparison.verdict(), settings.get(&table::TLS_ALLOW_REDUCED)) {
+        (Verdict::Exact, _) | (Verdict::Reduced, true) => Ok(()),
+        (Verdict::Reduced, false) => Err(Failure::found(format!(
+            "{address} serves less than {}: {}; --allow-reduced lets that pass",
+            request.name(),
+            left_out(&comparison)
+        ))),
         (Verdict::Different, _) => {
             Err(Failure::found(format!("{address} does not serve {}: {}", request.name(), difference(&comparison))))
         }

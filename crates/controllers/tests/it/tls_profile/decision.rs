@@ -289,3 +289,23 @@ async fn tls_f08_a_source_that_goes_away_does_not_make_way_for_another() {
     assert_eq!(cluster.decided().await.unwrap().0.profile_hash, Some(hash()));
     assert_eq!(cluster.condition("SourceAvailable").await, Some(("False".to_owned(), "SourceUnavailable".to_owned())));
 }
+
+#[tokio::test]
+async fn tls_f24_a_process_that_loses_the_lease_and_regains_it_reads_again_what_was_decided() {
+    let cluster = modern().await;
+    let mut first = decider().start(&cluster);
+    first.cx.begin_term();
+    first.settle().await;
+    // Meanwhile another process leads, and decides otherwise.
+    cluster.asks(json!({"tlsSecurityProfile": {"type": "Intermediate"}})).await;
+    decider().start(&cluster).settle().await;
+    let (decided, _) = cluster.decided().await.unwrap();
+    cluster.0.faults().add(Rule::new(Action::Status(403)).resource("apiservers").times(100));
+    first.cx.begin_term();
+    first.settle().await;
+    assert_eq!(
+        cluster.decided().await.unwrap().0,
+        decided,
+        "while the source cannot be read, the newest decision stays"
+    );
+}

@@ -273,3 +273,40 @@ async fn a_pod_that_reloads_by_itself_is_told_what_was_written() {
     assert_eq!(cluster.pod_annotation("w-abc-1").await, Some(hash()));
     assert_eq!(cluster.pod_annotation("other-abc-1").await, None, "not a pod of the workload");
 }
+
+#[tokio::test]
+async fn a_disruption_budget_of_somebody_else_that_has_our_name_is_told_with_how_to_mend_it() {
+    let cluster = modern().await;
+    cluster.policy(json!({})).await;
+    let other = json!({
+        "metadata": {"name": "w-tls-profile"}, "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "other"}}},
+    });
+    cluster.create("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", Some("apps"), other).await;
+    cluster.deployment("w", json!({}), json!({}), json!({"replicas": 2})).await;
+    let Controllers { decider, deliverer, .. } = controllers(options());
+    let mut delivering = Subject::new(move || deliverer.clone()).start(&cluster);
+    let mut deciding = Subject::new(move || decider.clone()).start(&cluster);
+    delivering.settle().await;
+    deciding.settle().await;
+    assert_eq!(cluster.template_annotation("w", HASH).await, None, "it does not roll unguarded");
+    assert_eq!(cluster.condition("Stalled").await, Some(("True".to_owned(), "Stalled".to_owned())));
+    let status = cluster.policies().get("cluster").await.unwrap().data["status"]["components"][0].clone();
+    let told = "PodDisruptionBudget w-tls-profile is somebody else's and does not cover the pods, so that none can guard them while they roll: \
+        let it cover them, rename it, or name another ConfigMap, and with it another budget, with paddock.dev/tls-profile-configmap";
+    assert_eq!((status["reason"].as_str(), status["message"].as_str()), (Some("BudgetTaken"), Some(told)));
+
+    let covers = json!({"spec": {"selector": {"matchLabels": {"app": "w"}}}});
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(cluster.client(), "apps");
+    budgets.patch("w-tls-profile", &PatchParams::default(), &Patch::Merge(covers)).await.unwrap();
+    delivering.settle().await;
+    assert_eq!(cluster.template_annotation("w", HASH).await, Some(hash()));
+}
+
+#[tokio::test]
+async fn pods_of_a_roll_carry_the_label_by_which_they_are_watched() {
+    let cluster = modern().await;
+    cluster.deployment("w", json!({}), json!({}), json!({})).await;
+    delivered(&cluster).await;
+    let template = cluster.deployments().get("w").await.unwrap().spec.unwrap().template;
+    assert_eq!(template.metadata.unwrap().labels.unwrap()["paddock.dev/tls-profile"], "follow");
+}

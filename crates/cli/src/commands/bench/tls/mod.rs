@@ -19,6 +19,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use paddock_tls_profile::Named;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 
@@ -28,7 +29,7 @@ use self::mounted::Mounted;
 use super::Sizes;
 use super::figure::{Report, Wanted};
 use super::load::Load;
-use super::server::{Process, failed};
+use super::server::{Process, failed, resident};
 use crate::exit::{Failure, Outcome};
 use crate::output;
 
@@ -129,24 +130,30 @@ async fn counted(report: &Report, dir: &Path) -> Outcome {
     Ok(())
 }
 
-/// Idle connections through a swap that lets them stay, and through one that does not.
+/// Idle connections through a swap that lets them stay, and through one that does not. They are of TLS 1.2: Modern would not have let
+/// them in.
 async fn idle(report: &Report, mut mounted: Mounted) -> Outcome {
     let count = open_files().map_or(IDLE, |limit| IDLE.min(limit.saturating_sub(RESERVE)));
     if count < IDLE {
-        output::remark(&format!("note: only {count} connections can be opened here: `ulimit -n` is too low"));
+        output::remark(&format!("note: only {count} connections can be opened here: `ulimit -Hn` is too low"));
     }
     let server = Listening::start(Kind::Ours, mounted.path()).await?;
     let memory = || server.process.resident().unwrap_or_default();
-    let client = Client::new(server.addr, rustls::ALL_VERSIONS)?;
-    let before = memory();
+    let ours = || resident("self").unwrap_or_default();
+    let client = Client::new(server.addr, &[&rustls::version::TLS12])?;
+    let (before, ours_before) = (memory(), ours());
+    let began = Instant::now();
     let mut open =
         for_all((0..count).map(|_| client.clone()), async |client: Client| client.connect().await.map_err(failed))
             .await?;
     open = for_all(open.into_iter(), ask).await?;
-    report.add(format!("{count} idle connections, memory"), memory(), "MB", Wanted::Nothing)?;
+    report.time(format!("{count} idle connections, opened and asked once"), began.elapsed(), Wanted::Nothing)?;
+    report.add(format!("{count} idle connections, memory of the server"), memory(), "MB", Wanted::Nothing)?;
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
-    let each = (memory() - before) * 1024.0 / count as f64;
-    report.add(format!("{count} idle connections, memory of each"), each, "KB", Wanted::Nothing)?;
+    let each = |grown: f64| grown * 1024.0 / count as f64;
+    let what = format!("{count} idle connections, memory of each at the");
+    report.add(format!("{what} server"), each(memory() - before), "KB", Wanted::Nothing)?;
+    report.add(format!("{what} client"), each(ours() - ours_before), "KB", Wanted::Nothing)?;
 
     let presented = certificate(&client).await?;
     let began = Instant::now();
@@ -157,7 +164,8 @@ async fn idle(report: &Report, mut mounted: Mounted) -> Outcome {
         began.elapsed(),
         Wanted::Nothing,
     )?;
-    report.add(format!("{count} idle connections, memory after the swap"), memory(), "MB", Wanted::Nothing)?;
+    let what = format!("{count} idle connections, memory of the server after the swap");
+    report.add(what, memory(), "MB", Wanted::Nothing)?;
     open = for_all(open.into_iter(), ask).await?;
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
     let lost = (count - open.len()) as f64;
@@ -171,7 +179,7 @@ async fn idle(report: &Report, mut mounted: Mounted) -> Outcome {
         began.elapsed(),
         Wanted::Nothing,
     )?;
-    report.add("… and memory after that", memory(), "MB", Wanted::Nothing)?;
+    report.add("… and memory of the server after that", memory(), "MB", Wanted::Nothing)?;
     server.process.stop().await
 }
 
@@ -216,9 +224,12 @@ async fn certificate(client: &Client) -> Result<Vec<u8>, Failure> {
     shown.map(|leaf| leaf.to_vec()).ok_or_else(|| failed("no certificate was shown"))
 }
 
-/// How many files a process may have open.
+/// How many files this process and those that it starts may have open, once as many are asked for as there may be; `None`: any number.
 fn open_files() -> Option<usize> {
-    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_whitespace().next()?.parse().ok()
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        // Where that is refused, what there is has to do.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    }
+    getrlimit(Resource::Nofile).current.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
