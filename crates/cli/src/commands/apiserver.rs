@@ -16,15 +16,7 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
     let embedded = what(settings)?;
     let startup = listeners::embedded(settings, TlsMetrics::default())?;
     let health = listeners::starting(&startup);
-    let over = CancellationToken::new();
-    let port = listeners::open_health(settings.get(&table::HEALTH_LISTEN_UP), health.clone(), over.clone()).await?;
-    let outcome = serve(settings, embedded, startup, &health, stop).await;
-    over.cancel();
-    if let Some(port) = port {
-        // A panic of the health port was logged; there is nothing left to do about it.
-        let _ = port.await;
-    }
-    outcome
+    listeners::beside_health(settings, &health, serve(settings, embedded, startup, &health, stop)).await
 }
 
 async fn serve(

@@ -73,6 +73,24 @@ pub(super) fn starting(startup: &Startup) -> Health {
     Health::starting(move || vec![startup.check()])
 }
 
+/// Serves with a health port beside it, if one is wanted, which answers from the first moment to the last: also while there is nothing
+/// to serve by yet, and while running requests end.
+pub(super) async fn beside_health(
+    settings: &Effective,
+    health: &Health,
+    serving: impl Future<Output = Outcome>,
+) -> Outcome {
+    let over = CancellationToken::new();
+    let port = open_health(settings.get(&table::HEALTH_LISTEN_UP), health.clone(), over.clone()).await?;
+    let outcome = serving.await;
+    over.cancel();
+    if let Some(port) = port {
+        // A panic of the health port was logged; there is nothing left to do about it.
+        let _ = port.await;
+    }
+    outcome
+}
+
 /// Opens the health port, if one is wanted.
 pub(super) async fn open_health(
     addr: OptionalAddr,

@@ -18,15 +18,7 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
     let tls = TlsMetrics::default();
     let startup = listeners::embedded(settings, tls.clone())?;
     let health = listeners::starting(&startup);
-    let over = CancellationToken::new();
-    let port = listeners::open_health(settings.get(&table::HEALTH_LISTEN_UP), health.clone(), over.clone()).await?;
-    let outcome = serve(settings, startup, &tls, &health, stop).await;
-    over.cancel();
-    if let Some(port) = port {
-        // A panic of the health port was logged; there is nothing left to do about it.
-        let _ = port.await;
-    }
-    outcome
+    listeners::beside_health(settings, &health, serve(settings, startup, &tls, &health, stop)).await
 }
 
 async fn serve(
