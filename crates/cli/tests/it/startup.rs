@@ -4,17 +4,15 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
-use paddock_pki::{CertificateAuthority, Leaf, LeafRequest, Usage};
+use paddock_pki::{CertificateAuthority, Leaf};
 use paddock_tls_profile::{Contract, Generation, MetricsAuth, Named, files};
+use paddock_trials::certificate::{issued, trusting};
 use paddock_trials::mount::Mount;
 use paddock_trials::outage::Outage;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 
 use crate::process::{Running, paddock, run, stderr};
 
@@ -48,18 +46,7 @@ impl Mounted {
 fn mounted(named: Named, auth: MetricsAuth) -> Mounted {
     let home = tempfile::tempdir().unwrap();
     let mount = Mount::new(home.path().join("startup")).unwrap();
-    let (now, day) = (Timestamp::now(), SignedDuration::from_hours(24));
-    let authority = CertificateAuthority::generate("trial", now, day).unwrap();
-    let request = LeafRequest {
-        common_name: "operator".to_owned(),
-        organization: None,
-        organizational_unit: None,
-        names: ["localhost".into()].into(),
-        usage: Usage::Server,
-        now,
-        not_after: now + day,
-    };
-    let leaf = authority.issue(&request).unwrap();
+    let (authority, leaf) = issued().unwrap();
     let mut mounted = Mounted { dir: mount.path().to_owned(), _home: home, mount, authority, auth, leaf };
     mounted.ask_for(named);
     mounted
@@ -149,15 +136,8 @@ fn secure(
     mounted: &Mounted,
     version: &'static rustls::SupportedProtocolVersion,
 ) -> std::io::Result<Secure> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(mounted.authority.certificate_pem().as_bytes()).unwrap()).unwrap();
-    let config = rustls::ClientConfig::builder_with_provider(paddock_serve::crypto_provider())
-        .with_protocol_versions(&[version])
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let mut connection =
-        rustls::ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+    let config = trusting(&mounted.authority, &[version])?;
+    let mut connection = rustls::ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
     let mut stream = plain(addr);
     while connection.is_handshaking() {
         connection.complete_io(&mut stream)?;

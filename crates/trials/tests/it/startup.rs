@@ -4,18 +4,16 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use paddock_pki::{CertificateAuthority, LeafRequest, Usage};
-use paddock_serve::{Listener, Options, Startup, StartupOptions, TlsMetrics, crypto_provider, serve};
+use paddock_pki::{CertificateAuthority, Leaf};
+use paddock_serve::{Listener, Options, Startup, StartupOptions, TlsMetrics, serve};
 use paddock_tls_profile::{
     Adherence, Contract, Decision, Generation, MetricsAuth, Named, Profile, Version, files, hex_sha256,
 };
+use paddock_trials::certificate::{issued, trusting};
 use paddock_trials::mount::Mount;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -26,8 +24,7 @@ struct Component {
     authority: CertificateAuthority,
     contract: Contract,
     profile: Option<String>,
-    chain: String,
-    key: String,
+    leaf: Leaf,
     expected: Option<String>,
 }
 
@@ -35,9 +32,9 @@ impl Component {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let mount = Mount::new(home.path().join("startup")).unwrap();
-        let (authority, chain, key) = issued();
+        let (authority, leaf) = issued().unwrap();
         let contract = Contract::baseline("metrics");
-        Self { home, mount, authority, contract, profile: None, chain, key, expected: None }
+        Self { home, mount, authority, contract, profile: None, leaf, expected: None }
     }
 
     fn asking_for(named: Named) -> Self {
@@ -57,14 +54,14 @@ impl Component {
     }
 
     fn renew(&mut self) {
-        (self.authority, self.chain, self.key) = issued();
+        (self.authority, self.leaf) = issued().unwrap();
     }
 
     fn files(&self) -> Vec<(&'static str, Vec<u8>)> {
         let mut all = vec![
             (files::CONTRACT, self.contract.canonical().into_bytes()),
-            (files::CERTIFICATE, self.chain.clone().into_bytes()),
-            (files::KEY, self.key.clone().into_bytes()),
+            (files::CERTIFICATE, self.leaf.certificate_pem.clone().into_bytes()),
+            (files::KEY, self.leaf.key_pem.expose().to_owned().into_bytes()),
         ];
         all.extend(self.profile.as_ref().map(|profile| (files::PROFILE, profile.clone().into_bytes())));
         all.extend(self.expected.as_ref().map(|hash| (files::EXPECTED_HASH, hash.clone().into_bytes())));
@@ -110,37 +107,15 @@ impl Component {
     }
 }
 
-fn issued() -> (CertificateAuthority, String, String) {
-    let (now, day) = (Timestamp::now(), SignedDuration::from_hours(24));
-    let authority = CertificateAuthority::generate("trial", now, day).unwrap();
-    let request = LeafRequest {
-        common_name: "server".to_owned(),
-        organization: None,
-        organizational_unit: None,
-        names: ["localhost".into()].into(),
-        usage: Usage::Server,
-        now,
-        not_after: now + day,
-    };
-    let leaf = authority.issue(&request).unwrap();
-    (authority, leaf.certificate_pem.clone(), leaf.key_pem.expose().to_owned())
-}
-
 async fn shake(
     addr: SocketAddr,
     authority: &CertificateAuthority,
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> std::io::Result<Version> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.certificate_pem().as_bytes()).unwrap()).unwrap();
-    let config = rustls::ClientConfig::builder_with_provider(crypto_provider())
-        .with_protocol_versions(versions)
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = trusting(authority, versions)?;
     let stream = TcpStream::connect(addr).await?;
     let name = ServerName::try_from("localhost").unwrap();
-    let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await?;
     match stream.get_ref().1.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_3) => Ok(Version::Tls13),
         _ => Ok(Version::Tls12),
@@ -229,7 +204,7 @@ async fn tls_f23_certificate_and_profile_arrive_together() {
 }
 
 fn issued_to(component: &Component) -> String {
-    paddock_pki::inspect(&component.chain).unwrap().fingerprint
+    paddock_pki::inspect(&component.leaf.certificate_pem).unwrap().fingerprint
 }
 
 #[tokio::test]
@@ -460,8 +435,9 @@ async fn a_listener_with_a_certificate_of_its_own_follows_the_profile() {
     let options = StartupOptions { own_key: Some(paddock_tls_profile::KeyKind::Ecdsa), ..component.options() };
     let startup = Startup::new(options, TlsMetrics::default());
     startup.load().await.unwrap();
-    let (_, chain, key) = issued();
-    let own = paddock_serve::Certificate::from_pem(chain.as_bytes(), key.as_bytes(), None).unwrap();
+    let (_, leaf) = issued().unwrap();
+    let (chain, key) = (leaf.certificate_pem.as_bytes(), leaf.key_pem.expose().as_bytes());
+    let own = paddock_serve::Certificate::from_pem(chain, key, None).unwrap();
     let source = startup.with_certificate(own).unwrap();
     let stop = CancellationToken::new();
     let (watching, until) = (startup.clone(), stop.clone());
