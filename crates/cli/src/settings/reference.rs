@@ -8,7 +8,7 @@ use super::{Default, Row, table};
 pub(crate) fn page() -> String {
     let mut page = String::from(
         "# Configuration\n\n\
-         <!-- Written by `paddock docs --write`; edit crates/cli/src/settings/table.rs instead. -->\n\n\
+         <!-- Written by `paddock docs --write`; edit crates/cli/src/settings/table/ instead. -->\n\n\
          A flag wins over its environment variable, that over the default. A variable that is set to nothing counts as\n\
          not set. At start, the settings that hold are logged once, each with where it came from.\n",
     );
