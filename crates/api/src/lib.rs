@@ -50,6 +50,8 @@ pub mod annotations {
     pub const DATA_KEY: &str = "paddock.dev/data-key";
     /// On an authority: the uid of the namespace that it was made for. A namespace made anew gets another authority.
     pub const NAMESPACE_UID: &str = "paddock.dev/namespace-uid";
+    /// On the control plane's namespace of `paddock up`: the default StorageClass was seen to, and nothing more is made of it.
+    pub const DEFAULT_STORAGE_CLASS: &str = "paddock.dev/default-storage-class";
     /// On `platform-config`: lets more gateways go at once than the circuit breaker allows, for the document whose digest it
     /// names and no other.
     pub const ACKNOWLEDGE_REMOVALS: &str = "paddock.dev/acknowledge-removals";

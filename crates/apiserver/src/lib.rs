@@ -68,5 +68,6 @@ mod user;
 pub use authz::PolicyRule;
 pub use loops::Loop;
 pub use paddock_workloads::Workload;
+pub use paddock_workloads::volumes::directories::PROVISIONER as DIRECTORY_PROVISIONER;
 pub use server::{Builder, Server, StartError};
 pub use user::User;

@@ -11,5 +11,6 @@ pub(crate) mod listeners;
 pub(crate) mod manifests;
 mod metrics_page;
 pub(crate) mod operator;
+mod storage_class;
 pub(crate) mod tls;
 pub(crate) mod up;

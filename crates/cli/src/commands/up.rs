@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::controllers::{CONTROL_NAMESPACE, Options, Running, install};
 use super::embedded::{Embedded, Place};
-use super::listeners;
+use super::{listeners, storage_class};
 use crate::exit::{Failure, Outcome};
 use crate::settings::{Effective, table};
 
@@ -46,6 +46,7 @@ async fn serve(
     };
     let server = embedded.start().await?;
     install(&server.client()).await?;
+    storage_class::provide(&server.client()).await?;
 
     let quit = stop.child_token();
     let mut controllers = Running::start(server.client(), &options, tls, quit.clone());

@@ -1,6 +1,12 @@
 //! Servers that start, answer and stop.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::api::{Api, PostParams};
+use kube::runtime::wait::await_condition;
+use serde_json::json;
 
 use crate::process::Running;
 
@@ -35,5 +41,28 @@ fn up_keeps_its_certificates_over_a_restart() {
     let mut server = Running::start(&arguments, dir.path());
     assert!(server.line().unwrap().starts_with("Kubernetes API: https://127.0.0.1:"));
     assert_eq!(authority(), first);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[tokio::test]
+async fn a_claim_without_a_class_is_bound_to_a_directory_of_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut server =
+        Running::start(&["up", "--data-dir", data.to_str().unwrap(), "--listen", "127.0.0.1:0"], dir.path());
+    assert!(server.line().unwrap().starts_with("Kubernetes API: https://127.0.0.1:"));
+    let client = paddock_reconcile::client::from_kubeconfig(&data.join("kubeconfig"), None).await.unwrap();
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client, "default");
+    let claim = json!({"metadata": {"name": "c"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
+    }});
+    claims.create(&PostParams::default(), &serde_json::from_value(claim).unwrap()).await.unwrap();
+    let bound = |claim: Option<&PersistentVolumeClaim>| {
+        claim.and_then(|claim| claim.status.as_ref()?.phase.as_deref()).is_some_and(|phase| phase == "Bound")
+    };
+    let claim =
+        tokio::time::timeout(Duration::from_secs(30), await_condition(claims, "c", bound)).await.unwrap().unwrap();
+    let volume = claim.unwrap().spec.unwrap().volume_name.unwrap();
+    assert!(data.join("volumes").join(volume).is_dir());
     assert_eq!(server.terminate(), Some(0));
 }
