@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{connect, diff, manifests, placed, read};
 use crate::commands::controllers::{gateway_options, identity};
 use crate::exit::{Failure, Outcome, chain};
-use crate::output::{self, colours};
+use crate::output::{self, colours, plain_lines};
 use crate::settings::{Effective, table};
 
 /// Prints the plan. Exit codes: 0 nothing to do, 1 something, 2 bad input, 3 it could not be determined.
@@ -112,7 +112,7 @@ fn text(key: &GatewayKey, foretold: &Foretold, colours: bool) -> Result<String, 
         return Ok(format!("{name}: nothing to do{waits}\n"));
     }
     for change in &foretold.changes {
-        let diff = diff::unified(change)?;
+        let diff = plain_lines(&diff::unified(change)?);
         text.push_str(&if colours { diff::coloured(&diff) } else { diff });
     }
     for change in &foretold.changes {
@@ -120,12 +120,12 @@ fn text(key: &GatewayKey, foretold: &Foretold, colours: bool) -> Result<String, 
         text.push_str(&format!("{name}: {} {} {namespace}{}\n", change.action.as_str(), change.kind, change.name));
     }
     for note in &foretold.notes {
-        text.push_str(&format!("{name}: {note}\n"));
+        text.push_str(&plain_lines(&format!("{name}: {note}\n")));
     }
     if let Some(error) = &foretold.error {
-        text.push_str(&format!("{name}: cannot be done: {error}\n"));
+        text.push_str(&plain_lines(&format!("{name}: cannot be done: {error}\n")));
     }
-    let forecast = format!("{name} {}", foretold.forecast);
+    let forecast = plain_lines(&format!("{name} {}", foretold.forecast));
     let bold = colours && matches!(foretold.forecast, Forecast::Restarts(_));
     text.push_str(&if bold { format!("\x1b[1;33m{forecast}\x1b[0m\n\n") } else { format!("{forecast}\n\n") });
     Ok(text)

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connect;
 use crate::exit::{Failure, Outcome, chain};
-use crate::output;
+use crate::output::{self, plain};
 use crate::settings::{Effective, table};
 
 /// The most characters of a message that are shown where the width is not known.
@@ -205,15 +205,11 @@ fn news(before: &[Line], after: &[Line], json: bool) -> String {
 fn brief(line: &Line) -> String {
     let Line { namespace, gateway, phase, reason, message, .. } = line;
     let colon = if message.is_empty() { "" } else { ": " };
-    format!("{namespace}/{gateway} {phase} {reason}{colon}{}\n", one_line(message))
+    format!("{}\n", plain(&format!("{namespace}/{gateway} {phase} {reason}{colon}{message}")))
 }
 
 fn json_line(line: &Line) -> String {
     format!("{}\n", serde_json::to_string(line).unwrap_or_default())
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// The table; no line is longer than `width`.
@@ -232,8 +228,9 @@ fn table_of(lines: &[Line], now: Timestamp, width: usize) -> String {
             short(&line.config_hash, 8),
             short(&line.not_after, 10),
             line.since.map_or_else(String::new, |since| age(since, now)),
-            one_line(&line.message),
+            line.message.clone(),
         ]
+        .map(|cell| plain(&cell))
     });
     let all: Vec<[String; 10]> = [head.map(str::to_owned)].into_iter().chain(rows).collect();
     let mut widths = [0; 10];
@@ -336,6 +333,14 @@ mod tests {
         assert!(text.lines().all(|line| line.chars().count() <= 120));
         assert_eq!(text.lines().count(), 2);
         assert!(text.ends_with("…\n"));
+    }
+
+    #[test]
+    fn what_a_tenant_wrote_cannot_steer_the_terminal() {
+        let esc = "\x1b[2J".to_owned();
+        let bad = Line { reason: esc.clone(), image: esc.clone(), not_after: esc.clone(), ..line("a", &esc) };
+        let text = [table_of(std::slice::from_ref(&bad), now(), 200), brief(&bad)].concat();
+        assert!(!text.contains('\x1b'), "{text:?}");
     }
 
     #[test]

@@ -7,9 +7,9 @@ use paddock_tls_profile::{
 };
 use serde_json::{Value, json};
 
-use super::{columns, painted, plain, profile};
+use super::{columns, painted, profile};
 use crate::exit::{Failure, Outcome};
-use crate::output;
+use crate::output::{self, plain};
 use crate::settings::{Effective, table};
 
 /// Explains the profile in `file`. Exit codes: 0 it can be served, 1 it cannot, 2 it is no profile.

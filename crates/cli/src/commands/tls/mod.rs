@@ -45,8 +45,3 @@ fn columns<const N: usize>(rows: &[[String; N]], colour: impl Fn(&str) -> &'stat
 fn painted(text: &str, colour: &str) -> String {
     if colour.is_empty() { text.to_owned() } else { format!("\x1b[{colour}m{text}\x1b[0m") }
 }
-
-/// Foreign text on one line of a terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
-}

@@ -25,7 +25,7 @@ pub(super) fn read(path: &Path) -> Result<Request, Failure> {
     let wrong = |what: String| Failure::usage(format!("{}: {what}", path.display()));
     let (request, unknown) = request(&bytes(path).map_err(|error| wrong(error.to_string()))?).map_err(wrong)?;
     if !unknown.is_empty() {
-        output::remark(&super::plain(&format!("{}: passed over: {}", path.display(), unknown.join(", "))));
+        output::remark(&output::plain(&format!("{}: passed over: {}", path.display(), unknown.join(", "))));
     }
     Ok(request)
 }

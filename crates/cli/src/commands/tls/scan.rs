@@ -7,9 +7,9 @@ use paddock_tls_probe::{Comparison, Dialer, Expectation, Limits, Observed, Order
 use paddock_tls_profile::{Backend, Options, Request, Suite};
 use serde_json::{Value, json};
 
-use super::{columns, group_title, painted, plain, profile, suite_title};
+use super::{columns, group_title, painted, profile, suite_title};
 use crate::exit::{Failure, Outcome, chain};
-use crate::output;
+use crate::output::{self, plain};
 use crate::settings::{Effective, table};
 
 /// Scans the server at `address`. Exit codes: 0 it is exactly as the profile says, or there is none; 1 it differs; 3 it could not be
