@@ -111,6 +111,12 @@ pub(crate) async fn execute(
     (pass.writes, result)
 }
 
+/// Whether this answer to an apply with [`NO_OBJECTS_VERSION`] says nothing against the object: one is there, or the server makes
+/// nothing that carries a version, as kube-apiserver before 1.23 with Services ("resourceVersion should not be set on objects to be created").
+fn is_to_be_looked_at(status: &kube::core::Status) -> bool {
+    status.code == 409 || status.message.contains("resourceVersion")
+}
+
 fn namespace_is_ending(error: &Error) -> bool {
     let Error::Waiting { on, .. } = error else { return false };
     matches!(&**on, Dependency::Object(on) if on.kind == Kind::of::<Namespace>())
@@ -295,7 +301,7 @@ impl Pass<'_> {
         let params = PatchParams::apply(&self.cx.identity.field_manager).force().validation_strict();
         match api.patch(&target.name, &params, &Patch::Apply(&first)).await {
             Ok(answer) => self.applied(target, body, &answer).map(Some),
-            Err(kube::Error::Api(status)) if status.code == 409 => {
+            Err(kube::Error::Api(status)) if is_to_be_looked_at(&status) => {
                 self.said.takes(target);
                 Ok(None)
             }
@@ -542,6 +548,14 @@ mod tests {
         let mut status = json!({"a": 1, "b": {"c": 2, "d": 3}, "l": [1]});
         merge(&mut status, &json!({"b": {"c": null, "e": {"f": null}}, "l": [2]}), MERGE_DEPTH);
         assert_eq!(status, json!({"a": 1, "b": {"d": 3, "e": {}}, "l": [2]}));
+    }
+
+    #[test]
+    fn object_is_looked_at_when_the_server_makes_nothing_that_carries_a_version() {
+        let answer = |code, message| kube::core::Status::failure(message, "").with_code(code);
+        let refused = answer(500, "resourceVersion should not be set on objects to be created");
+        let broken = answer(500, "etcdserver: request timed out");
+        assert_eq!([is_to_be_looked_at(&refused), is_to_be_looked_at(&broken)], [true, false]);
     }
 
     #[test]
