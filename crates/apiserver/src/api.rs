@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::admission::plugins::quota::Bookings;
+use crate::audit::{Audit, Record};
 use crate::authn::{LastModes, Tokens};
 use crate::authz::{Attributes, Authorizer};
 use crate::clock::Clock;
@@ -45,6 +46,8 @@ pub(crate) struct Request {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) user: User,
+    /// Its place in the audit log, where there is one.
+    pub(crate) record: Option<Record>,
 }
 
 /// One answer.
@@ -142,6 +145,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) faults: Faults,
     pub(crate) log: Log,
+    pub(crate) audit: Audit,
     /// Signs and reads the tokens of service accounts.
     pub(crate) tokens: Tokens,
     /// Applies that changed nothing.
@@ -200,6 +204,13 @@ impl Api {
 
     /// Answers a request.
     pub(crate) async fn handle(&self, mut request: Request, body: &mut RequestBody) -> Answer {
+        let Some(mut record) = request.record.take() else { return self.judge(&mut request, body).await };
+        record.caller(&request.user);
+        let answer = self.judge(&mut request, body).await;
+        record.answered(Some(&request.user), answer)
+    }
+
+    async fn judge(&self, request: &mut Request, body: &mut RequestBody) -> Answer {
         let _running = Metrics::request(self);
         let Some(segments) = segments(&request.path) else {
             return Status::bad_request("the path is not valid UTF-8").into();
@@ -220,7 +231,7 @@ impl Api {
         // Before anything is said of what there is.
         let refused = self.require(&request.user, &attributes).err();
         let Some(path) = path else {
-            return refused.map_or_else(|| self.documents.answer(self, &request, &segments), Answer::from);
+            return refused.map_or_else(|| self.documents.answer(self, request, &segments), Answer::from);
         };
         let Some(verb) = verb else {
             return refused.unwrap_or_else(Status::method_not_allowed).into();
@@ -232,15 +243,15 @@ impl Api {
             Some(Action::Gone) => Status::expired("too old resource version: injected").into(),
             Some(Action::Drop) => Answer::dropped(),
             Some(Action::DropAfter) => {
-                self.answer(refused, verb, &path, &request, body).await;
+                self.answer(refused, verb, &path, request, body).await;
                 Answer::dropped()
             }
             Some(Action::Latency(time)) => {
                 tokio::time::sleep(time).await;
-                self.answer(refused, verb, &path, &request, body).await
+                self.answer(refused, verb, &path, request, body).await
             }
-            Some(Action::CutWatch(events)) => cut(self.answer(refused, verb, &path, &request, body).await, events),
-            None => self.answer(refused, verb, &path, &request, body).await,
+            Some(Action::CutWatch(events)) => cut(self.answer(refused, verb, &path, request, body).await, events),
+            None => self.answer(refused, verb, &path, request, body).await,
         };
         self.log.push(|| Entry {
             verb,

@@ -273,6 +273,7 @@ fn answered(method: Method, path: &str, query: &str, headers: &[(http::HeaderNam
         query: Query::parse(Some(query)),
         headers: map,
         user: crate::User::admin(),
+        record: None,
     };
     let mut body = RequestBody::whole(body.to_vec());
     let answer = runtime.block_on(server.api().handle(request, &mut body));

@@ -2,13 +2,14 @@
 //! service carries requests from sockets and from clients in this process.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::stream::TryStreamExt;
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Request as HttpRequest, Response, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -21,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Answer, Api, Body, Request};
+use crate::audit::Received;
 use crate::authn::Caller;
 use crate::identity::{Identity, new_uuid};
 use crate::incoming::RequestBody;
@@ -28,6 +30,9 @@ use crate::request::Query;
 use crate::status::Status;
 use crate::streaming::{self, Session};
 use crate::user::User;
+
+/// The header that names a request.
+const AUDIT_ID: &str = "audit-id";
 
 /// Body of an answer on its way out. An error breaks the connection.
 type OutBody = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -41,6 +46,7 @@ struct Dropped;
 async fn respond<B>(
     api: &Api,
     caller: Result<Caller, Status>,
+    from: Option<IpAddr>,
     request: HttpRequest<B>,
 ) -> Result<Response<OutBody>, Dropped>
 where
@@ -50,6 +56,10 @@ where
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     let (head, version) = (parts.method == http::Method::HEAD, parts.version);
     let mut body = RequestBody::arriving(body);
+    let id = audit_id(&parts.headers);
+    let uri = parts.uri.path_and_query().map_or_else(|| parts.uri.path(), PathAndQuery::as_str);
+    let received = Received { id: &id, method: &parts.method, uri, headers: &parts.headers, from };
+    let record = api.audit.received(&api.clock, received);
     let answer = match caller {
         Ok(caller) => {
             let request = Request {
@@ -58,21 +68,25 @@ where
                 method: parts.method,
                 headers: parts.headers,
                 user: caller.user,
+                record,
             };
             let mut answer = api.handle(request, &mut body).await;
             answer.warnings.extend(caller.warning.map(str::to_owned));
             answer
         }
-        Err(status) => status.into(),
+        Err(status) => match record {
+            Some(record) => record.answered(None, status.into()),
+            None => status.into(),
+        },
     };
     let reusable = body.discard().await;
     if let Body::Upgrade(session) = answer.body {
         return match upgrade {
             Some(upgrade) => Ok(switch(upgrade, session)),
-            None => write(Status::bad_request("Upgrade request required").into()),
+            None => write(Status::bad_request("Upgrade request required").into(), &id),
         };
     }
-    let mut response = write(answer)?;
+    let mut response = write(answer, &id)?;
     if !reusable && version < http::Version::HTTP_2 {
         // What is left of the body would be taken for the next request.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -107,7 +121,14 @@ fn switch(upgrade: OnUpgrade, session: Session) -> Response<OutBody> {
     response
 }
 
-fn write(answer: Answer) -> Result<Response<OutBody>, Dropped> {
+/// What the answer and the audit log call the request: what the client calls it, cut to the 64 characters that kube-apiserver
+/// keeps, or a new name.
+fn audit_id(headers: &http::HeaderMap) -> String {
+    let given = headers.get(AUDIT_ID).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
+    given.map_or_else(new_uuid, |id| id.chars().take(64).collect())
+}
+
+fn write(answer: Answer, id: &str) -> Result<Response<OutBody>, Dropped> {
     let body = match answer.body {
         Body::Whole(bytes) => Full::new(bytes).map_err(|never: Infallible| match never {}).boxed_unsync(),
         Body::Chunks { size, chunks } => Measured { left: size, chunks }.boxed_unsync(),
@@ -119,8 +140,8 @@ fn write(answer: Answer) -> Result<Response<OutBody>, Dropped> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-    if let Ok(id) = HeaderValue::from_str(&new_uuid()) {
-        headers.insert("audit-id", id);
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(AUDIT_ID, id);
     }
     for (name, value) in answer.headers {
         if let Ok(value) = HeaderValue::from_str(&value) {
@@ -229,7 +250,7 @@ pub(crate) async fn bind(
             async move {
                 let peer = request.extensions_mut().remove::<Peer>();
                 let caller = api.authenticate(peer.as_ref(), request.headers());
-                respond(&api, caller, request).await
+                respond(&api, caller, peer.map(|peer| peer.addr.ip()), request).await
             }
         })
     };
@@ -258,7 +279,7 @@ pub(crate) fn in_process(api: &Api, user: User) -> Client {
     let api = api.clone();
     let service = tower::service_fn(move |request: HttpRequest<kube::client::Body>| {
         let (api, caller) = (api.clone(), Caller { user: user.clone(), warning: None });
-        async move { respond(&api, Ok(caller), request).await }
+        async move { respond(&api, Ok(caller), None, request).await }
     });
     Client::new(service, "default")
 }
@@ -280,6 +301,7 @@ mod tests {
             query: Query::default(),
             headers: http::HeaderMap::new(),
             user: User::new("nobody", ["nothing"]),
+            record: None,
         };
         assert_eq!(server.api().handle(request, &mut body).await.code, 403);
     }

@@ -11,6 +11,7 @@
 //! | `identity` | CA, serving certificate, key of tokens, who a client certificate names | the PKI directory |
 //! | `http`, `incoming` | sockets and in-process clients → `api`; bodies, headers, streams | hyper |
 //! | `api` | one request in, one answer out: faults, log, dispatch | the rooms below |
+//! | `audit` | the audit log | its file |
 //! | [`request`] | path, query and Accept → what is asked | pure |
 //! | `user`, `authn`, `authz` | who asks, as whom, and what they may do | the store |
 //! | `admission` | built-in plugins, policies and webhooks: who may change or refuse a write | the store |
@@ -30,6 +31,7 @@
 
 mod admission;
 mod api;
+mod audit;
 mod authn;
 mod authz;
 mod bootstrap;

@@ -67,10 +67,12 @@ pub(crate) fn page(api: &Api) -> String {
     add("gauge", "apiserver_current_inflight_requests", "Requests that are being answered.", "", of(running));
     add("gauge", "apiserver_longrunning_requests", "Watches that are open.", "{verb=\"WATCH\"}", of(watches));
     add("counter", "apiserver_watch_events_total", "Events sent to watches.", "", of(watch_events));
+    let audit = api.audit.failed().to_string();
     let counters = [
         ("paddock_apiserver_requests_total", "Requests.", of(requests)),
         ("paddock_apiserver_watches_expired_total", "Watches that ended with 410: too slow.", of(watches_expired)),
         ("paddock_apiserver_unchanged_applies_total", "Applies known to change nothing.", of(unchanged)),
+        ("apiserver_audit_error_total", "Lines of the audit log that could not be written.", audit),
     ];
     let stats = api.store.stats();
     let commits = [

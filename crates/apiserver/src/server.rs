@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::api::{Api, Inner};
+use crate::audit::Audit;
 use crate::authn::{LastModes, Tokens};
 use crate::authz::Authorizer;
 use crate::clock::Clock;
@@ -46,6 +47,14 @@ pub enum StartError {
     /// The directory for volumes has no absolute path.
     #[error("cannot use the directory for volumes: {0}")]
     Volumes(std::io::Error),
+    /// The audit log cannot be opened.
+    #[error("cannot open the audit log {file}: {source}", file = file.display())]
+    AuditLog {
+        /// The file asked for.
+        file: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The first objects (namespaces, the `kubernetes` Service) could not be written.
     #[error("cannot write the first objects: {0}")]
     Bootstrap(crate::status::Status),
@@ -59,6 +68,7 @@ pub struct Builder {
     volumes_dir: Option<PathBuf>,
     loops: Vec<Loop>,
     log: bool,
+    audit_log: Option<PathBuf>,
     clock: Clock,
     startup: Option<paddock_serve::Startup>,
 }
@@ -137,6 +147,14 @@ impl Builder {
         self
     }
 
+    /// Appends a line to this file for each request: an `audit.k8s.io/v1` Event of level `Metadata`. At 100 MiB it is renamed to
+    /// `FILE.1`; ten such files are kept. Default: nothing is recorded.
+    #[must_use]
+    pub fn audit_log(mut self, file: impl Into<PathBuf>) -> Self {
+        self.audit_log = Some(file.into());
+        self
+    }
+
     /// The clock that time stamps come from. Default: the system's.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
@@ -154,6 +172,10 @@ impl Builder {
         let volumes = self.volumes_dir.or_else(|| self.data_dir.as_ref().map(|dir| dir.join("volumes")));
         let volumes = volumes.map(std::path::absolute).transpose().map_err(StartError::Volumes)?;
         let identity = Arc::new(identity::Identity::load(pki_dir.as_deref(), self.listen, self.clock.now())?);
+        let audit = match self.audit_log {
+            Some(file) => Audit::to(&file).map_err(|source| StartError::AuditLog { file, source })?,
+            None => Audit::default(),
+        };
         let closing = CancellationToken::new();
         let api = Api::new(Inner {
             store,
@@ -164,6 +186,7 @@ impl Builder {
             clock: self.clock,
             faults: Faults::default(),
             log: if self.log { Log::on() } else { Log::default() },
+            audit,
             tokens: Tokens::new(identity::TokenKey::load(pki_dir.as_deref())?),
             unchanged: crate::handlers::Unchanged::default(),
             views: crate::handlers::Views::default(),
@@ -217,6 +240,7 @@ impl Server {
             volumes_dir: None,
             loops: Loop::all(),
             log: false,
+            audit_log: None,
             clock: Clock::system(),
             startup: None,
         }

@@ -23,6 +23,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Api, Request};
+use crate::audit::Received;
+use crate::identity::new_uuid;
 use crate::incoming::RequestBody;
 use crate::request::Query;
 use crate::resource::Resource;
@@ -160,12 +162,16 @@ impl Caller {
         let mut headers = HeaderMap::new();
         headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(media));
         headers.insert(http::header::USER_AGENT, http::HeaderValue::from_static("kube-controller-manager"));
+        let uri = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+        let received = Received { id: &new_uuid(), method: &method, uri: &uri, headers: &headers, from: None };
+        let record = self.api.audit.received(&self.api.clock, received);
         let request = Request {
             method,
             path: path.to_owned(),
             query: Query::parse(Some(query)),
             headers,
             user: self.user.clone(),
+            record,
         };
         let mut body = RequestBody::whole(body.map_or_else(Bytes::new, |b| b.to_string().into()));
         let answer = self.api.handle(request, &mut body).await;

@@ -1,6 +1,7 @@
 //! The server as its users see it: over HTTPS or through a client in the same process.
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
+mod audit;
 mod crowds;
 mod faults;
 mod hostile;

@@ -64,7 +64,8 @@ fn what(settings: &Effective) -> Result<Embedded, Failure> {
         (None, true, Some(kubeconfig)) => (Place::Memory { pki }, kubeconfig),
     };
     let loops = if settings.get(&table::NO_CONTROLLERS) { Vec::new() } else { settings.get(&table::LOOPS).0 };
-    Ok(Embedded { listen: settings.get(&table::LISTEN), place, kubeconfig, loops, tls: None })
+    let audit_log = settings.find(&table::AUDIT_LOG);
+    Ok(Embedded { listen: settings.get(&table::LISTEN), place, kubeconfig, audit_log, loops, tls: None })
 }
 
 #[cfg(test)]

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use paddock_api::labels;
+use paddock_apiserver::{Server, User};
 use paddock_controllers::gateways::{self, GatewayMetrics, ReservedNames};
 use paddock_controllers::tls_profile;
 use paddock_reconcile::health::State;
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::listeners::{open_health, overrides};
+use super::manifests;
 use crate::exit::{Failure, Outcome, chain};
 use crate::settings::effective::Source;
 use crate::settings::value::{Controller, Controllers};
@@ -240,14 +242,22 @@ pub(super) fn hostname() -> String {
     if name.trim().is_empty() { "paddock".to_owned() } else { name.trim().to_owned() }
 }
 
-/// Prepares an API server that nobody installed Paddock on: the control plane's namespace, the kinds of ours and the roles that
-/// gateways are bound to.
+/// Prepares an API server that nobody installed Paddock on: the control plane's namespace, the kinds of ours, the roles that
+/// gateways are bound to, and the operator's own.
 pub(crate) async fn install(client: &Client) -> Outcome {
     create_namespace(client, CONTROL_NAMESPACE).await?;
     apply::<CustomResourceDefinition>(client, &gateways::definition::definition()).await?;
     apply::<CustomResourceDefinition>(client, &tls_profile::definition()).await?;
     apply::<ClusterRole>(client, &gateways::rbac::node_reader()).await?;
-    apply::<ClusterRole>(client, &gateways::rbac::operator_role()).await
+    apply::<ClusterRole>(client, &gateways::rbac::operator_role()).await?;
+    apply::<ClusterRole>(client, &manifests::cluster_role()).await?;
+    apply::<ClusterRoleBinding>(client, &manifests::binding(CONTROL_NAMESPACE)).await
+}
+
+/// A client of the account that the operator has on a cluster: the controllers of this process have its rights and no others, and
+/// the audit log tells them from people.
+pub(crate) fn account(server: &Server) -> Client {
+    server.client_as(User::service_account(CONTROL_NAMESPACE, LEASE))
 }
 
 async fn apply<K>(client: &Client, object: &impl Serialize) -> Outcome

@@ -22,6 +22,8 @@ pub(crate) struct Embedded {
     pub(crate) listen: SocketAddr,
     pub(crate) place: Place,
     pub(crate) kubeconfig: PathBuf,
+    /// Where requests are recorded.
+    pub(crate) audit_log: Option<PathBuf>,
     /// Which of the server's own loops run.
     pub(crate) loops: Vec<Loop>,
     /// The TLS profile that the listener follows; the built-in one where there is none.
@@ -34,6 +36,9 @@ impl Embedded {
         let mut builder = Server::builder().listen(self.listen).only(&self.loops);
         if let Some(startup) = &self.tls {
             builder = builder.tls_profile(startup.clone());
+        }
+        if let Some(file) = &self.audit_log {
+            builder = builder.audit_log(file);
         }
         let builder = match &self.place {
             Place::Directory(dir) => builder.data_dir(dir),

@@ -93,7 +93,7 @@ fn rules() -> Vec<PolicyRule> {
     rules
 }
 
-fn cluster_role() -> ClusterRole {
+pub(crate) fn cluster_role() -> ClusterRole {
     ClusterRole { metadata: named(None), rules: Some(rules()), ..ClusterRole::default() }
 }
 
@@ -101,7 +101,7 @@ fn service_account(namespace: &str) -> ServiceAccount {
     ServiceAccount { metadata: named(Some(namespace)), ..ServiceAccount::default() }
 }
 
-fn binding(namespace: &str) -> ClusterRoleBinding {
+pub(crate) fn binding(namespace: &str) -> ClusterRoleBinding {
     ClusterRoleBinding {
         metadata: named(None),
         role_ref: RoleRef {

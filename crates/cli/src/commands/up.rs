@@ -6,7 +6,7 @@ use paddock_apiserver::Loop;
 use paddock_serve::{Health, Startup, TlsMetrics};
 use tokio_util::sync::CancellationToken;
 
-use super::controllers::{CONTROL_NAMESPACE, Options, Running, install};
+use super::controllers::{CONTROL_NAMESPACE, Options, Running, account, install};
 use super::embedded::{Embedded, Place};
 use super::{listeners, storage_class};
 use crate::exit::{Failure, Outcome};
@@ -41,6 +41,7 @@ async fn serve(
         listen: settings.get(&table::LISTEN),
         place: Place::Directory(dir),
         kubeconfig,
+        audit_log: settings.find(&table::AUDIT_LOG),
         loops: Loop::all(),
         tls: Some(startup.clone()),
     };
@@ -49,7 +50,7 @@ async fn serve(
     storage_class::provide(&server.client()).await?;
 
     let quit = stop.child_token();
-    let mut controllers = Running::start(server.client(), &options, tls, quit.clone());
+    let mut controllers = Running::start(account(&server), &options, tls, quit.clone());
     health.complete(controllers.readiness(Some(startup)), controllers.registry());
     embedded.announce(&server)?;
 

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::observe::{Observer, snapshot};
 use self::screen::Screen;
 use self::story::{Event, Snapshot, compare};
-use super::controllers::{CONTROL_NAMESPACE, Options, Running, create_namespace, install};
+use super::controllers::{CONTROL_NAMESPACE, Options, Running, account, create_namespace, install};
 use super::embedded::{Embedded, Place};
 use crate::exit::{Failure, Outcome, chain};
 use crate::settings::{Effective, table};
@@ -52,6 +52,7 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         place: Place::Directory(home.path().join("data")),
         kubeconfig: home.path().join("kubeconfig"),
+        audit_log: None,
         loops: paddock_apiserver::Loop::all(),
         tls: None,
     };
@@ -68,7 +69,7 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
     install(&client).await?;
     let options = Options::for_demo()?;
     let mut controllers =
-        Running::start(server.client(), &options, &paddock_serve::TlsMetrics::default(), quit.clone());
+        Running::start(account(&server), &options, &paddock_serve::TlsMetrics::default(), quit.clone());
     let outcome = tokio::select! {
         told = tell(&client, &mut screen, began) => told,
         () = stop.cancelled() => Ok(()),

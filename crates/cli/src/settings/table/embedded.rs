@@ -7,8 +7,16 @@ use crate::settings::value::Loops;
 use crate::settings::{Default, Row, Setting};
 
 /// Every row of this page, in the order of the reference.
-pub(super) static EMBEDDED_ROWS: &[&Row] =
-    &[&LISTEN.row, &DATA_DIR.row, &IN_MEMORY.row, &PKI_DIR.row, &KUBECONFIG_OUT.row, &NO_CONTROLLERS.row, &LOOPS.row];
+pub(super) static EMBEDDED_ROWS: &[&Row] = &[
+    &LISTEN.row,
+    &DATA_DIR.row,
+    &IN_MEMORY.row,
+    &PKI_DIR.row,
+    &KUBECONFIG_OUT.row,
+    &AUDIT_LOG.row,
+    &NO_CONTROLLERS.row,
+    &LOOPS.row,
+];
 
 /// `--listen`
 pub(crate) static LISTEN: Setting<SocketAddr> = Setting::new(
@@ -59,6 +67,16 @@ pub(crate) static KUBECONFIG_OUT: Setting<PathBuf> = Setting::new(
     "FILE",
     Default::Absent("`kubeconfig` in the data directory; required with `--in-memory`"),
     "Where to write the administrator's kubeconfig, readable by its owner alone",
+    &["up", "apiserver"],
+);
+
+/// `--audit-log`
+pub(crate) static AUDIT_LOG: Setting<PathBuf> = Setting::new(
+    "audit-log",
+    &["PADDOCK_AUDIT_LOG"],
+    "FILE",
+    Default::Absent("requests are not recorded"),
+    "Where the embedded API server appends a line for each request (`audit.k8s.io/v1`, level `Metadata`); put aside at 100 MiB, ten such files are kept",
     &["up", "apiserver"],
 );
 
