@@ -51,10 +51,15 @@ fn all() -> Command {
             with_settings(
                 "manifests",
                 "Print what to install on a cluster",
-                &["paddock manifests install | kubectl apply -f -", "paddock manifests rbac --namespace platform"],
+                &[
+                    "paddock manifests install | kubectl apply -f -",
+                    "paddock manifests rbac --namespace platform",
+                    "paddock manifests network | kubectl -n team-a apply -f -",
+                ],
             )
-            .arg(Arg::new("what").required(true).value_parser(["crds", "rbac", "install"]).help(
-                "crds: custom resources; rbac: what the operator may do; install: namespace, RBAC and Deployment",
+            .arg(Arg::new("what").required(true).value_parser(["crds", "rbac", "install", "alerts", "network"]).help(
+                "crds: custom resources; rbac: what the operator may do; install: all of it, namespace, Deployment and who may write \
+                 TLS profiles; alerts: a PrometheusRule; network: a NetworkPolicy by which the operator reaches the pods that it asks",
             )),
         )
         .subcommand(
@@ -306,7 +311,7 @@ mod tests {
     fn an_unknown_choice_is_told_in_one_line() {
         assert_eq!(
             wrong(&["paddock", "manifests", "chart"]),
-            "invalid value 'chart' for '<what>' [possible values: crds, rbac, install] (see --help)"
+            "invalid value 'chart' for '<what>' [possible values: crds, rbac, install, alerts, network] (see --help)"
         );
     }
 

@@ -35,6 +35,8 @@ pub(crate) fn run(settings: &Effective, what: &str) -> Outcome {
     let text = match what {
         "crds" => crds(),
         "rbac" => rbac(&namespace),
+        "alerts" => document(&tls_profile::alerts(&namespace)),
+        "network" => document(&tls_profile::probes(&namespace)),
         _ => install(&namespace, &image),
     };
     output::data(&text.map_err(|error| Failure::undetermined(format!("cannot write YAML: {error}")))?)
@@ -68,8 +70,17 @@ fn install(namespace: &str, image: &str) -> Yaml {
         },
         ..Namespace::default()
     };
-    let startup = document(&startup(namespace))?;
-    Ok([document(&home)?, crds()?, rbac(namespace)?, startup, document(&deployment(namespace, image))?].concat())
+    let [writers, bound] = tls_profile::writers(namespace, NAME);
+    Ok([
+        document(&home)?,
+        crds()?,
+        rbac(namespace)?,
+        document(&writers)?,
+        document(&bound)?,
+        document(&startup(namespace))?,
+        document(&deployment(namespace, image))?,
+    ]
+    .concat())
 }
 
 /// What the operator starts with before it has decided anything: the built-in profile. From then on it writes this map itself, as it does
@@ -289,6 +300,57 @@ mod tests {
             field.field_ref.as_ref().unwrap().field_path,
             "metadata.annotations['paddock.dev/tls-profile-hash']"
         );
+    }
+
+    #[test]
+    fn alerts_use_metrics_and_conditions_that_there_are() {
+        let alerts = tls_profile::alerts("platform");
+        let (metrics, page) =
+            (include_str!("../../../../docs/reference/metrics.md"), include_str!("../../../../docs/tls-profile.md"));
+        let rules = alerts["spec"]["groups"][0]["rules"].as_array().unwrap();
+        assert!(!rules.is_empty());
+        for rule in rules {
+            let expr = rule["expr"].as_str().unwrap();
+            let words = expr.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            let named: Vec<&str> = words.filter(|word| word.starts_with("paddock_")).collect();
+            assert!(!named.is_empty(), "{expr}");
+            for metric in named {
+                assert!(metrics.contains(&format!("| `{metric}` |")), "{metric}");
+            }
+            let conditions = expr.split("condition=").nth(1).unwrap_or_default().split('"').nth(1).unwrap_or_default();
+            for condition in conditions.split('|') {
+                assert!(page.contains(&format!("`{condition}`")) || condition.is_empty(), "{condition}");
+            }
+        }
+    }
+
+    /// The API server may listen anywhere: what cuts an operator off from it must not be shipped.
+    #[test]
+    fn tls_d18_nothing_that_is_shipped_limits_whom_the_operator_reaches() {
+        let shipped = ["install", "network"].map(|what| match what {
+            "network" => document(&tls_profile::probes("platform")).unwrap(),
+            _ => install("platform", "example.com/paddock:1").unwrap(),
+        });
+        for document in shipped.iter().flat_map(|text| text.split("---\n")) {
+            assert!(!document.contains("6443") && !document.contains("gress:\n  - to:"), "{document}");
+            assert!(!document.contains("kind: NetworkPolicy") || !document.contains("Egress"), "{document}");
+        }
+    }
+
+    #[test]
+    fn the_network_policy_lets_the_operators_own_pods_in() {
+        let policy = tls_profile::probes("platform");
+        let from = &policy["spec"]["ingress"][0]["from"][0];
+        let pods =
+            deployment("platform", "example.com/paddock:1").spec.unwrap().template.metadata.unwrap().labels.unwrap();
+        let wanted = from["podSelector"]["matchLabels"].as_object().unwrap();
+        assert!(
+            wanted.iter().all(|(label, value)| pods.get(label).map(String::as_str) == value.as_str()),
+            "{wanted:?}"
+        );
+        assert_eq!(from["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"], "platform");
+        let whom = policy["spec"]["podSelector"]["matchLabels"].as_object().unwrap();
+        assert!(whom.iter().all(|(label, value)| pods.get(label).map(String::as_str) == value.as_str()), "{whom:?}");
     }
 
     #[test]

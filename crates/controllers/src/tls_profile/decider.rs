@@ -39,9 +39,15 @@ const READ_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// The value of [`FOLLOW`] on a ConfigMap that is a source: with it a change is seen at once.
 const SOURCE: &str = "source";
+/// The value of [`FOLLOW`] on the decision itself: by it writers are told apart.
+pub(crate) const MARK: &str = "decision";
 
 /// OpenShift's release is in this object.
 const CLUSTER_VERSION: Kind = Kind::custom("config.openshift.io", "v1", "ClusterVersion", "clusterversions", false);
+
+/// HyperShift's hosted clusters, as their management cluster has them.
+const HOSTED_CLUSTER: Kind =
+    Kind::custom("hypershift.openshift.io", "v1beta1", "HostedCluster", "hostedclusters", true);
 
 /// What the process was started with.
 #[derive(Clone, Debug, Default)]
@@ -131,6 +137,15 @@ impl Decider {
             },
         };
         heard.insert(SourceKind::OpenShiftApiServer, api_server);
+        if let Some((namespace, name)) = &policy.hosted_cluster {
+            let target = HOSTED_CLUSTER.named(Some(namespace), name);
+            let said = match cx.get(&target).await {
+                Ok(Some(object)) => Heard::hosted_cluster(&target.to_string(), &object),
+                Ok(None) => Heard::Unreadable(format!("{target} does not exist")),
+                Err(error) => Heard::Unreadable(error.to_string()),
+            };
+            heard.insert(SourceKind::HostedCluster, said);
+        }
         heard.insert(SourceKind::InjectedConfig, self.injected().await);
         if let Some((namespace, name)) = &policy.config_map {
             let target = ObjectRef::of::<ConfigMap>(Some(namespace), name);
@@ -251,8 +266,8 @@ impl Controller for Decider {
     fn plan(&self, _key: &Self::Key, snapshot: &Snapshot, now: Timestamp) -> Result<Plan, Error> {
         let decision = self.decide(snapshot);
         let mut plan = Plan::new();
-        let files = decision.decided.published.as_ref().map(|published| published.files(""));
-        let mut data = files.unwrap_or_default();
+        let record = decision.decided.published.as_ref().map(Published::record);
+        let mut data = record.unwrap_or_default();
         data.insert(PLATFORM.to_owned(), decision.platform.to_json());
         plan.apply(self.keep(data)?);
         self.tell(&mut plan, snapshot, &decision, now);
@@ -314,7 +329,7 @@ impl Decider {
     }
 
     fn keep(&self, data: BTreeMap<String, String>) -> Result<Desired, Error> {
-        let labels = [(labels::MANAGED_BY, labels::MANAGED_BY_PADDOCK)];
+        let labels = [(labels::MANAGED_BY, labels::MANAGED_BY_PADDOCK), (FOLLOW, MARK)];
         Desired::of(&ConfigMap {
             metadata: ObjectMeta {
                 name: Some(DECISION.to_owned()),
@@ -386,6 +401,14 @@ impl Controller for SourceWatch {
         vec![
             Source::kind(Capability::ApiServerConfig.kind(), spec).fields("metadata.name=cluster"),
             Source::kind(policy::KIND, spec).fields("metadata.name=cluster"),
+            Source::kind(HOSTED_CLUSTER, |change| {
+                let of = |object: Option<&Value>| {
+                    object.map(|object| {
+                        [&object["spec"]["configuration"], &object["status"]["version"]].map(Value::clone)
+                    })
+                };
+                if of(change.before) == of(change.after) { Vec::new() } else { vec![KEY] }
+            }),
             Source::of::<ConfigMap>(|_| vec![KEY]).labels(format!("{FOLLOW}={SOURCE}")),
         ]
     }

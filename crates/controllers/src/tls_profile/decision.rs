@@ -11,6 +11,7 @@ use paddock_tls_profile::{
     Source, Verdict, files, resolve,
 };
 
+use super::components::{self, Override};
 use super::platform::{Capability, Platform};
 use super::policy::Policy;
 use super::sources::{Heard, SourceKind, Wanted};
@@ -20,6 +21,8 @@ use super::sources::{Heard, SourceKind, Wanted};
 pub(crate) struct Published {
     pub(crate) contract: Contract,
     pub(crate) profile: Profile,
+    /// What single components are told otherwise.
+    pub(crate) overrides: Vec<Override>,
 }
 
 impl Published {
@@ -28,8 +31,9 @@ impl Published {
         let contract = Contract::parse(data.get(files::CONTRACT)?.as_bytes()).ok()?.contract;
         let text = data.get(files::PROFILE)?;
         let profile = Profile::parse(text.as_bytes()).ok()?.profile;
+        let overrides = data.get(components::FILE).map_or_else(|| Some(Vec::new()), |text| components::read(text))?;
         let same = profile.canonical() == *text && contract.profile_hash.as_deref() == Some(&*profile.hash());
-        same.then_some(Self { contract, profile })
+        same.then_some(Self { contract, profile, overrides })
     }
 
     /// Whether the built-in profile lets in nobody whom this one does not.
@@ -39,6 +43,15 @@ impl Published {
         };
         let baseline = effective(&Profile::baseline());
         effective(&self.profile).zip(baseline).is_some_and(|(served, baseline)| served.covers(&baseline))
+    }
+
+    /// What is written down: the files for nobody in particular, and what single components are told.
+    pub(crate) fn record(&self) -> BTreeMap<String, String> {
+        let mut data = self.files("");
+        if !self.overrides.is_empty() {
+            data.insert(components::FILE.to_owned(), components::to_json(&self.overrides));
+        }
+        data
     }
 
     /// The files, for one component.
@@ -99,9 +112,10 @@ pub(crate) fn decide(before: Option<&Published>, inputs: &Inputs<'_>) -> Decided
             return kept(vec![available, no("ProfileResolved", "Invalid", format!("{why}; {last}"))]);
         }
     };
-    let mut findings = vec![available(inputs), resolved(wanted, inputs.table)];
+    let table = wanted.table.unwrap_or(inputs.table);
+    let mut findings = vec![available(inputs), resolved(wanted, table)];
     let decision = decision(inputs, wanted);
-    let asked = wanted.request.profile(inputs.table);
+    let asked = wanted.request.profile(table);
     let resolution = resolve(&asked, &Backend::RUSTLS_AWS_LC, &decision.options(None));
     let name = wanted.request.name();
     let outcome = outcome(name, &resolution);
@@ -148,23 +162,25 @@ pub(crate) fn decide(before: Option<&Published>, inputs: &Inputs<'_>) -> Decided
         source: Source {
             kind: source.name().to_owned(),
             profile: name.to_owned(),
-            table: (name != "Custom").then_some(inputs.table),
+            table: (name != "Custom").then_some(table),
         },
         metrics_auth: inputs.policy.metrics_auth,
         drain_seconds: inputs.policy.drain_seconds,
         ..Contract::baseline("")
     };
-    Decided { published: Some(numbered(before, contract, profile)), findings }
+    let told = before.map(|before| before.overrides.as_slice()).unwrap_or_default();
+    let (overrides, honored) = components::decide(&inputs.policy.components, told, decision, table);
+    findings.extend(honored);
+    Decided { published: Some(numbered(before, Published { contract, profile, overrides })), findings }
 }
 
 /// The contract's generation grows when anything of it changes, and only then.
-fn numbered(before: Option<&Published>, contract: Contract, profile: Profile) -> Published {
-    let generation = before.map_or(0, |before| before.contract.generation);
-    let same = Published { contract: Contract { generation, ..contract.clone() }, profile: profile.clone() };
-    if before == Some(&same) {
-        return same;
+fn numbered(before: Option<&Published>, mut published: Published) -> Published {
+    published.contract.generation = before.map_or(0, |before| before.contract.generation);
+    if before != Some(&published) {
+        published.contract.generation = published.contract.generation.saturating_add(1);
     }
-    Published { contract: Contract { generation: generation.saturating_add(1), ..contract }, profile }
+    published
 }
 
 fn decision(inputs: &Inputs<'_>, wanted: &Wanted) -> Decision {
@@ -237,7 +253,7 @@ mod tests {
     }
 
     fn asks(request: Request, adherence: Adherence) -> Heard {
-        Heard::Wanted(Wanted { request, adherence, odd_adherence: false })
+        Heard::Wanted(Wanted { request, adherence, ..Wanted::default() })
     }
 
     fn modern() -> Heard {
@@ -278,7 +294,7 @@ mod tests {
         );
         let published = decided.published.unwrap();
         assert_eq!(published.contract.generation, 1);
-        assert_eq!(Published::read(&published.files("")), Some(published));
+        assert_eq!(Published::read(&published.record()), Some(published));
     }
 
     #[test]
@@ -369,6 +385,29 @@ mod tests {
         assert_eq!(of(Some(Strict), Legacy), Strict);
         assert_eq!(of(Some(Legacy), Strict), Strict);
         assert_eq!(of(Some(Legacy), Legacy), Legacy);
+    }
+
+    #[test]
+    fn a_names_meaning_follows_the_release_of_the_cluster_that_says_it() {
+        let wanted = Wanted { request: Request::Named(Named::Old), table: Some(Generation::A), ..Wanted::default() };
+        let published = on(None, &Heard::Wanted(wanted), &Policy::default()).published.unwrap();
+        assert_eq!(published.profile, Named::Old.profile(Generation::A));
+        assert_eq!(published.contract.source.table, Some(Generation::A));
+    }
+
+    #[test]
+    fn components_are_decided_on_with_everything_else() {
+        let entry = serde_json::json!({"selector": {"matchLabels": {"a": "b"}}, "profile": {"type": "Modern"}});
+        let component = serde_json::from_value::<components::Entry>(entry).unwrap().read().unwrap();
+        let policy = Policy { components: vec![component], ..Policy::default() };
+        let before = on(None, &modern(), &Policy::default()).published.unwrap();
+        let decided = on(Some(&before), &modern(), &policy);
+        assert!(says(&decided).contains(&("ComponentsHonored", true, "Honored")));
+        let published = decided.published.unwrap();
+        assert_eq!((published.overrides.len(), published.contract.generation), (1, 2));
+        assert_eq!(Published::read(&published.record()), Some(published.clone()));
+        let unread = on(Some(&published), &Heard::Unreadable(String::new()), &Policy::default());
+        assert_eq!(unread.published, Some(published), "nothing is decided while the source cannot be read");
     }
 
     #[test]

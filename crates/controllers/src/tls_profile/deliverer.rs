@@ -8,6 +8,7 @@ use paddock_reconcile::{
 };
 use serde_json::Value;
 
+use super::components::{Told, told};
 use super::decider::{DECISION, Options, news};
 use super::decision::Published;
 use super::follower::{FOLLOW, Follower, Reload, Workload, WorkloadKind};
@@ -48,8 +49,9 @@ impl Deliverer {
     ) -> Result<Option<String>, Error> {
         for other in self.memory.followers_in(&key.namespace).iter().filter(|other| *other != key) {
             let Some(object) = cx.get(&other.target()).await? else { continue };
-            let Some(Ok(follower)) = Follower::read(other, &object) else { continue };
-            let Some(hash) = handover::wanted_hash(other, &follower, published) else { continue };
+            let Some(Ok(mut follower)) = Follower::read(other, &object) else { continue };
+            let Told { published, .. } = told(published.clone(), other, &object, &mut follower);
+            let Some(hash) = handover::wanted_hash(other, &follower, &published) else { continue };
             if follower.order < order && !follower.is_rolled_out(&object, &hash) {
                 return Ok(Some(other.to_string()));
             }
@@ -103,15 +105,24 @@ impl Controller for Deliverer {
         let Some(object) = object.filter(|object| !object::is_terminating(object)) else {
             return Ok(self.forget(cx, key));
         };
-        let Some(follower) = Follower::read(key, &object) else {
+        let Some(mut follower) = Follower::read(key, &object) else {
             return Ok(self.forget(cx, key));
         };
         self.memory.follows(key);
         let now = cx.clock().now();
+        let decided = reads::published(cx, &self.namespace, &self.memory).await?;
+        let (published, replaces) = match (&mut follower, decided.clone()) {
+            (Ok(follower), Some(published)) => {
+                let Told { published, replaces } = told(published, key, &object, follower);
+                (Some(published), replaces)
+            }
+            (_, published) => (published, None),
+        };
         let mut seen = Seen {
             object,
             follower,
-            published: reads::published(cx, &self.namespace, &self.memory).await?,
+            published,
+            replaces,
             config_map: None,
             was_handed: false,
             pods: Vec::new(),
@@ -121,14 +132,14 @@ impl Controller for Deliverer {
             since: self.memory.since(key),
             answers: self.memory.answers(key),
         };
-        if let (Ok(follower), Some(published)) = (&seen.follower, &seen.published) {
+        if let (Ok(follower), Some(decided)) = (&seen.follower, &decided) {
             let target = ObjectRef::of::<ConfigMap>(Some(&key.namespace), &follower.config_map);
             seen.config_map = cx.get_live(&target).await?;
             seen.was_handed = self.memory.was_handed(key, &follower.config_map, seen.config_map.is_some());
             seen.pods = reads::pods(cx, key, &seen.object).await?;
             if follower.reload == Reload::Roll {
                 seen.guard = guard(cx, key, &seen.object, &follower.config_map).await?;
-                seen.behind = self.behind(cx, key, follower.order, published).await?;
+                seen.behind = self.behind(cx, key, follower.order, decided).await?;
             }
         }
         // What the plan is about to do is remembered here: a plan touches nothing.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use paddock_reconcile::{Kind, ObjectRef};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
@@ -48,7 +49,7 @@ pub(crate) enum Format {
 }
 
 /// How a workload comes to serve a new profile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Reload {
     /// By itself, from the changed files.
     Hot,
@@ -65,7 +66,7 @@ pub struct Workload {
 }
 
 /// The kinds that may follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum WorkloadKind {
     DaemonSet,
     Deployment,

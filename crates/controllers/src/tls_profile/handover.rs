@@ -12,7 +12,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use paddock_api::labels;
 use paddock_reconcile::act::{Act, Strategy};
 use paddock_reconcile::{Dependency, Desired, Error, Event, Kind, ObjectRef, Plan, Verdict, object};
-use paddock_tls_profile::{Known, files, hex_sha256};
+use paddock_tls_profile::{Known, Profile, Version, files, hex_sha256};
 use serde_json::{Map, Value, json};
 
 use super::decision::Published;
@@ -33,6 +33,8 @@ pub(crate) struct Seen {
     pub(crate) follower: Result<Follower, String>,
     /// `None`: nothing was decided yet, or what is written is not what was decided.
     pub(crate) published: Option<Published>,
+    /// What the workload would be told if no entry of the policy told it another profile; `None` where none does.
+    pub(crate) replaces: Option<String>,
     /// As the API server holds it, not as we wrote it.
     pub(crate) config_map: Option<Arc<Value>>,
     /// Its files were there before.
@@ -64,6 +66,9 @@ pub(crate) enum Guard {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) hash: String,
+    /// The profile by its name, and what it replaces where an entry of the policy says another one than everybody's.
+    pub(crate) profile: String,
+    pub(crate) replaces: Option<String>,
     /// Of the decision that it is about.
     pub(crate) generation: u64,
     pub(crate) current: usize,
@@ -94,7 +99,11 @@ fn handed(key: &Workload, follower: &Follower, published: &Published) -> Result<
             Ok(Handed { files: published.files(&key.to_string()), hash: profile.hash(), left_out: Vec::new() })
         }
         Format::Nmstate => {
-            let (text, left_out) = profile.canonical_for_nmstate();
+            // The format has no word for the floor: the minimum says it.
+            let floor = published.contract.decision.floor;
+            let floor = floor.filter(|floor| *floor > profile.min_version.unwrap_or(Version::Tls12));
+            let min_version = floor.or(profile.min_version);
+            let (text, left_out) = Profile { min_version, ..profile.clone() }.canonical_for_nmstate();
             // A file without groups means all that the operand has.
             if !left_out.is_empty() && profile.groups.as_ref().is_some_and(|groups| groups.len() == left_out.len()) {
                 return Err(format!("the format nmstate has no word for {}", left_out.join(", ")));
@@ -154,6 +163,8 @@ pub(crate) fn plan(key: &Workload, seen: &Seen, now: Timestamp) -> Result<(Plan,
     }
     let mut standing = standing(follower, seen, &hash);
     standing.generation = published.contract.generation;
+    standing.profile.clone_from(&published.contract.source.profile);
+    standing.replaces.clone_from(&seen.replaces);
     if !left_out.is_empty() {
         let why = format!("the format nmstate has no word for {}: left out", left_out.join(", "));
         standing.remark = Some(("GroupsLeftOut", why));

@@ -11,7 +11,7 @@ fn key() -> Workload {
 
 fn published(profile: Profile, generation: u64) -> Published {
     let contract = Contract { generation, profile_hash: Some(profile.hash()), ..Contract::baseline("") };
-    Published { contract, profile }
+    Published { contract, profile, overrides: Vec::new() }
 }
 
 fn modern() -> Published {
@@ -44,6 +44,7 @@ fn seen(published: &Published, reload: Reload, pods: Vec<Arc<Value>>) -> Seen {
         object: Arc::new(object),
         follower,
         published: Some(published.clone()),
+        replaces: None,
         config_map: Some(Arc::new(config_map)),
         was_handed: true,
         pods,
@@ -124,6 +125,20 @@ fn groups_that_nmstate_has_no_word_for_are_told_and_never_leave_it_without_any()
     assert_eq!((some.apply.len(), standing.remark.map(|(reason, _)| reason)), (1, Some("GroupsLeftOut")));
     let (none, standing) = with(&["SecP256r1MLKEM768"]);
     assert_eq!((none.apply.len(), standing.remark.map(|(reason, _)| reason)), (0, Some("NotExpressible")));
+}
+
+#[test]
+fn the_floor_reaches_a_format_that_has_no_word_for_it() {
+    let key = key();
+    let text = |floor| {
+        let mut published = published(Profile::baseline(), 1);
+        published.contract.decision.floor = floor;
+        let seen = seen(&published, Reload::Roll, Vec::new());
+        let follower = Follower { format: Format::Nmstate, ..seen.follower.unwrap() };
+        handed(&key, &follower, &published).unwrap().files.remove("profile.json").unwrap()
+    };
+    assert!(text(None).contains("VersionTLS12") && text(Some(Version::Tls11)).contains("VersionTLS12"));
+    assert!(text(Some(Version::Tls13)).contains("VersionTLS13"));
 }
 
 fn answered(seen: verification::Seen) -> Answers {

@@ -234,7 +234,10 @@ mod tests {
         let memory = Memory::default();
         let record = |generation| {
             let contract = Contract { generation, ..Contract::baseline("") };
-            Record { published: Some(Published { contract, profile: Profile::baseline() }), ..Record::default() }
+            Record {
+                published: Some(Published { contract, profile: Profile::baseline(), overrides: Vec::new() }),
+                ..Record::default()
+            }
         };
         memory.decides(1, record(1), at(0));
         assert_eq!(memory.arrived(1, at(1)), None, "an earlier process decided that");
@@ -249,7 +252,7 @@ mod tests {
     fn tls_f24_what_was_decided_before_the_lease_was_lost_counts_no_more() {
         let of = |generation| {
             let contract = Contract { generation, ..Contract::baseline("") };
-            Published { contract, profile: Profile::baseline() }
+            Published { contract, profile: Profile::baseline(), overrides: Vec::new() }
         };
         let record = |generation| Record { published: Some(of(generation)), ..Record::default() };
         let generation = |record: Record| record.published.map(|published| published.contract.generation);

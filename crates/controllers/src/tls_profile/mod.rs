@@ -4,15 +4,20 @@
 //! |---|---|
 //! | `policy`, `sources`, `platform` | what was said: by the administrator, by the sources, by discovery |
 //! | `decision` | what is served from it; a bad word never means something wider |
+//! | `components` | what single workloads are told otherwise |
 //! | `decider` | keeps the decision in one ConfigMap and reports on the policy |
 //! | `follower`, `handover` | what one workload gets, and when: files first, template last |
 //! | `deliverer` | hands it over |
 //! | `verification`, `verifier` | looks with handshakes at what pods serve |
 //! | `report` | the status of the policy |
+//! | `admission`, `network`, `alerts` | what an administrator installs beside it |
 //!
 //! The decision is the single thing between the two controllers, and a ConfigMap, `paddock-tls-profile` of the control plane's namespace:
 //! who restarts finds it there. While a process runs it believes only what it wrote there itself (`memory`).
 
+mod admission;
+mod alerts;
+mod components;
 mod decider;
 mod decision;
 mod deliverer;
@@ -20,6 +25,7 @@ mod follower;
 mod handover;
 mod memory;
 mod metrics;
+mod network;
 mod platform;
 mod policy;
 mod rbac;
@@ -29,10 +35,13 @@ mod sources;
 mod verification;
 mod verifier;
 
+pub use admission::writers;
+pub use alerts::alerts;
 pub use decider::{DECISION, Decider, Options, SourceWatch};
 pub use deliverer::Deliverer;
 pub use follower::{HASH, follow};
 pub use metrics::ProfileMetrics;
+pub use network::probes;
 pub use policy::definition;
 pub use rbac::controller_rules;
 pub use sources::ProfileFlags;

@@ -9,6 +9,7 @@ use paddock_tls_profile::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::components::{Component, Entry, MOST};
 use super::sources::SourceKind;
 
 /// The kind.
@@ -23,6 +24,8 @@ pub(crate) struct Policy {
     pub(crate) source: Option<SourceKind>,
     /// Namespace and name, for the source `ConfigMap`.
     pub(crate) config_map: Option<(String, String)>,
+    /// Namespace and name, for the source `HostedCluster`.
+    pub(crate) hosted_cluster: Option<(String, String)>,
     /// For the source `Inline`.
     pub(crate) profile: Option<Request>,
     /// `None`: as the source says.
@@ -35,6 +38,8 @@ pub(crate) struct Policy {
     pub(crate) drain_seconds: u32,
     /// Nothing is decided anew; what was decided is kept up.
     pub(crate) paused: bool,
+    /// What single components are told otherwise.
+    pub(crate) components: Vec<Component>,
 }
 
 impl Default for Policy {
@@ -42,6 +47,7 @@ impl Default for Policy {
         Self {
             source: None,
             config_map: None,
+            hosted_cluster: None,
             profile: None,
             adherence: None,
             tls13: Tls13Policy::default(),
@@ -50,6 +56,7 @@ impl Default for Policy {
             metrics_auth: MetricsAuth::default(),
             drain_seconds: DRAIN_SECONDS,
             paused: false,
+            components: Vec::new(),
         }
     }
 }
@@ -60,6 +67,7 @@ impl Default for Policy {
 struct Spec {
     source: Option<String>,
     config_map: Option<Reference>,
+    hosted_cluster: Option<Reference>,
     profile: Value,
     adherence: Option<String>,
     tls13_policy: Option<String>,
@@ -68,6 +76,7 @@ struct Spec {
     metrics_auth: Option<String>,
     drain_seconds: Option<u32>,
     paused: bool,
+    components: Vec<Entry>,
 }
 
 #[derive(Deserialize)]
@@ -85,6 +94,10 @@ pub(crate) enum Wrong {
     Unknown { field: &'static str, value: String },
     #[error("ServingPolicy {NAME}: spec.profile: {0}")]
     Profile(#[from] Invalid),
+    #[error("ServingPolicy {NAME}: spec.components[{0}]: {1}")]
+    Component(usize, String),
+    #[error("ServingPolicy {NAME}: spec.components has {0} entries, where {MOST} are the most")]
+    Components(usize),
     #[error("ServingPolicy {NAME}: source {0} needs spec.{1}")]
     Incomplete(&'static str, &'static str),
 }
@@ -103,10 +116,20 @@ impl Policy {
             Value::Null => None,
             profile => Some(Request::parse(profile)?),
         };
-        let config_map = spec.config_map.map(|reference| (reference.namespace, reference.name));
+        let of = |reference: Reference| (reference.namespace, reference.name);
+        let (config_map, hosted_cluster) = (spec.config_map.map(of), spec.hosted_cluster.map(of));
+        if spec.components.len() > MOST {
+            return Err(Wrong::Components(spec.components.len()));
+        }
+        let entries = spec.components.into_iter().enumerate();
+        let components = entries.map(|(at, entry)| entry.read().map_err(|why| Wrong::Component(at, why)));
+        let components = components.collect::<Result<_, _>>()?;
         match source {
             Some(SourceKind::ConfigMap) if config_map.is_none() => {
                 return Err(Wrong::Incomplete("ConfigMap", "configMap"));
+            }
+            Some(SourceKind::HostedCluster) if hosted_cluster.is_none() => {
+                return Err(Wrong::Incomplete("HostedCluster", "hostedCluster"));
             }
             Some(SourceKind::Inline) if profile.is_none() => return Err(Wrong::Incomplete("Inline", "profile")),
             _ => {}
@@ -117,6 +140,7 @@ impl Policy {
         Ok(Self {
             source,
             config_map,
+            hosted_cluster,
             profile,
             adherence: known("adherence", adherence.as_deref(), Adherence::from_name)?,
             tls13: known("tls13Policy", spec.tls13_policy.as_deref(), Tls13Policy::from_name)?.unwrap_or_default(),
@@ -126,6 +150,7 @@ impl Policy {
                 .unwrap_or_default(),
             drain_seconds: spec.drain_seconds.unwrap_or(default.drain_seconds),
             paused: spec.paused,
+            components,
         })
     }
 }
@@ -153,19 +178,32 @@ pub fn definition() -> Value {
             "groups": names("Groups for key exchange; absent: the defaults of what serves.", 7, "set"),
         },
     });
-    let profile = json!({
-        "type": "object",
-        "description": "The profile, for source Inline; as spec.tlsSecurityProfile of OpenShift's APIServer.",
-        "required": ["type"],
-        "properties": {
-            "type": { "type": "string", "enum": ["Old", "Intermediate", "Modern", "Custom"] },
-            "custom": custom,
-        },
-        "x-kubernetes-validations": [{
-            "rule": "(self.type == 'Custom') == has(self.custom)",
-            "message": "custom is there exactly when type is Custom",
-        }],
-    });
+    let profile = |description: &str| {
+        json!({
+            "type": "object",
+            "description": description,
+            "required": ["type"],
+            "properties": {
+                "type": { "type": "string", "enum": ["Old", "Intermediate", "Modern", "Custom"] },
+                "custom": custom,
+            },
+            "x-kubernetes-validations": [{
+                "rule": "(self.type == 'Custom') == has(self.custom)",
+                "message": "custom is there exactly when type is Custom",
+            }],
+        })
+    };
+    let object = |description: &str| {
+        json!({
+            "type": "object",
+            "description": description,
+            "required": ["namespace", "name"],
+            "properties": {
+                "namespace": { "type": "string", "minLength": 1, "maxLength": 63 },
+                "name": { "type": "string", "minLength": 1, "maxLength": 253 },
+            },
+        })
+    };
     let of = |description: &str, values: &[&str], default: &str| json!({ "type": "string", "description": description, "enum": values, "default": default });
     let sources: Vec<&str> = std::iter::once("Auto").chain(SourceKind::ALL.map(SourceKind::name)).collect();
     let modes = ["Token", "Certificate", "TokenOrCertificate", "Off"];
@@ -173,16 +211,11 @@ pub fn definition() -> Value {
         "type": "object",
         "properties": {
             "source": of("Where the profile comes from. Auto: the first that is there, in this order.", &sources, "Auto"),
-            "configMap": {
-                "type": "object",
-                "description": "For source ConfigMap: its key profile.json is the profile.",
-                "required": ["namespace", "name"],
-                "properties": {
-                    "namespace": { "type": "string", "minLength": 1, "maxLength": 63 },
-                    "name": { "type": "string", "minLength": 1, "maxLength": 253 },
-                },
-            },
-            "profile": profile,
+            "configMap": object("For source ConfigMap: its key profile.json is the profile."),
+            "hostedCluster": object(
+                "For source HostedCluster, on the management cluster of HyperShift: its spec.configuration.apiServer says the profile.",
+            ),
+            "profile": profile("The profile, for source Inline; as spec.tlsSecurityProfile of OpenShift's APIServer."),
             "adherence": of(
                 "What becomes of a profile that cannot be served: Legacy serves the baseline and warns, Strict keeps the last good one. Follow: as the source says.",
                 &["Follow", "Legacy", "Strict"], "Follow",
@@ -198,10 +231,23 @@ pub fn definition() -> Value {
                 "description": "How long connections may go on that a tighter profile would not have let in.",
             },
             "paused": { "type": "boolean", "description": "Decide nothing anew.", "default": false },
+            "components": {
+                "type": "array", "maxItems": MOST, "x-kubernetes-list-type": "atomic",
+                "description": "What single workloads that follow are told otherwise. The first entry that names a workload counts.",
+                "items": components(&profile("Another profile. Floor, FIPS and adherence hold as for everybody."), &modes),
+            },
         },
         "x-kubernetes-validations": [
             { "rule": "self.source != 'Inline' || has(self.profile)", "message": "source Inline needs profile" },
             { "rule": "self.source != 'ConfigMap' || has(self.configMap)", "message": "source ConfigMap needs configMap" },
+            {
+                "rule": "self.source != 'HostedCluster' || has(self.hostedCluster)",
+                "message": "source HostedCluster needs hostedCluster",
+            },
+            {
+                "rule": "!has(self.floor) || !has(self.components) || self.components.all(c, !has(c.profile) || !has(c.profile.custom) || !has(c.profile.custom.minTLSVersion) || self.floor <= c.profile.custom.minTLSVersion)",
+                "message": "floor is above the minTLSVersion of a component: raise that instead",
+            },
             {
                 "rule": "!has(self.floor) || !has(self.profile) || !has(self.profile.custom) || !has(self.profile.custom.minTLSVersion) || self.floor <= self.profile.custom.minTLSVersion",
                 "message": "floor is above the profile's own minTLSVersion: raise that instead",
@@ -249,6 +295,48 @@ pub fn definition() -> Value {
     })
 }
 
+/// The schema of an entry of `spec.components`.
+fn components(profile: &Value, modes: &[&str]) -> Value {
+    let text = |most: usize| json!({ "type": "string", "minLength": 1, "maxLength": most });
+    json!({
+        "type": "object",
+        "properties": {
+            "ref": {
+                "type": "object", "description": "One workload.", "required": ["kind", "namespace", "name"],
+                "properties": {
+                    "kind": { "type": "string", "enum": ["DaemonSet", "Deployment", "StatefulSet"] },
+                    "namespace": text(63), "name": text(253),
+                },
+            },
+            "selector": {
+                "type": "object", "description": "Workloads by their own labels.", "required": ["matchLabels"],
+                "properties": {
+                    "namespace": text(63),
+                    "matchLabels": {
+                        "type": "object", "minProperties": 1, "maxProperties": 8,
+                        "additionalProperties": { "type": "string", "maxLength": 63 },
+                    },
+                },
+            },
+            "profile": profile,
+            "reload": {
+                "type": "string", "enum": ["Hot", "Roll"],
+                "description": "How it comes to serve another profile, whatever it says itself. Node agents never roll.",
+            },
+            "metricsAuth": {
+                "type": "string", "enum": modes, "description": "How whoever reads its metrics proves who it is.",
+            },
+        },
+        "x-kubernetes-validations": [
+            { "rule": "has(self.ref) != has(self.selector)", "message": "either ref or selector says which workloads" },
+            {
+                "rule": "has(self.profile) || has(self.reload) || has(self.metricsAuth)",
+                "message": "say what is otherwise: profile, reload or metricsAuth",
+            },
+        ],
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,9 +357,12 @@ mod tests {
         let policy = read(json!({
             "source": "ConfigMap", "configMap": {"namespace": "a", "name": "b"}, "profile": {"type": "Modern"},
             "adherence": "Strict", "tls13Policy": "Strict", "floor": "VersionTLS13", "fips": "On", "metricsAuth": "Off",
-            "drainSeconds": 5, "paused": true,
+            "drainSeconds": 5, "paused": true, "hostedCluster": {"namespace": "clusters", "name": "one"},
+            "components": [{"selector": {"matchLabels": {"a": "b"}}, "reload": "Hot"}],
         }))
         .unwrap();
+        assert_eq!(policy.hosted_cluster, Some(("clusters".into(), "one".into())));
+        assert_eq!(policy.components.len(), 1);
         assert_eq!(policy.config_map, Some(("a".into(), "b".into())));
         assert_eq!(policy.profile.map(|request| request.name()), Some("Modern"));
         assert_eq!((policy.source, policy.adherence), (Some(SourceKind::ConfigMap), Some(Adherence::Strict)));
@@ -288,6 +379,9 @@ mod tests {
             json!({"profile": {"type": "Custom"}}),
             json!({"floor": "1.2"}),
             json!({"paused": "yes"}),
+            json!({"source": "HostedCluster"}),
+            json!({"components": [{"reload": "Hot"}]}),
+            json!({"components": vec![json!({"reload": "Hot"}); 65]}),
         ];
         insta::assert_snapshot!(wrong.map(|spec| read(spec).unwrap_err()).join("\n"), @r#"
         ServingPolicy cluster: source "Elsewhere" is not known
@@ -295,6 +389,9 @@ mod tests {
         ServingPolicy cluster: spec.profile: type is Custom, but there is no custom profile: write one under custom
         ServingPolicy cluster: floor "1.2" is not known
         ServingPolicy cluster: invalid type: string "yes", expected a boolean
+        ServingPolicy cluster: source HostedCluster needs spec.hostedCluster
+        ServingPolicy cluster: spec.components[0]: either ref or selector says which workloads
+        ServingPolicy cluster: spec.components has 65 entries, where 64 are the most
         "#);
     }
 }

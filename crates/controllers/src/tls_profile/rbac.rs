@@ -21,6 +21,7 @@ pub fn controller_rules() -> Vec<PolicyRule> {
         rule(policy::KIND.group.as_ref(), &[&format!("{}/status", policy::KIND.plural)], &["patch"]),
         rule("config.openshift.io", &["apiservers"], &read),
         rule("config.openshift.io", &["clusterversions"], &["get"]),
+        rule("hypershift.openshift.io", &["hostedclusters"], &read),
         rule("apiextensions.k8s.io", &["customresourcedefinitions"], &see),
         rule("events.k8s.io", &["events"], &["create"]),
     ]

@@ -134,6 +134,8 @@ fn component((workload, standing): &(Workload, Standing)) -> Value {
     told(json!({
         "workload": workload.to_string(),
         "desiredHash": standing.hash,
+        "profile": Some(&standing.profile).filter(|name| !name.is_empty()),
+        "replaces": standing.replaces,
         "rolledOut": standing.rolled_out,
         "pods": { "current": standing.current, "old": standing.old, "unknown": standing.unknown },
         "handshakes": told(handshakes),

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use paddock_tls_profile::{Adherence, Profile, Request, Version};
+use paddock_tls_profile::{Adherence, Generation, Profile, Request, Version};
 use serde_json::{Value, json};
 
 use super::policy::Policy;
@@ -15,6 +15,8 @@ use super::policy::Policy;
 pub(crate) enum SourceKind {
     /// `APIServer/cluster` of OpenShift.
     OpenShiftApiServer,
+    /// `HostedCluster` of HyperShift, on the management cluster: what one hosted cluster's own `APIServer` says.
+    HostedCluster,
     /// A mounted file with `servingInfo`, as OpenShift's cluster version operator injects it.
     InjectedConfig,
     /// A ConfigMap with `profile.json`.
@@ -28,13 +30,21 @@ pub(crate) enum SourceKind {
 }
 
 impl SourceKind {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::OpenShiftApiServer, Self::InjectedConfig, Self::ConfigMap, Self::Inline, Self::Flags, Self::Builtin];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::OpenShiftApiServer,
+        Self::HostedCluster,
+        Self::InjectedConfig,
+        Self::ConfigMap,
+        Self::Inline,
+        Self::Flags,
+        Self::Builtin,
+    ];
 
     /// The name in the policy, in contracts and in reports.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::OpenShiftApiServer => "OpenShiftAPIServer",
+            Self::HostedCluster => "HostedCluster",
             Self::InjectedConfig => "InjectedConfig",
             Self::ConfigMap => "ConfigMap",
             Self::Inline => "Inline",
@@ -61,6 +71,8 @@ pub(crate) struct Wanted {
     pub(crate) adherence: Adherence,
     /// The adherence is a word that this version does not know; it counts as Strict.
     pub(crate) odd_adherence: bool,
+    /// The tables of the release that the source is of; `None`: as the platform's.
+    pub(crate) table: Option<Generation>,
 }
 
 /// What a source was heard to say.
@@ -80,19 +92,37 @@ impl Heard {
     /// Reads OpenShift's `APIServer` object. One that says nothing, and one that is missing though the kind is served, means
     /// Intermediate.
     pub(crate) fn api_server(object: Option<&Value>) -> Self {
-        let Some(object) = object else { return Self::Wanted(Wanted::default()) };
-        let spec = &object["spec"];
+        object.map_or_else(
+            || Self::Wanted(Wanted::default()),
+            |object| Self::said("APIServer cluster", &object["spec"], None),
+        )
+    }
+
+    /// Reads a `HostedCluster` of HyperShift. One that says nothing means Intermediate; named profiles mean what they mean in the hosted
+    /// cluster's release.
+    pub(crate) fn hosted_cluster(whose: &str, object: &Value) -> Self {
+        let release = object.pointer("/status/version/desired/version").and_then(Value::as_str);
+        let (configuration, table) = (&object["spec"]["configuration"], release.and_then(Generation::of_release));
+        for (name, part) in [("configuration", configuration), ("configuration.apiServer", &configuration["apiServer"])]
+        {
+            if !part.is_null() && !part.is_object() {
+                return Self::Invalid(format!("{whose}: spec.{name} is no object"));
+            }
+        }
+        Self::said(whose, &configuration["apiServer"], table)
+    }
+
+    /// Reads the spec of an `APIServer`, wherever it is written.
+    fn said(whose: &str, spec: &Value, table: Option<Generation>) -> Self {
         let word = match &spec["tlsAdherence"] {
             Value::Null => None,
             Value::String(word) => Some(word.as_str()),
-            other => {
-                return Self::Invalid(format!("APIServer cluster: tlsAdherence is {other}, where a text is expected"));
-            }
+            other => return Self::Invalid(format!("{whose}: tlsAdherence is {other}, where a text is expected")),
         };
         let (adherence, odd_adherence) = Adherence::parse(word);
         match Request::parse(&spec["tlsSecurityProfile"]) {
-            Ok(request) => Self::Wanted(Wanted { request, adherence, odd_adherence }),
-            Err(error) => Self::Invalid(format!("APIServer cluster: {error}")),
+            Ok(request) => Self::Wanted(Wanted { request, adherence, odd_adherence, table }),
+            Err(error) => Self::Invalid(format!("{whose}: {error}")),
         }
     }
 
@@ -193,9 +223,47 @@ mod tests {
     #[test]
     fn tls_f26_profile_and_adherence_come_from_one_reading() {
         let object = json!({"spec": {"tlsSecurityProfile": {"type": "Modern"}, "tlsAdherence": "StrictAllComponents"}});
-        let wanted =
-            Wanted { request: Request::Named(Named::Modern), adherence: Adherence::Strict, odd_adherence: false };
+        let request = Request::Named(Named::Modern);
+        let wanted = Wanted { request, adherence: Adherence::Strict, ..Wanted::default() };
         assert_eq!(Heard::api_server(Some(&object)), Heard::Wanted(wanted));
+    }
+
+    #[test]
+    fn a_hosted_cluster_says_the_profile_for_its_own_release() {
+        let heard = |configuration: Value| {
+            let status = json!({"version": {"desired": {"image": "i", "version": "4.21.3"}}});
+            let object = json!({"spec": {"configuration": configuration}, "status": status});
+            Heard::hosted_cluster("HostedCluster a/b", &object)
+        };
+        let says = json!({"tlsSecurityProfile": {"type": "Old", "old": {}}, "tlsAdherence": "StrictAllComponents"});
+        let request = Request::Named(Named::Old);
+        let table = Some(Generation::A);
+        let wanted = Wanted { request, adherence: Adherence::Strict, table, ..Wanted::default() };
+        assert_eq!(heard(json!({"apiServer": says})), Heard::Wanted(wanted));
+        for nothing in [json!(null), json!({}), json!({"apiServer": null}), json!({"apiServer": {"audit": {}}})] {
+            assert_eq!(named(&heard(nothing.clone())), "Intermediate", "{nothing}");
+        }
+        assert_eq!(named(&Heard::hosted_cluster("HostedCluster a/b", &json!({}))), "Intermediate");
+    }
+
+    #[test]
+    fn tls_f09_a_hosted_cluster_that_says_no_profile_is_said_to() {
+        let heard = |configuration: Value| {
+            Heard::hosted_cluster("HostedCluster a/b", &json!({"spec": {"configuration": configuration}}))
+        };
+        let told = |heard| if let Heard::Invalid(why) = heard { why } else { panic!("{heard:?}") };
+        let wrong = [
+            json!({"apiServer": {"tlsSecurityProfile": {"type": "Weak"}}}),
+            json!({"apiServer": {"tlsAdherence": 1}}),
+            json!({"apiServer": "Modern"}),
+            json!([]),
+        ];
+        insta::assert_snapshot!(wrong.map(|one| told(heard(one))).join("\n"), @r#"
+        HostedCluster a/b: type "Weak" is no profile: use Old, Intermediate, Modern or Custom
+        HostedCluster a/b: tlsAdherence is 1, where a text is expected
+        HostedCluster a/b: spec.configuration.apiServer is no object
+        HostedCluster a/b: spec.configuration is no object
+        "#);
     }
 
     #[test]

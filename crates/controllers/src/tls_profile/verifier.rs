@@ -11,6 +11,7 @@ use paddock_reconcile::{Context, Controller, Dependency, Error, Event, Plan, Sou
 use paddock_tls_probe::{Dialer, Expectation, Limits, verify};
 use paddock_tls_profile::Backend;
 
+use super::components::{Told, told};
 use super::decider::Options;
 use super::follower::{Follower, Workload};
 use super::handover;
@@ -62,9 +63,10 @@ impl Controller for Verifier {
 
     async fn snapshot(&self, cx: &Context, key: &Workload) -> Result<Snapshot, Error> {
         let Some(object) = cx.get(&key.target()).await? else { return Ok(Snapshot::default()) };
-        let Some(Ok(follower)) = Follower::read(key, &object) else { return Ok(Snapshot::default()) };
+        let Some(Ok(mut follower)) = Follower::read(key, &object) else { return Ok(Snapshot::default()) };
         let follows = Snapshot { follows: true, ..Snapshot::default() };
         let Some(published) = reads::published(cx, &self.namespace, &self.memory).await? else { return Ok(follows) };
+        let Told { published, .. } = told(published, key, &object, &mut follower);
         let Some(hash) = handover::wanted_hash(key, &follower, &published) else { return Ok(follows) };
         let options = published.contract.decision.options(None);
         let expectation = Expectation::new(&published.profile, &Backend::RUSTLS_AWS_LC, &options);

@@ -99,7 +99,19 @@ async fn the_policys_definition_refuses_what_cannot_be_followed() {
         ("other", json!({})),
         ("cluster", json!({"source": "Inline"})),
         ("cluster", json!({"source": "ConfigMap"})),
+        ("cluster", json!({"source": "HostedCluster"})),
         ("cluster", json!({"profile": {"type": "Modern", "custom": {}}})),
+        ("cluster", json!({"components": [{"profile": {"type": "Modern"}}]})),
+        ("cluster", json!({"components": [{"selector": {"matchLabels": {"a": "b"}}}]})),
+        ("cluster", json!({"components": [{"selector": {"matchLabels": {}}, "reload": "Hot"}]})),
+        ("cluster", json!({"components": [{"selector": {"matchLabels": {"a": "b"}}, "profile": {"type": "Custom"}}]})),
+        (
+            "cluster",
+            json!({"floor": "VersionTLS13", "components": [{
+                "selector": {"matchLabels": {"a": "b"}},
+                "profile": {"type": "Custom", "custom": {"minTLSVersion": "VersionTLS12"}},
+            }]}),
+        ),
         (
             "cluster",
             json!({"profile": {"type": "Custom", "custom": {"minTLSVersion": "VersionTLS12"}}, "floor": "VersionTLS13"}),
@@ -116,7 +128,13 @@ async fn the_policys_definition_refuses_what_cannot_be_followed() {
     ServingPolicy.paddock.dev "other" is invalid: <nil>: Invalid value: there is one ServingPolicy, called cluster
     ServingPolicy.paddock.dev "cluster" is invalid: spec: Invalid value: source Inline needs profile
     ServingPolicy.paddock.dev "cluster" is invalid: spec: Invalid value: source ConfigMap needs configMap
+    ServingPolicy.paddock.dev "cluster" is invalid: spec: Invalid value: source HostedCluster needs hostedCluster
     ServingPolicy.paddock.dev "cluster" is invalid: spec.profile: Invalid value: custom is there exactly when type is Custom
+    ServingPolicy.paddock.dev "cluster" is invalid: spec.components[0]: Invalid value: either ref or selector says which workloads
+    ServingPolicy.paddock.dev "cluster" is invalid: spec.components[0]: Invalid value: say what is otherwise: profile, reload or metricsAuth
+    ServingPolicy.paddock.dev "cluster" is invalid: spec.components[0].selector.matchLabels: Invalid value: 0: spec.components[0].selector.matchLabels in body should have at least 1 properties
+    ServingPolicy.paddock.dev "cluster" is invalid: spec.components[0].profile: Invalid value: custom is there exactly when type is Custom
+    ServingPolicy.paddock.dev "cluster" is invalid: spec: Invalid value: floor is above the minTLSVersion of a component: raise that instead
     ServingPolicy.paddock.dev "cluster" is invalid: spec: Invalid value: floor is above the profile's own minTLSVersion: raise that instead
     "#);
 }
@@ -308,4 +326,38 @@ async fn tls_f24_a_process_that_loses_the_lease_and_regains_it_reads_again_what_
         decided,
         "while the source cannot be read, the newest decision stays"
     );
+}
+
+#[tokio::test]
+async fn a_hosted_cluster_is_a_source_where_the_policy_names_one() {
+    let cluster = modern().await;
+    cluster.hypershift().await;
+    cluster.policy(json!({"source": "HostedCluster", "hostedCluster": {"namespace": "apps", "name": "one"}})).await;
+    let mut process = decider().start(&cluster);
+    process.settle().await;
+    assert_eq!(
+        cluster.decided().await.unwrap().0.source.profile,
+        "Modern",
+        "before it is there, what was decided stays"
+    );
+    assert_eq!(cluster.condition("SourceAvailable").await, Some(("False".to_owned(), "SourceUnavailable".to_owned())));
+
+    let hosted = resource("hypershift.openshift.io/v1beta1", "HostedCluster", "hostedclusters");
+    let hosted: Api<DynamicObject> = Api::namespaced_with(cluster.client(), "apps", &hosted);
+    let profile = |named: &str| json!({"configuration": {"apiServer": {"tlsSecurityProfile": {"type": named}}}});
+    let object = json!({
+        "apiVersion": "hypershift.openshift.io/v1beta1", "kind": "HostedCluster", "metadata": {"name": "one"},
+        "spec": profile("Old"), "status": {"version": {"desired": {"version": "4.22.1"}}},
+    });
+    hosted.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+    process.settle().await;
+    let (contract, old) = cluster.decided().await.unwrap();
+    assert_eq!((contract.source.kind.as_str(), old), ("HostedCluster", Named::Old.profile(Generation::B)));
+
+    hosted.patch("one", &PatchParams::default(), &Patch::Merge(json!({"spec": profile("Weak")}))).await.unwrap();
+    process.settle().await;
+    assert_eq!(cluster.condition("ProfileResolved").await, Some(("False".to_owned(), "Invalid".to_owned())));
+    hosted.delete("one", &DeleteParams::default()).await.unwrap();
+    process.settle().await;
+    assert_eq!(cluster.decided().await.unwrap().0.source, contract.source, "a source that goes away changes nothing");
 }

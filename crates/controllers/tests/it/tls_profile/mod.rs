@@ -1,5 +1,7 @@
 //! The TLS profile's controllers against the embedded API server: what is decided, what is handed over, in which order.
 
+mod admission;
+mod components;
 mod decision;
 mod delivery;
 mod role;
@@ -84,6 +86,22 @@ impl Cluster {
     async fn openshift(&self) {
         self.defines("security.openshift.io", "SecurityContextConstraints", "securitycontextconstraints").await;
         self.defines("config.openshift.io", "APIServer", "apiservers").await;
+    }
+
+    /// HyperShift's kind, as far as it is read.
+    async fn hypershift(&self) {
+        let definition = json!({
+            "metadata": {"name": "hostedclusters.hypershift.openshift.io"},
+            "spec": {
+                "group": "hypershift.openshift.io", "scope": "Namespaced",
+                "names": {"plural": "hostedclusters", "kind": "HostedCluster"},
+                "versions": [{"name": "v1beta1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                    "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                }}}],
+            },
+        });
+        let plural = "customresourcedefinitions";
+        self.create("apiextensions.k8s.io/v1", "CustomResourceDefinition", plural, None, definition).await;
     }
 
     async fn asks(&self, spec: Value) {

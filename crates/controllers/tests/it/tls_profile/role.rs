@@ -23,7 +23,8 @@ async fn cluster() -> Cluster {
     cluster.openshift().await;
     cluster.defines("config.openshift.io", "ClusterVersion", "clusterversions").await;
     cluster.asks(json!({"tlsSecurityProfile": {"type": "Modern"}})).await;
-    cluster.policy(json!({})).await;
+    cluster.hypershift().await;
+    cluster.policy(json!({"hostedCluster": {"namespace": "apps", "name": "one"}})).await;
     cluster.deployment("w", json!({}), json!({}), json!({"replicas": 2})).await;
     cluster.deployment("hot", json!({}), json!({"paddock.dev/tls-profile-reload": "Hot"}), json!({})).await;
     cluster.pod("hot-abc-1", "hot", "hot-abc").await;
