@@ -29,6 +29,9 @@ use self::backend::{Examiner, Guarded};
 use self::rows::{Totals, key_of};
 use super::{Event, Object};
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::rows::fuzz as fuzz_row;
+
 /// Version of the file's format. A newer one is refused.
 const FORMAT: u64 = 2;
 /// The format without digests: such a file is copied and rewritten.

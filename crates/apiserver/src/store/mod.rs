@@ -35,6 +35,8 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::continue_token::ContinueToken;
 pub use self::disk::OpenError;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::disk::fuzz_row;
 pub use self::encoded::{Encoded, EventKind, NotAnObject, Object};
 pub use self::index::HistoryLimits;
 pub use self::watch::{Watch, WatchError};

@@ -115,3 +115,29 @@ pub(super) fn witnessed(bytes: &[u8]) -> Option<u64> {
     let revision = u64::from_le_bytes(*bytes.first_chunk()?);
     (bytes == witness(revision)).then_some(revision)
 }
+
+/// For fuzzers: `KEY\nROW`. What is read as a row is written as the same bytes, with its digest and without, and can be deleted.
+///
+/// # Panics
+/// When that does not hold.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz(key: &str, row: &[u8]) {
+    let mut parts = key.splitn(3, '/');
+    let mut part = || parts.next().unwrap_or_default();
+    let key = (part(), part(), part());
+    let mut written = Vec::new();
+    if let Some((object, digest)) = decode(key, row) {
+        assert_eq!(encode(key, &object, &mut written), digest);
+        assert_eq!(written, row);
+    }
+    if let Some(object) = plain(row) {
+        let digest = encode(key, &object, &mut written);
+        assert_eq!(written.get(DIGEST..), Some(row));
+        assert_eq!(decode(key, &written), Some((object.clone(), digest)));
+        assert!(!object.untyped().is_empty());
+        assert_eq!(object.deleted(u64::MAX).1.created_revision(), object.created_revision());
+    }
+    if let Some(revision) = witnessed(row) {
+        assert_eq!(witness(revision), row);
+    }
+}
