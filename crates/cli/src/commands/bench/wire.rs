@@ -217,7 +217,7 @@ impl Head {
     /// Where the answer ends, if all of it is there.
     fn end(&self, bytes: &[u8]) -> Option<usize> {
         if let Some(body) = self.body {
-            return Some(self.length + body).filter(|end| *end <= bytes.len());
+            return self.length.checked_add(body).filter(|end| *end <= bytes.len());
         }
         let mut at = self.length;
         loop {
@@ -247,6 +247,7 @@ mod tests {
         let answer = "HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}";
         assert_eq!(end(answer), Some(answer.len()));
         assert_eq!(end(&answer[..answer.len() - 1]), None);
+        assert_eq!(end(&format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{{}}", usize::MAX)), None);
     }
 
     #[test]
