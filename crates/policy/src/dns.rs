@@ -44,6 +44,9 @@ pub enum NameError {
     /// `*` elsewhere than as the whole first label, or with nothing behind it.
     #[error("a wildcard may only be the whole first label, as in *.example.com")]
     Wildcard,
+    /// An address with a dot behind it: as a name it would stand in a certificate that no client takes for that address.
+    #[error("{0:?} is no name; an IP address has no dot at its end")]
+    Address(String),
     /// More than [`MAX_NAMES`].
     #[error("at most {MAX_NAMES} names are allowed, these are {0}")]
     TooMany(usize),
@@ -62,6 +65,9 @@ impl FromStr for SubjectName {
         }
         if name.len() > 253 {
             return Err(NameError::TooLong(name.len()));
+        }
+        if name.parse::<IpAddr>().is_ok() {
+            return Err(NameError::Address(text.to_owned()));
         }
         let host = name.strip_prefix("*.").unwrap_or(&name);
         if host.contains('*') {
@@ -123,6 +129,7 @@ mod tests {
         for (given, error) in [
             ("", NameError::Empty),
             (".", NameError::Empty),
+            ("0.0.0.0.", NameError::Address("0.0.0.0.".to_owned())),
             ("*", NameError::Wildcard),
             ("a.*.b", NameError::Wildcard),
             ("*.*.b", NameError::Wildcard),
