@@ -155,6 +155,10 @@ impl Rules {
     }
 }
 
+/// After so many problems, the next entries' places in TOML are told by that text's own lines: following one through the document
+/// costs the document's length.
+const MAX_FOLLOWED: usize = 128;
+
 /// One tenant's entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entry {
@@ -274,6 +278,7 @@ fn judge(
 ) -> BTreeMap<String, Entry> {
     let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
     let mut places = BTreeMap::new();
+    let mut wrong = 0;
     for (index, (raw, mut problems)) in raw.into_iter().enumerate() {
         let label = raw.name.as_ref().map_or_else(|| format!("#{}", index + 1), |name| name.value.clone());
         let place = raw.name.as_ref().and_then(|name| name.position).or(raw.position);
@@ -281,7 +286,9 @@ fn judge(
         let intent = match before {
             Some(before) => Some(before),
             None => {
+                let document = if wrong < MAX_FOLLOWED { document } else { "" };
                 let intent = judge_entry(document, &raw, &label, rules, &mut problems);
+                wrong += problems.len();
                 if problems.is_empty() { intent.map(Arc::new) } else { None }
             }
         };
@@ -294,8 +301,10 @@ fn judge(
                 message: "two entries have this name; neither is applied".to_owned(),
                 hint: "remove one of them".to_owned(),
             };
-            if first.intent.take().is_some() || !first.problems.iter().any(|p| p.message.starts_with("two entries")) {
-                first.problems.push(twice(places.get(&label).copied().flatten()));
+            first.intent = None;
+            // Told once, however often the name comes again.
+            if let Some(first_place) = places.remove(&label) {
+                first.problems.push(twice(first_place));
             }
             first.problems.extend(problems);
             first.problems.push(twice(place));

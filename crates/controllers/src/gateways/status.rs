@@ -36,6 +36,11 @@ pub const STATUS: &str = "platform-config-status";
 const DOCUMENT: &str = "_document";
 /// The entry about what stays of gateways that are gone.
 const ORPHANS: &str = "_orphans";
+/// The entry about those that found no room.
+const MORE: &str = "_more";
+
+/// The most bytes of all entries: a ConfigMap holds 1 MiB, and one that is refused tells nobody anything.
+const MAX_REPORT: usize = 960 * 1024;
 
 /// At most one write in this time: a burst of changes, such as a thousand gateways becoming ready, is few writes.
 const SPACING: Duration = Duration::from_millis(500);
@@ -187,8 +192,7 @@ impl Controller for GatewayStatus {
         let orphans = orphans(snapshot);
         self.metrics.show(rows.iter().chain(&snapshot.others), now);
         self.metrics.show_orphans(orphans.iter().map(|(tenant, objects)| (*tenant, objects.len())));
-        let mut data: BTreeMap<_, _> =
-            rows.iter().map(|(tenant, summary)| (tenant.clone(), summary.to_json())).collect();
+        let mut data = entries(&rows);
         if !orphans.is_empty() {
             data.insert(ORPHANS.to_owned(), orphans_entry(&orphans));
         }
@@ -213,6 +217,35 @@ impl Controller for GatewayStatus {
         }
         Ok(plan)
     }
+}
+
+/// The entries as they are written. Where they are too many for a ConfigMap, first the messages give way, then mistaken entries, which
+/// are told in Events too, then the others; how many is said.
+fn entries(rows: &BTreeMap<String, Summary>) -> BTreeMap<String, String> {
+    let mut entries: BTreeMap<_, _> = rows.iter().map(|(name, summary)| (name.clone(), summary.to_json())).collect();
+    let mut size: usize = entries.iter().map(|(name, entry)| name.len() + entry.len()).sum();
+    let (failed, others): (Vec<_>, Vec<_>) = rows.iter().rev().partition(|(_, row)| row.phase == GatewayPhase::Failed);
+    let order = || failed.iter().chain(&others).filter(|(name, _)| *name != DOCUMENT);
+    for (name, summary) in order() {
+        if size <= MAX_REPORT {
+            return entries;
+        }
+        let brief = Summary { message: String::new(), ..(*summary).clone() }.to_json();
+        size += brief.len();
+        size -= entries.insert((*name).clone(), brief).map_or(0, |long| long.len());
+    }
+    let mut more = 0_usize;
+    for (name, _) in order() {
+        if size <= MAX_REPORT {
+            break;
+        }
+        size -= entries.remove(*name).map_or(0, |entry| name.len() + entry.len());
+        more += 1;
+    }
+    if more > 0 {
+        entries.insert(MORE.to_owned(), json!({ "count": more }).to_string());
+    }
+    entries
 }
 
 /// What stays of gateways that are gone, by namespace.
@@ -337,6 +370,24 @@ mod tests {
         assert!(entry.len() <= MAX_SUMMARY && entry.contains("\"count\":200") && entry.contains("openshell-data-0"));
         orphans.insert("tenant-b", vec!["x"; 3]);
         assert!(orphans_entry(&orphans).contains("\"count\":203"));
+    }
+
+    #[test]
+    fn more_entries_than_a_config_map_holds_are_shortened_and_counted() {
+        let row = |phase| Summary::of(phase, "InvalidEntry", "wrong ".repeat(100));
+        let report = |failed: usize, running: usize| {
+            let failed = (0..failed).map(|n| (format!("f{n:05}"), row(GatewayPhase::Failed)));
+            let running = (0..running).map(|n| (format!("r{n:05}"), row(GatewayPhase::Running)));
+            let entries = entries(&failed.chain(running).collect());
+            assert!(entries.iter().map(|(name, entry)| name.len() + entry.len()).sum::<usize>() <= MAX_REPORT + 64);
+            entries
+        };
+        let shortened = report(1_000, 1_000);
+        assert_eq!(shortened.len(), 2_000);
+        assert!(shortened["r00000"].contains("wrong") && !shortened["f00999"].contains("wrong"));
+        let cut = report(20_000, 1_000);
+        assert!(cut.contains_key("r00000") && cut.contains_key("f00000") && !cut.contains_key("f19999"));
+        assert_eq!(cut[MORE], format!("{{\"count\":{}}}", 21_000 + 1 - cut.len()));
     }
 
     #[test]

@@ -269,3 +269,13 @@ fn an_entry_that_says_what_it_said_is_not_judged_again() {
     assert!(!Arc::ptr_eq(&of(&after, "b"), &of(&rejudged, "b")));
     assert_eq!(rejudged, Intents::default().next(Some(edited), &other));
 }
+
+#[test]
+fn places_in_a_flood_of_wrong_texts_are_told_by_the_texts_own_lines() {
+    let entry = |n| format!("- name: t{n:03}\n  gateway: {{config: \"x = 1\"}}\n");
+    let intents = intents(&(0..=MAX_FOLLOWED).map(entry).collect::<String>());
+    let messages: Vec<_> = intents.problems().map(|problem| problem.message.as_str()).collect();
+    let unknown = "the gateway 0.0.71 does not know this key";
+    assert_eq!(messages[MAX_FOLLOWED - 1], unknown);
+    assert_eq!(messages[MAX_FOLLOWED..], [format!("at line 1, column 1 of its text: {unknown}")]);
+}
