@@ -7,11 +7,15 @@ use tracing_subscriber::EnvFilter;
 use crate::exit::Failure;
 use crate::settings::{Effective, LogFormat, table};
 
+/// The client tells of each failed request without saying which; who asked tells of it with the object and the reason. A filter that
+/// names this target has the last word.
+const SAID_ELSEWHERE: &str = "kube_client::client::builder=off";
+
 /// Starts logging as the settings say.
 pub(crate) fn start(settings: &Effective) -> Result<(), Failure> {
     // Two rows, one flag: what is quiet by default for commands that people watch.
     let level = settings.get(&table::LOG_LEVEL);
-    let filter = EnvFilter::try_new(&level)
+    let filter = EnvFilter::try_new(format!("{SAID_ELSEWHERE},{level}"))
         .map_err(|error| Failure::usage(format!("--log-level: {level:?} is not a log filter: {error}")))?;
     let terminal = stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
