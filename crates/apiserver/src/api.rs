@@ -45,7 +45,7 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
-    pub(crate) user: User,
+    pub(crate) user: Arc<User>,
     /// Its place in the audit log, where there is one.
     pub(crate) record: Option<Record>,
 }
@@ -207,7 +207,7 @@ impl Api {
         let Some(mut record) = request.record.take() else { return self.judge(&mut request, body).await };
         record.caller(&request.user);
         let answer = self.judge(&mut request, body).await;
-        record.answered(Some(&request.user), answer)
+        record.answered(Some(&*request.user), answer)
     }
 
     async fn judge(&self, request: &mut Request, body: &mut RequestBody) -> Answer {
@@ -224,7 +224,7 @@ impl Api {
             Some(path) => resource_attributes(path, verb.map_or("", Verb::as_str), selected.as_deref()),
             None => Attributes::Path { verb: &method, path: &decoded },
         };
-        request.user = match self.acting(std::mem::take(&mut request.user), &request.headers, &attributes) {
+        request.user = match self.acting(request.user.clone(), &request.headers, &attributes) {
             Ok(user) => user,
             Err(status) => return status.into(),
         };
@@ -375,7 +375,7 @@ impl Api {
         object: &Value,
         raw: Option<&[u8]>,
     ) -> Result<Encoded, Status> {
-        let encoded = if *resource.storage_version == *resource.api_version() {
+        let encoded = if resource.is_version(&resource.storage_version) {
             Encoded::with_raw(object, resource.strategy.raw_field().zip(raw))
         } else {
             resource.strategy.converts()?;

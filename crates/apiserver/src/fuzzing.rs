@@ -279,7 +279,7 @@ fn answered(method: Method, path: &str, query: &str, headers: &[(http::HeaderNam
         path: path.to_owned(),
         query: Query::parse(Some(query)),
         headers: map,
-        user: crate::User::admin(),
+        user: crate::User::admin().into(),
         record: None,
     };
     let mut body = RequestBody::whole(body.to_vec());

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures::stream::TryStreamExt;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request as HttpRequest, Response, header};
+use http::{HeaderName, HeaderValue, Request as HttpRequest, Response, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -32,7 +32,7 @@ use crate::streaming::{self, Session};
 use crate::user::User;
 
 /// The header that names a request.
-const AUDIT_ID: &str = "audit-id";
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
 /// Body of an answer on its way out. An error breaks the connection.
 type OutBody = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -144,7 +144,7 @@ fn write(answer: Answer, id: &str) -> Result<Response<OutBody>, Dropped> {
         headers.insert(AUDIT_ID, id);
     }
     for (name, value) in answer.headers {
-        if let Ok(value) = HeaderValue::from_str(&value) {
+        if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
         }
     }
@@ -276,7 +276,7 @@ fn serving_certificate(identity: &Identity, now: Timestamp) -> std::io::Result<(
 
 /// A client that calls the API in this process, past sockets and TLS but through everything else.
 pub(crate) fn in_process(api: &Api, user: User) -> Client {
-    let api = api.clone();
+    let (api, user) = (api.clone(), Arc::new(user));
     let service = tower::service_fn(move |request: HttpRequest<kube::client::Body>| {
         let (api, caller) = (api.clone(), Caller { user: user.clone(), warning: None });
         async move { respond(&api, Ok(caller), None, request).await }
@@ -300,7 +300,7 @@ mod tests {
             path: "/api/v1/namespaces/default/configmaps".to_owned(),
             query: Query::default(),
             headers: http::HeaderMap::new(),
-            user: User::new("nobody", ["nothing"]),
+            user: User::new("nobody", ["nothing"]).into(),
             record: None,
         };
         assert_eq!(server.api().handle(request, &mut body).await.code, 403);

@@ -12,6 +12,8 @@ use crate::store::Object;
 
 /// API group and version.
 type GroupVersion = (Arc<str>, Arc<str>);
+/// Resources of one group and version by their plural names.
+type ByName = HashMap<Arc<str>, Arc<Resource>>;
 
 /// One immutable state of the registry.
 pub struct Served {
@@ -19,19 +21,19 @@ pub struct Served {
     pub resources: Vec<Arc<Resource>>,
     /// Raised with each change; documents made from the registry are cached under it.
     pub generation: u64,
-    index: HashMap<GroupVersion, HashMap<Arc<str>, Arc<Resource>>>,
+    /// By group and version.
+    index: HashMap<Arc<str>, HashMap<Arc<str>, ByName>>,
     /// What CRDs are called, by their group.
     names: HashMap<String, Vec<Arc<Names>>>,
 }
 
 impl Served {
     fn new(resources: Vec<Arc<Resource>>, names: HashMap<String, Vec<Arc<Names>>>, generation: u64) -> Self {
-        let mut index: HashMap<_, HashMap<_, _>> = HashMap::new();
+        let mut index: HashMap<_, HashMap<_, ByName>> = HashMap::new();
         for resource in &resources {
-            index
-                .entry((resource.group.clone(), resource.version.clone()))
-                .or_default()
-                .insert(resource.plural.clone(), resource.clone());
+            let versions = index.entry(resource.group.clone()).or_default();
+            let resources = versions.entry(resource.version.clone()).or_default();
+            resources.insert(resource.plural.clone(), resource.clone());
         }
         Self { resources, generation, index, names }
     }
@@ -43,27 +45,31 @@ impl Served {
 
     /// The resource of a path.
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
-        self.index.get(&(Arc::from(group), Arc::from(version)))?.get(plural)
+        self.index.get(group)?.get(version)?.get(plural)
     }
 
     /// Whether a group and version are served at all.
     pub fn has_version(&self, group: &str, version: &str) -> bool {
-        self.index.contains_key(&(Arc::from(group), Arc::from(version)))
+        self.index.get(group).is_some_and(|versions| versions.contains_key(version))
     }
 
     /// Whether any version of a group is served.
     pub fn has_group(&self, group: &str) -> bool {
-        self.index.keys().any(|(served, _)| **served == *group)
+        self.index.contains_key(group)
     }
 
     /// The resource of a kind, for owner references and typed bodies.
     pub fn by_kind(&self, group: &str, version: &str, kind: &str) -> Option<&Arc<Resource>> {
-        self.index.get(&(Arc::from(group), Arc::from(version)))?.values().find(|r| *r.kind == *kind)
+        self.index.get(group)?.get(version)?.values().find(|r| *r.kind == *kind)
     }
 
     /// `(group, version)` of all that is served, sorted.
     pub fn versions(&self) -> BTreeSet<GroupVersion> {
-        self.index.keys().cloned().collect()
+        let of_group = |(group, versions): (&Arc<str>, &HashMap<Arc<str>, ByName>)| {
+            let group = group.clone();
+            versions.keys().map(move |version| (group.clone(), version.clone())).collect::<Vec<_>>()
+        };
+        self.index.iter().flat_map(of_group).collect()
     }
 }
 

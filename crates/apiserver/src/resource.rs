@@ -66,6 +66,14 @@ impl Resource {
         if self.group.is_empty() { self.version.to_string() } else { format!("{}/{}", self.group, self.version) }
     }
 
+    /// Whether this is its group and version, as [`Resource::api_version`] writes them.
+    pub fn is_version(&self, api_version: &str) -> bool {
+        match api_version.split_once('/') {
+            Some((group, version)) => !group.is_empty() && *self.group == *group && *self.version == *version,
+            None => self.group.is_empty() && *self.version == *api_version,
+        }
+    }
+
     /// The subresource of that name.
     pub fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|s| s.name == name)

@@ -28,6 +28,7 @@ pub(crate) use self::configured::Admission;
 use self::plugins::quota::Booking;
 use self::reinvocation::Reinvocation;
 use crate::api::Api;
+use crate::handlers::Options;
 use crate::patch::managed;
 use crate::resource::Resource;
 use crate::schema::{self, Typed, decode};
@@ -74,7 +75,7 @@ pub(crate) struct Attributes<'a> {
     /// The stored object; `null` in creations.
     pub(crate) old: &'a Value,
     /// `CreateOptions`, `UpdateOptions` or `DeleteOptions`.
-    pub(crate) options: &'a Value,
+    pub(crate) options: &'a Options<'a>,
     pub(crate) dry_run: bool,
     /// Who asks.
     pub(crate) user: &'a User,
@@ -95,7 +96,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) name: &'a str,
     pub(crate) object: Value,
     pub(crate) old: &'a Value,
-    pub(crate) options: &'a Value,
+    pub(crate) options: &'a Options<'a>,
     pub(crate) dry_run: bool,
     pub(crate) deadline: Instant,
 }

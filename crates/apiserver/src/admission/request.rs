@@ -32,7 +32,7 @@ pub(super) fn request(a: &Attributes<'_>, resource: &Resource) -> Value {
         "operation": a.operation.as_str(),
         "userInfo": user,
         "dryRun": a.dry_run,
-        "options": a.options,
+        "options": a.options.shown(),
     });
     for (field, text) in [
         ("subResource", a.subresource),

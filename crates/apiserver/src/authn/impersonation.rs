@@ -8,7 +8,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::hash::{Hash as _, Hasher as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderValue};
 
@@ -33,10 +33,10 @@ impl Api {
     /// 400 for headers that name no user, 403 when the caller lacks a right.
     pub(crate) fn acting(
         &self,
-        caller: User,
+        caller: Arc<User>,
         headers: &HeaderMap,
         attributes: &Attributes<'_>,
-    ) -> Result<User, Status> {
+    ) -> Result<Arc<User>, Status> {
         let Some(wanted) = wanted(headers)? else { return Ok(caller) };
         let last = self.last_modes.get(&caller.name);
         let order = last.into_iter().chain(Mode::ALL.into_iter().filter(|mode| Some(*mode) != last));
@@ -45,7 +45,7 @@ impl Api {
             match (Check { api: self, caller: &caller, mode }).user(&wanted, attributes) {
                 Ok(user) => {
                     self.last_modes.set(&caller.name, mode);
-                    return Ok(user);
+                    return Ok(user.into());
                 }
                 Err(status) => refusal = refusal.or(Some(status)),
             }
@@ -56,6 +56,9 @@ impl Api {
 
 /// The identity that the headers spell, as they spell it; `None`: nobody is impersonated.
 fn wanted(headers: &HeaderMap) -> Result<Option<User>, Status> {
+    if !headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
+        return Ok(None);
+    }
     let one = |name: &str| headers.get(name).map_or(Ok(String::new()), text);
     let (name, uid) = (one("impersonate-user")?, one("impersonate-uid")?);
     let groups: Vec<String> = headers.get_all("impersonate-group").iter().map(text).collect::<Result<_, _>>()?;

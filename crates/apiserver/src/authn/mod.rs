@@ -5,6 +5,8 @@ mod impersonation;
 mod service_account;
 mod token;
 
+use std::sync::Arc;
+
 use http::{HeaderMap, header};
 use paddock_serve::Peer;
 
@@ -20,7 +22,8 @@ use crate::user::User;
 /// Who asks, and what they should be told about how they said so.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    pub(crate) user: User,
+    /// Shared with the connection.
+    pub(crate) user: Arc<User>,
     pub(crate) warning: Option<&'static str>,
 }
 
@@ -43,7 +46,7 @@ impl Api {
         let mut rejected = false;
         if let Some(peer) = peer {
             // A certificate is read once for each connection: that takes longer than to answer a GET.
-            match &*peer.memo(|| identity::user(&peer.certificates)) {
+            match &*peer.memo(|| identity::user(&peer.certificates).map(|user| user.map(Arc::new))) {
                 Ok(Some(user)) => return Ok(Caller { user: user.clone(), warning: None }),
                 Ok(None) => rejected = peer.rejected.is_some(),
                 Err(identity::Rejected) => rejected = true,
@@ -53,7 +56,7 @@ impl Api {
             Bearer::Token(token) => {
                 let token = std::str::from_utf8(token).map_err(|_| Status::unauthorized())?;
                 let holder = self.authenticate_token(token, &[]).map_err(|_| Status::unauthorized())?;
-                return Ok(Caller { user: holder.user, warning: holder.warning });
+                return Ok(Caller { user: holder.user.into(), warning: holder.warning });
             }
             Bearer::Misplaced => {
                 Some("the provided Authorization header contains extra space before the bearer token, and is ignored")
@@ -61,7 +64,7 @@ impl Api {
             Bearer::None => None,
         };
         // A certificate that was shown and is not believed is an error, not an anonymous caller.
-        if rejected { Err(Status::unauthorized()) } else { Ok(Caller { user: User::anonymous(), warning }) }
+        if rejected { Err(Status::unauthorized()) } else { Ok(Caller { user: User::anonymous().into(), warning }) }
     }
 }
 

@@ -9,54 +9,76 @@ use crate::admission::{self, Attributes, Operation, Subject};
 use crate::status::Status;
 
 /// One write as admission sees it, but for its objects.
-pub(crate) struct Admit {
+pub(crate) struct Admit<'o> {
     operation: Operation,
     name: String,
-    options: Value,
+    options: Options<'o>,
     dry_run: bool,
 }
 
 /// The longest that a request may take, unless it asks for less by `timeout`; kube-apiserver's default.
 const LONGEST: Duration = Duration::from_secs(60);
 
-impl Admit {
+impl<'o> Admit<'o> {
     /// A creation; `name` is empty while a name is still to be generated.
-    pub(crate) fn create(name: &str, options: &WriteOptions) -> Self {
+    pub(crate) fn create(name: &str, options: &'o WriteOptions) -> Self {
         Self::write(Operation::Create, name, "CreateOptions", options)
     }
 
     /// A PUT or PATCH of something that exists: both have `UpdateOptions`.
-    pub(crate) fn update(name: &str, options: &WriteOptions) -> Self {
+    pub(crate) fn update(name: &str, options: &'o WriteOptions) -> Self {
         Self::write(Operation::Update, name, "UpdateOptions", options)
     }
 
     /// A deletion; `name` is empty in the deletion of a collection.
     pub(crate) fn delete(name: &str, options: Value, dry_run: bool) -> Self {
-        Self { operation: Operation::Delete, name: name.to_owned(), options, dry_run }
+        Self { operation: Operation::Delete, name: name.to_owned(), options: Options::Delete(options), dry_run }
     }
 
     /// A connection (`exec`, `proxy`): it has no options besides its object.
     pub(crate) fn connect(name: &str) -> Self {
-        Self { operation: Operation::Connect, name: name.to_owned(), options: Value::Null, dry_run: false }
+        Self { operation: Operation::Connect, name: name.to_owned(), options: Options::None, dry_run: false }
     }
 
-    fn write(operation: Operation, name: &str, kind: &str, options: &WriteOptions) -> Self {
-        let mut sent = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
+    fn write(operation: Operation, name: &str, kind: &'static str, options: &'o WriteOptions) -> Self {
+        Self { operation, name: name.to_owned(), options: Options::Write(kind, options), dry_run: options.dry_run }
+    }
+}
+
+/// The options of a write.
+pub(crate) enum Options<'o> {
+    /// A connection has none.
+    None,
+    /// As the client sent them.
+    Delete(Value),
+    /// Of this kind.
+    Write(&'static str, &'o WriteOptions),
+}
+
+impl Options<'_> {
+    /// As webhooks and policies are shown them. Most writes meet neither.
+    pub(crate) fn shown(&self) -> Value {
+        let (kind, options) = match self {
+            Self::None => return Value::Null,
+            Self::Delete(sent) => return sent.clone(),
+            Self::Write(kind, options) => (kind, options),
+        };
+        let mut shown = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
         if options.dry_run {
-            sent["dryRun"] = json!(["All"]);
+            shown["dryRun"] = json!(["All"]);
         }
         for (field, text) in [("fieldManager", &options.sent_manager), ("fieldValidation", &options.sent_validation)] {
             if !text.is_empty() {
-                sent[field] = text.as_str().into();
+                shown[field] = text.as_str().into();
             }
         }
-        Self { operation, name: name.to_owned(), options: sent, dry_run: options.dry_run }
+        shown
     }
 }
 
 impl Call<'_> {
     /// Lets admission change `object`, the new state of `old` (`null` for a creation).
-    pub(crate) async fn mutate(&mut self, write: &Admit, object: &mut Value, old: &Value) -> Result<(), Status> {
+    pub(crate) async fn mutate(&mut self, write: &Admit<'_>, object: &mut Value, old: &Value) -> Result<(), Status> {
         let taken = std::mem::take(object);
         let mut attributes = self.attributes(write, &write.name, taken, old);
         let admitted = admission::mutate(&mut attributes).await;
@@ -67,7 +89,7 @@ impl Call<'_> {
     }
 
     /// Lets admission refuse `object`. It comes back as it was.
-    pub(crate) async fn validate(&mut self, write: &Admit, object: &mut Value, old: &Value) -> Result<(), Status> {
+    pub(crate) async fn validate(&mut self, write: &Admit<'_>, object: &mut Value, old: &Value) -> Result<(), Status> {
         let taken = std::mem::take(object);
         let named = meta::text(&taken, "name").to_owned();
         // A name that was generated is known by now.
@@ -96,7 +118,7 @@ impl Call<'_> {
         asked.map_or(LONGEST, |nanos| Duration::from_nanos(nanos).min(LONGEST))
     }
 
-    fn attributes<'s>(&'s self, write: &'s Admit, name: &'s str, object: Value, old: &'s Value) -> Attributes<'s> {
+    fn attributes<'s>(&'s self, write: &'s Admit<'s>, name: &'s str, object: Value, old: &'s Value) -> Attributes<'s> {
         let of_namespace = !self.resource.custom && *self.resource.group == *"" && *self.resource.kind == *"Namespace";
         let namespace = if of_namespace { &self.path.name } else { &self.path.namespace };
         let subject = Subject {

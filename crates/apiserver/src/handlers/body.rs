@@ -72,22 +72,27 @@ impl Call<'_> {
 
 /// Kind and version may be left out; when they are there they are the path's.
 fn expect_type(resource: &Resource, object: &mut Value) -> Result<(), Status> {
-    let (version, kind) = (resource.api_version(), &*resource.kind);
-    let sent = |field: &str| object[field].as_str().unwrap_or_default().to_owned();
+    let sent = |field: &str| object[field].as_str().unwrap_or_default();
     let (sent_version, sent_kind) = (sent("apiVersion"), sent("kind"));
-    if !sent_version.is_empty() && sent_version != version {
+    if !sent_version.is_empty() && !resource.is_version(sent_version) {
         return Err(Status::bad_request(format!(
-            "the API version in the data ({sent_version}) does not match the expected API version ({version})"
+            "the API version in the data ({sent_version}) does not match the expected API version ({})",
+            resource.api_version()
         )));
     }
+    let kind = &*resource.kind;
     if !sent_kind.is_empty() && sent_kind != kind {
         return Err(Status::bad_request(format!(
             "{sent_kind} in version {:?} cannot be handled as a {kind}: the kinds do not match",
             &*resource.version
         )));
     }
-    object["apiVersion"] = version.into();
-    object["kind"] = kind.into();
+    if sent_version.is_empty() {
+        object["apiVersion"] = resource.api_version().into();
+    }
+    if object["kind"].as_str() != Some(kind) {
+        object["kind"] = kind.into();
+    }
     if !object["metadata"].is_object() {
         object["metadata"] = json!({});
     }

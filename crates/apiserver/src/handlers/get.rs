@@ -88,7 +88,7 @@ impl Call<'_> {
 
     /// Stored bytes are what this version serves: nothing to convert.
     pub(crate) fn stored_as_served(&self) -> bool {
-        *self.resource.storage_version == *self.resource.api_version() && self.resource.strategy.stored_verbatim()
+        self.resource.is_version(&self.resource.storage_version) && self.resource.strategy.stored_verbatim()
     }
 
     /// The selectors of the query; a malformed or unsupported one is a 400.

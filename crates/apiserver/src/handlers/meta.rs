@@ -65,20 +65,20 @@ fn generated(base: &str) -> String {
 impl Call<'_> {
     /// The namespace of the body must be the path's, or absent; a cluster-scoped object has none.
     pub(crate) fn settle_namespace(&self, object: &mut Value) -> Result<(), Status> {
-        let given = text(object, "namespace").to_owned();
-        let metadata = metadata(object);
         if !self.resource.namespaced {
-            metadata.remove("namespace");
+            metadata(object).remove("namespace");
             return Ok(());
         }
-        if given.is_empty() {
-            metadata.insert("namespace".to_owned(), self.path.namespace.as_str().into());
-        } else if given != self.path.namespace {
-            return Err(Status::bad_request(
+        match text(object, "namespace") {
+            "" => {
+                metadata(object).insert("namespace".to_owned(), self.path.namespace.as_str().into());
+                Ok(())
+            }
+            given if *given == self.path.namespace => Ok(()),
+            _ => Err(Status::bad_request(
                 "the namespace of the provided object does not match the namespace sent on the request",
-            ));
+            )),
         }
-        Ok(())
     }
 
     /// Takes out what only the server may set on a new object: admission sees it without.
@@ -135,7 +135,7 @@ impl Call<'_> {
 
     /// Drops equal owner references, with a warning: clients once relied on it.
     pub(crate) fn dedup_owners(&mut self, object: &mut Value) {
-        let Some(Value::Array(owners)) = object.pointer_mut("/metadata/ownerReferences") else { return };
+        let Some(Value::Array(owners)) = metadata(object).get_mut("ownerReferences") else { return };
         let mut seen: HashMap<String, Vec<Value>> = HashMap::new();
         let mut repeated = Vec::new();
         owners.retain(|owner| {

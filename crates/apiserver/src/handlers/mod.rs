@@ -19,6 +19,7 @@ mod versions;
 mod views;
 mod watch;
 
+pub(crate) use admit::Options;
 pub(crate) use meta::{finalizers, is_terminating, text};
 pub(crate) use unchanged::Unchanged;
 pub(crate) use update::ATTEMPTS;

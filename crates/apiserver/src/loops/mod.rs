@@ -14,6 +14,7 @@ mod quotas;
 mod workloads;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -101,7 +102,7 @@ pub(crate) fn spawn(
     let Surroundings { root_ca, volumes, settled_at } = surroundings;
     let volumes = volumes.filter(|_| workloads.contains(&Workload::Volumes));
     if let Some(root) = &volumes {
-        let caller = Caller { api: api.clone(), user: workloads::user(Workload::Volumes) };
+        let caller = Caller { api: api.clone(), user: workloads::user(Workload::Volumes).into() };
         tasks.spawn(stop(Box::pin(directories::run(caller, root.clone()))));
     }
     // Those that look after every cluster do not make the others begin.
@@ -118,7 +119,7 @@ pub(crate) fn spawn(
             Loop::GarbageCollection => Box::pin(garbage::run(Caller::new(api, "generic-garbage-collector"))),
             // On a cluster this one is a part of the API server, and has its rights.
             Loop::CustomResources => {
-                let user = User::new("system:apiserver", [crate::user::MASTERS]);
+                let user = Arc::new(User::new("system:apiserver", [crate::user::MASTERS]));
                 Box::pin(crds::run(Caller { api: api.clone(), user }))
             }
             Loop::Quotas => Box::pin(quotas::run(Caller::new(api, "resourcequota-controller"))),
@@ -131,12 +132,12 @@ pub(crate) fn spawn(
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) api: Api,
-    user: User,
+    user: Arc<User>,
 }
 
 impl Caller {
     fn new(api: &Api, name: &str) -> Self {
-        Self { api: api.clone(), user: User::service_account("kube-system", name) }
+        Self { api: api.clone(), user: User::service_account("kube-system", name).into() }
     }
 
     /// One request; the answer's body, or the Status that refused it.

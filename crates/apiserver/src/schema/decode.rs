@@ -111,8 +111,8 @@ pub fn of_resource(resource: &Resource, value: Value) -> Result<Decoded, String>
 ///
 /// # Errors
 /// Go's message for the first value of a wrong type: `json: cannot unmarshal string into Go struct field …`.
-pub fn decode(schema: Typed<'_>, value: Value, root: &str) -> Result<Decoded, String> {
-    let mut walk = Walk { path: String::new(), parent: root.to_owned(), unknown: Vec::new(), depth: 0 };
+pub fn decode<'s>(schema: Typed<'s>, value: Value, root: &'s str) -> Result<Decoded, String> {
+    let mut walk = Walk { path: String::new(), parent: root, unknown: Vec::new(), depth: 0 };
     let value = match value {
         Value::Null => Value::Object(Map::new()),
         value => walk.node(schema, value)?.unwrap_or_else(|| Value::Object(Map::new())),
@@ -156,7 +156,7 @@ pub(crate) fn metadata(object: &mut Value, path: &str, unknown: &mut Vec<String>
     let Some(slot) = object.get_mut("metadata") else { return Ok(()) };
     let definitions = builtin::definitions();
     let Some(schema) = definitions.get(OBJECT_META) else { return Ok(()) };
-    let mut walk = Walk { path: path.to_owned(), parent: "ObjectMeta".to_owned(), unknown: Vec::new(), depth: 0 };
+    let mut walk = Walk { path: path.to_owned(), parent: "ObjectMeta", unknown: Vec::new(), depth: 0 };
     let decoded = walk.node(Typed::new(&definitions, schema), slot.take())?;
     unknown.append(&mut walk.unknown);
     match (decoded, object.as_object_mut()) {
@@ -183,15 +183,15 @@ pub(crate) fn go_type(value: &Value) -> &'static str {
     }
 }
 
-struct Walk {
+struct Walk<'s> {
     path: String,
     /// Go type of the struct that holds the current field.
-    parent: String,
+    parent: &'s str,
     unknown: Vec<String>,
     depth: usize,
 }
 
-impl Walk {
+impl<'s> Walk<'s> {
     fn mismatch(&self, value: &Value, into: &str) -> String {
         let found = match value {
             Value::Number(n) if into.starts_with("int") => format!("number {n}"),
@@ -204,7 +204,7 @@ impl Walk {
     }
 
     /// The decoded value; `None` when the Go type would hold nil.
-    fn node(&mut self, schema: Typed<'_>, value: Value) -> Result<Option<Value>, String> {
+    fn node(&mut self, schema: Typed<'s>, value: Value) -> Result<Option<Value>, String> {
         if value.is_null() {
             return Ok(None);
         }
@@ -217,7 +217,7 @@ impl Walk {
         decoded.map(Some)
     }
 
-    fn known(&mut self, schema: Typed<'_>, value: Value) -> Result<Value, String> {
+    fn known(&mut self, schema: Typed<'s>, value: Value) -> Result<Value, String> {
         let short = schema.name.map(|name| name.rsplit('.').next().unwrap_or(name));
         match short {
             Some("Quantity") => return self.quantity(value),
@@ -252,8 +252,8 @@ impl Walk {
         }
     }
 
-    fn structure(&mut self, schema: Typed<'_>, mut map: Map<String, Value>, name: &str) -> Result<Value, String> {
-        let outer = std::mem::replace(&mut self.parent, name.to_owned());
+    fn structure(&mut self, schema: Typed<'s>, mut map: Map<String, Value>, name: &'s str) -> Result<Value, String> {
+        let outer = std::mem::replace(&mut self.parent, name);
         let length = self.path.len();
         // In place: most fields stay.
         let mut left_out = false;
@@ -281,7 +281,7 @@ impl Walk {
         Ok(Value::Object(map))
     }
 
-    fn map(&mut self, values: Typed<'_>, mut map: Map<String, Value>) -> Result<Value, String> {
+    fn map(&mut self, values: Typed<'s>, mut map: Map<String, Value>) -> Result<Value, String> {
         let length = self.path.len();
         for (key, value) in &mut map {
             if length > 0 {
@@ -294,7 +294,7 @@ impl Walk {
         Ok(Value::Object(map))
     }
 
-    fn list(&mut self, items: Typed<'_>, list: Vec<Value>) -> Result<Value, String> {
+    fn list(&mut self, items: Typed<'s>, list: Vec<Value>) -> Result<Value, String> {
         let length = self.path.len();
         let mut out = Vec::with_capacity(list.len());
         for (i, value) in list.into_iter().enumerate() {
@@ -370,7 +370,7 @@ impl Walk {
     }
 
     /// `JSONSchemaPropsOr…`: an object is a schema, a list a list of schemas (or of names), the rest stays.
-    fn schema_or(&mut self, schema: Typed<'_>, value: Value) -> Result<Value, String> {
+    fn schema_or(&mut self, schema: Typed<'s>, value: Value) -> Result<Value, String> {
         const PROPS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
         let Some(props) = schema.defs.get(PROPS) else { return Ok(value) };
         let props = Typed { defs: schema.defs, node: props, name: Some(PROPS) };

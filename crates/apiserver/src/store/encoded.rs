@@ -123,7 +123,7 @@ impl Encoded {
     /// As [`Self::new`], with one top-level member as the JSON text that is given.
     pub(crate) fn with_raw(value: &Value, raw: Option<(&str, &[u8])>) -> Result<Self, NotAnObject> {
         let object = value.as_object().ok_or(NotAnObject)?;
-        let mut text = Vec::with_capacity(512);
+        let mut text = Vec::with_capacity(1024);
         text.push(b'{');
         for name in ["apiVersion", "kind"] {
             if let Some(value) = object.get(name) {
@@ -182,10 +182,14 @@ fn member(text: &mut Vec<u8>, name: &str, value: &Value) -> Result<(), NotAnObje
 }
 
 fn frame(kind: EventKind, head: &[u8], tail: &[u8], body: u32, revision: u64, created: u64) -> (Bytes, Object) {
-    let prefix = format!(r#"{{"type":"{}","object":"#, kind.as_str());
+    let prefix: &[u8] = match kind {
+        EventKind::Added => br#"{"type":"ADDED","object":"#,
+        EventKind::Modified => br#"{"type":"MODIFIED","object":"#,
+        EventKind::Deleted => br#"{"type":"DELETED","object":"#,
+    };
     let digits = revision.to_string();
     let mut buffer = Vec::with_capacity(prefix.len() + head.len() + digits.len() + tail.len() + 2);
-    for part in [prefix.as_bytes(), head, digits.as_bytes(), tail, b"}\n"] {
+    for part in [prefix, head, digits.as_bytes(), tail, b"}\n"] {
         buffer.extend_from_slice(part);
     }
     let frame = Bytes::from(buffer);

@@ -179,6 +179,9 @@ pub(super) fn is_reset(list: Option<&Value>) -> bool {
 
 /// Merges the oldest updates of a version into one entry until there are few enough.
 pub(super) fn cap(entries: &mut Entries) {
+    if entries.len() <= MAX_UPDATERS {
+        return;
+    }
     let mut updaters: Vec<(i64, Id)> = entries
         .iter()
         .filter(|(id, _)| id.operation == Operation::Update)

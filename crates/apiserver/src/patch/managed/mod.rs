@@ -21,6 +21,7 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
+use std::collections::btree_map::Entry;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
@@ -144,17 +145,19 @@ fn take_over(
     target.reconcile(entries);
     let changes = Comparisons::of(target, old, new, entries, versions::Form::Stored);
     changes.yield_fields(entries, None);
-    let changed = changes.own();
-    let taken = changed.modified.union(&changed.added).subtract(&UNOWNED);
+    let taken = changes.into_own().written().subtract(&UNOWNED);
     if !taken.is_empty() {
         let id = Id::new(name, Operation::Update, target.api_version, who.subresource);
-        let owned = entries.entry(id).or_insert_with(|| Owned {
-            set: FieldSet::default(),
-            api_version: target.api_version.to_owned(),
-            time: None,
-        });
-        owned.set.add(&taken);
-        owned.time = Some(who.now);
+        let time = Some(who.now);
+        match entries.entry(id) {
+            Entry::Occupied(mut owned) => {
+                owned.get_mut().set.add(&taken);
+                owned.get_mut().time = time;
+            }
+            Entry::Vacant(place) => {
+                place.insert(Owned { set: taken, api_version: target.api_version.to_owned(), time });
+            }
+        }
     }
     cap(entries);
 }

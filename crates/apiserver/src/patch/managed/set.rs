@@ -91,7 +91,7 @@ impl Element {
 
     fn text(&self) -> String {
         match self {
-            Self::Field(name) => format!("f:{name}"),
+            Self::Field(name) => ["f:", name].concat(),
             Self::Value(value) => format!("v:{}", value.to_value()),
             Self::Index(at) => format!("i:{at}"),
             Self::Key(keys) => {

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::schema::{AdditionalProperties, Definitions, Schema, Typed};
 
@@ -215,15 +215,36 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Whether the field is a struct that is there even when nothing in it is set.
-    fn always_there(self, name: &str, node: &Schema, root: bool) -> bool {
-        let Self::Typed(typed, _) = self else { return false };
-        if node.default.as_ref().and_then(Value::as_object).is_some_and(serde_json::Map::is_empty) {
-            return true;
-        }
+    /// The fields that a Go struct of this type holds though `map` lacks them, and whether each is a struct itself: structs that
+    /// are not pointers, and what has no `omitempty`.
+    fn missing<'m>(
+        typed: Typed<'m>,
+        map: &'m Map<String, Value>,
+        root: bool,
+    ) -> impl Iterator<Item = (&'m String, &'m Schema, bool)> {
         let own = typed.name.unwrap_or_default().rsplit('.').next().unwrap_or_default();
-        let listed = STRUCTS.iter().any(|(kind, fields)| *kind == own && fields.contains(&name));
-        listed || (root && matches!(name, "metadata" | "spec" | "status") && typed.property(name).is_some())
+        let structs = STRUCTS.iter().find(|(kind, _)| *kind == own).map_or(&[][..], |(_, fields)| fields);
+        typed.node.properties.iter().filter_map(move |(name, node)| {
+            let empty = || node.default.as_ref().and_then(Value::as_object).is_some_and(Map::is_empty);
+            let of_object = || root && matches!(name.as_str(), "metadata" | "spec" | "status");
+            let is_struct = empty() || structs.contains(&name.as_str()) || of_object();
+            let held = is_struct || typed.node.required.contains(name);
+            (held && !map.contains_key(name)).then_some((name, &**node, is_struct))
+        })
+    }
+
+    /// Whether [`Node::fill`] would change the value.
+    pub(super) fn lacks(self, value: &Value, root: bool) -> bool {
+        let Self::Typed(typed, _) = self else { return false };
+        match (self.shape(value), value) {
+            (Shape::Map, Value::Object(map)) => {
+                let mut fields = map.iter().map(|(name, value)| (self.part(name, root), value));
+                Self::missing(typed, map, root).next().is_some()
+                    || fields.any(|(field, value)| field.is_some_and(|field| field.lacks(value, false)))
+            }
+            (Shape::Keyed(_), Value::Array(list)) => list.iter().any(|element| self.items().lacks(element, false)),
+            _ => false,
+        }
     }
 
     /// What a Go struct of this type holds when nothing is set, put into `value` where it lacks it: structs that are not
@@ -232,20 +253,14 @@ impl<'a> Node<'a> {
         let Self::Typed(typed, _) = self else { return };
         match (self.shape(value), value) {
             (Shape::Map, Value::Object(map)) => {
-                for (name, node) in &typed.node.properties {
-                    if map.contains_key(name) {
-                        continue;
-                    }
-                    if self.always_there(name, node, root) {
-                        map.insert(name.clone(), json!({}));
-                    } else if typed.node.required.contains(name) {
-                        let zero = node.default.as_ref().filter(|value| !value.is_object()).or_else(|| self.zero(name));
-                        map.insert(name.clone(), zero.cloned().unwrap_or_default());
-                    }
-                }
+                let held = Self::missing(typed, map, root).map(|(name, node, is_struct)| {
+                    let zero = || node.default.as_ref().filter(|value| !value.is_object()).or_else(|| self.zero(name));
+                    (name.clone(), if is_struct { json!({}) } else { zero().cloned().unwrap_or_default() })
+                });
+                let held: Vec<_> = held.collect();
+                map.extend(held);
                 for (name, value) in map.iter_mut() {
-                    let field = if root { self.root_field(name) } else { self.field(name) };
-                    if let Some(field) = field {
+                    if let Some(field) = self.part(name, root) {
                         field.fill(value, false);
                     }
                 }
@@ -256,6 +271,11 @@ impl<'a> Node<'a> {
             }
             _ => {}
         }
+    }
+
+    /// The node of a field of a whole object or of a part of it.
+    fn part(self, name: &str, root: bool) -> Option<Self> {
+        if root { self.root_field(name) } else { self.field(name) }
     }
 }
 

@@ -84,18 +84,25 @@ impl<'t> Comparisons<'t> {
         versions.dedup();
         let compared = |version: &str| {
             let at = target.at(version)?;
-            let view = |object: &Value| {
-                let mut object = target.convert(object, target.api_version, version).into_owned();
-                take(&mut object);
-                if form == Form::Stored && !target.custom {
-                    at.node.fill(&mut object, true);
+            let view = |object| {
+                let mut object = target.convert(object, target.api_version, version);
+                if super::managed_fields(&object).is_some() {
+                    take(object.to_mut());
+                }
+                if form == Form::Stored && !target.custom && at.node.lacks(&object, true) {
+                    at.node.fill(object.to_mut(), true);
                 }
                 object
             };
-            let changed = at.compare(Some(&view(old)), Some(&view(new))).excluding(target.reset);
+            let changed = at.compare(Some(&*view(old)), Some(&*view(new))).excluding(target.reset);
             Some((version.to_owned(), changed))
         };
         Self { own: target.api_version, by_version: versions.into_iter().filter_map(compared).collect() }
+    }
+
+    /// What changed in the request's version, of comparisons that are of no more use.
+    pub(super) fn into_own(mut self) -> Comparison {
+        self.by_version.remove(self.own).unwrap_or_default()
     }
 
     /// What changed in the request's version.

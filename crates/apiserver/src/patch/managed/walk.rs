@@ -3,6 +3,7 @@
 //! Lists are indexed by key, so every walk is n log n in the size of the objects. Depth is that of the values, which
 //! their readers bound.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
@@ -288,9 +289,40 @@ impl<'a> At<'a> {
         out
     }
 
+    /// All fields of a value that was not there before: [`At::compare`] with nothing.
+    fn whole(self, value: &Value) -> FieldSet {
+        let mut out = FieldSet { member: true, children: BTreeMap::new() };
+        match (self.shape(value), value) {
+            (Shape::Map, Value::Object(map)) => {
+                let field = |(name, value): (&String, &Value)| {
+                    (Element::Field(name.clone()), self.open_field(name).whole(value))
+                };
+                out.children = map.iter().map(field).collect();
+            }
+            (shape @ (Shape::Set | Shape::Keyed(_)), Value::Array(list)) => {
+                for value in list {
+                    let Ok(element) = self.node.element(&shape, value) else { continue };
+                    match out.children.entry(element) {
+                        Entry::Vacant(place) => {
+                            place.insert(self.items().whole(value));
+                        }
+                        // Duplicates are one.
+                        Entry::Occupied(mut place) => place.get_mut().children.clear(),
+                    }
+                }
+            }
+            _ => {}
+        }
+        out
+    }
+
     /// What changed from `old` to `new`.
     pub(super) fn compare(self, old: Option<&Value>, new: Option<&Value>) -> Comparison {
         let mut out = Comparison::default();
+        if let (None, Some(new)) = (old, new) {
+            out.added = self.whole(new);
+            return out;
+        }
         let Some(present) = new.or(old) else { return out };
         let old_kind = old.filter(|v| !v.is_null()).map(std::mem::discriminant);
         let new_kind = new.filter(|v| !v.is_null()).map(std::mem::discriminant);
@@ -397,6 +429,16 @@ impl Comparison {
                 set.children.insert(element.clone(), below);
             }
         }
+    }
+
+    /// What is new or different.
+    pub(super) fn written(self) -> FieldSet {
+        if self.modified.is_empty() {
+            return self.added;
+        }
+        let mut out = self.modified;
+        out.add(&self.added);
+        out
     }
 
     /// Without these fields and all below them.
