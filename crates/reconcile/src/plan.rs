@@ -171,8 +171,9 @@ pub enum Verdict {
     },
 }
 
-/// An object that must exist with these fields. It holds only fields that we own; everything else is left to others.
-#[derive(Clone, Debug)]
+/// An object that must exist with these fields. It holds only fields that we own; everything else is left to others. What a Secret holds
+/// is not printed.
+#[derive(Clone)]
 pub struct Desired {
     pub(crate) target: ObjectRef,
     pub(crate) body: Value,
@@ -180,6 +181,17 @@ pub struct Desired {
     pub(crate) adopt: Adopt,
     pub(crate) on_immutable: Option<OnImmutable>,
     pub(crate) on_drift: OnDrift,
+}
+
+impl std::fmt::Debug for Desired {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut out = f.debug_struct("Desired");
+        out.field("target", &self.target);
+        if self.target.kind.kind != "Secret" {
+            out.field("body", &self.body);
+        }
+        out.finish_non_exhaustive()
+    }
 }
 
 impl Desired {
@@ -532,5 +544,20 @@ fn strip_nulls(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(strip_nulls),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Secret;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_secret_holds_is_not_printed() {
+        let body = json!({"metadata": {"name": "s", "namespace": "n"}, "data": {"password": "aHVudGVyMg=="}});
+        let printed = format!("{:?}", Desired::raw(Kind::of::<Secret>(), body).unwrap());
+        assert!(printed.contains("\"s\"") && !printed.contains("aHVudGVy"), "{printed}");
     }
 }

@@ -165,7 +165,7 @@ impl Listing {
 }
 
 /// One change, as every watch of the resource sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Event {
     /// The store's revision after it.
     pub revision: u64,
@@ -180,6 +180,13 @@ pub struct Event {
     /// The event as a line of a watch response in the storage version. `object` is a slice of it.
     pub frame: Bytes,
     at: Timestamp,
+}
+
+/// Prints no text of the object: it may be a Secret's.
+impl std::fmt::Debug for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?} {:?}", self.kind.as_str(), self.key, self.object)
+    }
 }
 
 /// What the store did and holds.
