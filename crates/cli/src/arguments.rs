@@ -310,8 +310,8 @@ mod tests {
     #[test]
     fn an_unknown_choice_is_told_in_one_line() {
         assert_eq!(
-            wrong(&["paddock", "manifests", "chart"]),
-            "invalid value 'chart' for '<what>' [possible values: crds, rbac, install, alerts, network] (see --help)"
+            wrong(&["paddock", "manifests", "sketch"]),
+            "invalid value 'sketch' for '<what>' [possible values: crds, rbac, install, alerts, network] (see --help)"
         );
     }
 
