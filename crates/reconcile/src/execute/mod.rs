@@ -112,7 +112,7 @@ pub(crate) async fn execute(
 }
 
 /// Whether this answer to an apply with [`NO_OBJECTS_VERSION`] says nothing against the object: one is there, or the server makes
-/// nothing that carries a version, as kube-apiserver before 1.23 with Services ("resourceVersion should not be set on objects to be created").
+/// nothing that carries a version, as kube-apiserver 1.20 with Services ("resourceVersion should not be set on objects to be created").
 fn is_to_be_looked_at(status: &kube::core::Status) -> bool {
     status.code == 409 || status.message.contains("resourceVersion")
 }
