@@ -45,6 +45,10 @@ const CACHE_BYTES: usize = 4 << 20;
 /// How long a file system that was full is left alone before the file is opened again.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How long the directory's lock is waited for: the kernel gives it back only when a killed process's last sync has returned, which
+/// is after `kill -9` has.
+const DYING: Duration = Duration::from_secs(5);
+
 /// Why a commit failed.
 #[derive(Debug)]
 pub(crate) enum DiskError {
@@ -73,7 +77,7 @@ impl Backend for Nowhere {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it.
-    #[error("{} is in use by process {pid}", path.display())]
+    #[error("{} is in use by process {pid}: end that process, or choose another directory", path.display())]
     Locked {
         /// The lock file.
         path: PathBuf,
@@ -179,7 +183,11 @@ impl<B: StorageBackend> Disk<B> {
             move |source| OpenError::Io { path, source }
         };
         std::fs::create_dir_all(dir).map_err(io(dir))?;
-        let lock = lock(&dir.join("lock"))?;
+        let deadline = Instant::now() + DYING;
+        let lock = lock(&dir.join("lock"), || {
+            std::thread::sleep(Duration::from_millis(10));
+            Instant::now() < deadline
+        })?;
         let (path, witness_path) = (dir.join("data.redb"), dir.join("acknowledged"));
         let created = !path.exists();
         let acknowledged = match std::fs::read(&witness_path) {
@@ -477,20 +485,30 @@ fn classify(error: redb::Error) -> DiskError {
     }
 }
 
-/// Takes the lock of a data directory and writes our process id into it.
-fn lock(path: &Path) -> Result<File, OpenError> {
+/// Takes the lock of a data directory and writes our process id into it. While another process has it, tries again for as long as
+/// `again` says; this process's own is refused at once.
+pub(super) fn lock(path: &Path, mut again: impl FnMut() -> bool) -> Result<File, OpenError> {
     let io = |source| OpenError::Io { path: path.to_owned(), source };
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            // Whatever is in there only helps a person to find the holder.
-            let _ = (&file).take(32).read_to_string(&mut pid);
-            return Err(OpenError::Locked { path: path.to_owned(), pid: pid.trim().to_owned() });
+    let own = std::process::id().to_string();
+    let mut told = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(io(error)),
         }
-        Err(TryLockError::Error(error)) => return Err(io(error)),
+        let mut pid = String::new();
+        // Whatever is in there only helps a person to find the holder.
+        let _ = file.rewind().and_then(|()| (&file).take(32).read_to_string(&mut pid));
+        let pid = pid.trim();
+        if pid == own || !again() {
+            return Err(OpenError::Locked { path: path.to_owned(), pid: pid.to_owned() });
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::info!(path = %path.display(), pid, "the data directory is in use; waiting for its holder to end");
+        }
     }
-    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io)?;
+    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{own}")).map_err(io)?;
     Ok(file)
 }

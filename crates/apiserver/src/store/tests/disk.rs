@@ -6,7 +6,7 @@ use std::ops::Bound;
 use redb::backends::FileBackend;
 use redb::{BackendError, Database, StorageBackend};
 
-use super::super::disk::Disk;
+use super::super::disk::{self, Disk};
 use super::*;
 
 fn open(dir: &Path) -> Store {
@@ -34,8 +34,35 @@ async fn a_directory_in_use_names_the_holder() {
     let dir = tempfile::tempdir().unwrap();
     let _holder = open(dir.path());
     let error = Store::open(dir.path(), Clock::system()).unwrap_err().to_string();
-    let lock = dir.path().join("lock");
-    assert_eq!(error, format!("{} is in use by process {}", lock.display(), std::process::id()));
+    let (lock, own) = (dir.path().join("lock"), std::process::id());
+    assert_eq!(
+        error,
+        format!("{} is in use by process {own}: end that process, or choose another directory", lock.display())
+    );
+}
+
+#[test]
+fn a_directory_whose_holder_is_still_ending_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lock");
+    let mut killed = Some(disk::lock(&path, || false).unwrap());
+    std::fs::write(&path, "another\n").unwrap();
+    disk::lock(&path, || killed.take().is_some()).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+}
+
+#[test]
+fn a_directory_that_stays_in_use_is_refused_when_the_wait_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lock");
+    let _holder = disk::lock(&path, || false).unwrap();
+    std::fs::write(&path, "another\n").unwrap();
+    let mut tries = 0;
+    let refused = disk::lock(&path, || {
+        tries += 1;
+        tries < 3
+    });
+    assert_eq!((refused.unwrap_err().to_string().contains("by process another:"), tries), (true, 3));
 }
 
 #[tokio::test]
