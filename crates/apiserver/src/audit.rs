@@ -117,9 +117,7 @@ impl Record {
 
     /// How the request is answered, and as whom it acted. A stream or session keeps the record until it ends.
     pub(crate) fn answered(mut self, acting: Option<&User>, mut answer: Answer) -> Answer {
-        // Nobody at all: the caller may not act as whom it wanted.
-        let acting = acting.filter(|user| !user.name.is_empty()).map(Who::from);
-        self.event.impersonated_user = acting.filter(|acting| *acting != self.event.user);
+        self.event.impersonated_user = acting.map(Who::from).filter(|acting| *acting != self.event.user);
         let told = match &answer.body {
             Body::Whole(bytes) if self.creates || answer.code >= 400 => serde_json::from_slice(bytes).ok(),
             _ => None,
