@@ -22,7 +22,7 @@ use crate::crd::Names;
 use crate::documents::Documents;
 use crate::fault::{Action, Faults};
 use crate::handlers::{Call, Unchanged, Views};
-use crate::incoming::RequestBody;
+use crate::incoming::{RequestBody, Room};
 use crate::kinds::names;
 use crate::log::{Entry, Log};
 use crate::metrics::Metrics;
@@ -156,6 +156,8 @@ pub(crate) struct Inner {
     pub(crate) metrics: Metrics,
     /// What the listener counts.
     pub(crate) traffic: Traffic,
+    /// What the bodies of requests may fill.
+    pub(crate) bodies: Room,
     /// The TLS profile that the listener follows, where one is given.
     pub(crate) startup: Option<paddock_serve::Startup>,
     /// What the listener counts of TLS.

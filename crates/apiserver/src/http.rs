@@ -55,7 +55,7 @@ where
     let (mut parts, body) = request.into_parts();
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     let (head, version) = (parts.method == http::Method::HEAD, parts.version);
-    let mut body = RequestBody::arriving(body);
+    let mut body = RequestBody::arriving(body, from.map(|_| api.bodies.clone()));
     let id = audit_id(&parts.headers);
     let uri = parts.uri.path_and_query().map_or_else(|| parts.uri.path(), PathAndQuery::as_str);
     let received = Received { id: &id, method: &parts.method, uri, headers: &parts.headers, from };
@@ -294,7 +294,7 @@ mod tests {
     async fn the_body_of_who_may_not_ask_is_not_read() {
         let server = crate::Server::builder().in_memory().loops(false).start().await.expect("the server starts");
         let mut body =
-            RequestBody::arriving(StreamBody::new(stream::pending::<Result<Frame<Bytes>, std::io::Error>>()));
+            RequestBody::arriving(StreamBody::new(stream::pending::<Result<Frame<Bytes>, std::io::Error>>()), None);
         let request = Request {
             method: http::Method::POST,
             path: "/api/v1/namespaces/default/configmaps".to_owned(),

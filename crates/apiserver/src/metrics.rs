@@ -91,6 +91,7 @@ pub(crate) fn page(api: &Api) -> String {
         ("paddock_apiserver_handshakes_failed_total", "TLS handshakes failed.", counts.handshakes_failed.to_string()),
         ("paddock_apiserver_handshakes_late_total", "TLS handshakes given up.", counts.handshakes_late.to_string()),
         ("paddock_apiserver_connections_silent_total", "Closed: no request came.", counts.silent.to_string()),
+        ("paddock_apiserver_connections_idle_total", "Told to go: no request for minutes.", counts.idle.to_string()),
         ("paddock_apiserver_connections_broken_total", "Ended by an error of the protocol.", counts.broken.to_string()),
     ];
     for (name, help, value) in counters.into_iter().chain(commits).chain(connections) {
@@ -98,6 +99,7 @@ pub(crate) fn page(api: &Api) -> String {
     }
     let gauges = [
         ("paddock_apiserver_connections", "Connections that are open.", counts.open),
+        ("paddock_apiserver_body_bytes", "Bytes of the bodies of requests that are held.", api.bodies.held() as u64),
         ("paddock_apiserver_handshakes", "Connections in their TLS handshake.", counts.handshakes),
         ("paddock_apiserver_store_revision", "Revision of the last write.", stats.revision),
         ("paddock_apiserver_store_objects", "Objects.", stats.objects as u64),

@@ -16,6 +16,7 @@ use crate::authz::Authorizer;
 use crate::clock::Clock;
 use crate::documents::Documents;
 use crate::fault::Faults;
+use crate::incoming::Room;
 use crate::log::Log;
 use crate::loops::Loop;
 use crate::node::{Node, Nodes};
@@ -192,6 +193,7 @@ impl Builder {
             views: crate::handlers::Views::default(),
             metrics: crate::metrics::Metrics::default(),
             traffic: paddock_serve::Traffic::default(),
+            bodies: Room::default(),
             startup: self.startup.clone(),
             tls: self.startup.as_ref().map(|startup| startup.metrics().clone()).unwrap_or_default(),
             bookings: Arc::default(),

@@ -5,6 +5,7 @@
 //! | [`mod@serve`] | accept, HTTP/1.1 and h2, limits, drain | sockets |
 //! | [`tls`] | what a listener presents, lets in and believes; swapped while serving | nothing: bytes in, configuration out |
 //! | [`startup`] | the mounted start-up directory: load, validate, publish, watch | that directory |
+//! | `activity` | what goes on on one connection: idle, stalled or streaming | its bytes, on their way through |
 //! | `traffic` | counters of connections | nothing |
 //! | [`health`] | `/healthz`, `/livez`, `/readyz`, `/metrics` for this machine | nothing: it answers requests |
 //! | [`access`] | who may read the metrics: TokenReview, SubjectAccessReview, client certificates | the Kubernetes API |
@@ -14,6 +15,7 @@
 //! A listener starts from what it is given and asks nobody: no API server is needed to bind a port.
 
 pub mod access;
+mod activity;
 pub mod health;
 pub mod metrics;
 pub mod protected;

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,11 +14,12 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::activity::{Activity, Answer, Answered, Taken};
 use crate::metrics::TlsMetrics;
 use crate::tls::{Generation, Held, Tls, TlsSource};
 use crate::traffic::Traffic;
@@ -121,6 +121,12 @@ pub struct Options {
     /// connection may take over its first request. Default 120 s: longer than the 90 s after which Go's and hyper's
     /// clients drop an idle connection, so that the side that would notice too late is never the client.
     pub head_timeout: Duration,
+    /// How long an h2 connection stays open on which no request runs; it is told to go between one and two of these later. Default
+    /// 120 s, for the reason above: a client that only answers pings holds a place no longer than one that says nothing.
+    pub idle_timeout: Duration,
+    /// How long a peer may take nothing of the answers that it is sent, unless one of them is a stream (a watch, a log). Default
+    /// 60 s, which is what kube-apiserver gives a whole request.
+    pub stall_timeout: Duration,
     /// Bytes of a request's head. Default 128 KiB: continue tokens and selectors travel in the request line.
     pub max_head_bytes: u32,
     /// Header fields of a request. Default 200.
@@ -141,6 +147,8 @@ impl Default for Options {
             max_connections: 4096,
             handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(120),
+            idle_timeout: Duration::from_secs(120),
+            stall_timeout: Duration::from_secs(60),
             max_head_bytes: 128 * 1024,
             max_headers: 200,
             max_concurrent_streams: 512,
@@ -336,12 +344,14 @@ where
     B::Error: Into<BoxError>,
 {
     let addr = peer.addr;
-    let spoke = Arc::new(AtomicBool::new(false));
-    let service = Introduce { service, peer, spoke: spoke.clone() };
-    let mut connection = std::pin::pin!(shared.http.serve_connection_with_upgrades(TokioIo::new(io), service));
-    let mut silence = std::pin::pin!(sleep(shared.options.head_timeout));
+    let Options { head_timeout, idle_timeout, stall_timeout, traffic, .. } = &shared.options;
+    let activity = Activity::default();
+    let io = TokioIo::new(Taken::new(io, activity.clone(), *stall_timeout));
+    let service = Introduce { service, peer, activity: activity.clone() };
+    let mut connection = std::pin::pin!(shared.http.serve_connection_with_upgrades(io, service));
+    let mut look = std::pin::pin!(sleep(*head_timeout));
     let mut leave = std::pin::pin!(leave);
-    let mut watching_silence = true;
+    let mut begun = 0;
     let mut draining = false;
     loop {
         tokio::select! {
@@ -358,38 +368,50 @@ where
             }
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    shared.options.traffic.broken();
+                    traffic.broken();
                     tracing::debug!(%addr, error, "connection ended");
                 }
                 return;
             }
-            // hyper's own timer starts only once it knows the protocol; this one covers a client that says nothing.
-            () = silence.as_mut(), if watching_silence => {
-                if !spoke.load(Ordering::Relaxed) {
-                    shared.options.traffic.silent();
+            // hyper's own timer starts only once it knows the protocol, and h2 has none: this one covers a client that says nothing,
+            // and one that only keeps the connection open.
+            () = look.as_mut(), if !draining => {
+                let now = activity.begun();
+                if now == 0 {
+                    traffic.silent();
                     return;
                 }
-                watching_silence = false;
+                if now == begun && activity.is_idle() {
+                    traffic.idle();
+                    draining = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                begun = now;
+                look.as_mut().reset(Instant::now() + *idle_timeout);
             }
         }
     }
 }
 
-/// Puts the [`Peer`] into each request and notes that the client has spoken.
+/// Puts the [`Peer`] into each request and counts it.
 struct Introduce<S> {
     service: S,
     peer: Peer,
-    spoke: Arc<AtomicBool>,
+    activity: Activity,
 }
 
-impl<S: hyper::service::Service<Request<Incoming>>> hyper::service::Service<Request<Incoming>> for Introduce<S> {
-    type Response = S::Response;
+impl<S, B> hyper::service::Service<Request<Incoming>> for Introduce<S>
+where
+    S: hyper::service::Service<Request<Incoming>, Response = Response<B>>,
+    B: http_body::Body,
+{
+    type Response = Response<Answered<B>>;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = Answer<S::Future>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.spoke.store(true, Ordering::Relaxed);
+        let open = self.activity.begin();
         request.extensions_mut().insert(self.peer.clone());
-        self.service.call(request)
+        Answer::new(self.service.call(request), open)
     }
 }

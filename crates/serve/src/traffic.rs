@@ -15,6 +15,7 @@ struct Counters {
     handshakes_failed: AtomicU64,
     handshakes_late: AtomicU64,
     silent: AtomicU64,
+    idle: AtomicU64,
     broken: AtomicU64,
 }
 
@@ -33,6 +34,8 @@ pub struct Counts {
     pub handshakes_late: u64,
     /// Connections that were closed because no request came in [`Options::head_timeout`](crate::Options::head_timeout), ever.
     pub silent: u64,
+    /// Connections that were told to go because no request ran for [`Options::idle_timeout`](crate::Options::idle_timeout), ever.
+    pub idle: u64,
     /// Connections that ended with an error of the protocol or of the network, those that reset too many streams among them, ever.
     pub broken: u64,
 }
@@ -54,11 +57,12 @@ fn held(counter: &AtomicU64) -> Held<'_> {
 impl Traffic {
     /// What was counted until now.
     pub fn counts(&self) -> Counts {
-        let Counters { accepted, open, handshakes, handshakes_failed, handshakes_late, silent, broken } = &*self.0;
+        let Counters { accepted, open, handshakes, handshakes_failed, handshakes_late, silent, idle, broken } =
+            &*self.0;
         let [accepted, open, handshakes] = [accepted, open, handshakes].map(|counter| counter.load(Relaxed));
         let [handshakes_failed, handshakes_late] = [handshakes_failed, handshakes_late].map(|c| c.load(Relaxed));
-        let [silent, broken] = [silent, broken].map(|counter| counter.load(Relaxed));
-        Counts { accepted, open, handshakes, handshakes_failed, handshakes_late, silent, broken }
+        let [silent, idle, broken] = [silent, idle, broken].map(|counter| counter.load(Relaxed));
+        Counts { accepted, open, handshakes, handshakes_failed, handshakes_late, silent, idle, broken }
     }
 
     pub(crate) fn connection(&self) -> Held<'_> {
@@ -80,6 +84,10 @@ impl Traffic {
 
     pub(crate) fn silent(&self) {
         self.0.silent.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn idle(&self) {
+        self.0.idle.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn broken(&self) {

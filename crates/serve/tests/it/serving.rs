@@ -9,7 +9,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use paddock_serve::{Drained, Listener, Options, TlsSource, serve};
+use paddock_serve::{Drained, Listener, Options, TlsSource, Traffic, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -110,6 +110,23 @@ async fn a_client_that_says_nothing_is_let_go() {
     let server = start(None, options, service_fn(whoami)).await;
     let mut silent = TcpStream::connect(server.addr).await.unwrap();
     assert_eq!(soon(silent.read(&mut [0; 1])).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_h2_connection_that_nobody_uses_is_closed() {
+    let short = Duration::from_millis(50);
+    let traffic = Traffic::default();
+    let options = Options { head_timeout: short, idle_timeout: short, traffic: traffic.clone(), ..Options::default() };
+    let server = start(None, options, service_fn(whoami)).await;
+    let mut client = http2(TcpStream::connect(server.addr).await.unwrap()).await;
+    body(client.send_request(get("/")).await.unwrap()).await;
+    soon(async {
+        while traffic.counts().open > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(traffic.counts().idle, 1);
 }
 
 #[tokio::test]
