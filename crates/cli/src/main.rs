@@ -26,6 +26,10 @@ use crate::arguments::Stop;
 use crate::exit::{Failure, Outcome};
 use crate::settings::{Effective, table};
 
+/// The root `Cargo.toml` says why it is not the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let outcome = match arguments::parse() {
         Ok(matches) => run(&matches),
