@@ -75,7 +75,7 @@ pub enum Workload {
     EndpointSlices,
     /// The same in the older form.
     Endpoints,
-    /// How many pods may be evicted.
+    /// How many pods may be evicted; evictions that came to nothing.
     Disruptions,
     /// Gives claims their volumes.
     Volumes,
@@ -190,7 +190,8 @@ impl Workload {
             Self::StatefulSets => vec![Kind::of::<StatefulSet>()],
             Self::DaemonSets => vec![Kind::of::<DaemonSet>()],
             Self::EndpointSlices | Self::Endpoints => vec![Kind::of::<Service>()],
-            Self::Disruptions => vec![Kind::of::<PodDisruptionBudget>()],
+            // Pods are evicted without a budget, too.
+            Self::Disruptions => vec![Kind::of::<PodDisruptionBudget>(), Kind::of::<Pod>()],
             Self::Volumes => vec![Kind::of::<PersistentVolumeClaim>(), Kind::of::<PersistentVolume>()],
             Self::ClaimProtection => vec![Kind::of::<PersistentVolumeClaim>()],
             Self::VolumeProtection => vec![Kind::of::<PersistentVolume>()],
@@ -210,7 +211,9 @@ impl Workload {
             Self::DaemonSets => runtime.with_controller_as(client, identity, daemonset::DaemonSets::default()),
             Self::EndpointSlices => runtime.with_controller_as(client, identity, endpoints::EndpointSlices::default()),
             Self::Endpoints => runtime.with_controller_as(client, identity, endpoints::LegacyEndpoints::default()),
-            Self::Disruptions => runtime.with_controller_as(client, identity, disruption::Disruptions::default()),
+            Self::Disruptions => runtime
+                .with_controller_as(client.clone(), identity.clone(), disruption::Disruptions::default())
+                .with_controller_as(client, identity, disruption::StaleDisruptions),
             Self::Volumes => runtime.with_controller_as(client, identity, volumes::Binder::default()),
             Self::ClaimProtection => runtime.with_controller_as(client, identity, volumes::ClaimProtection),
             Self::VolumeProtection => runtime.with_controller_as(client, identity, volumes::VolumeProtection),

@@ -2,6 +2,7 @@
 //!
 //! Rules: kube-controller-manager's `pkg/controller/daemon`.
 
+mod failures;
 mod nodes;
 mod plan;
 #[cfg(test)]
@@ -13,6 +14,8 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use paddock_reconcile::{Context, Controller, Error, Plan, Settings, Source};
 use serde_json::Value;
 
+use failures::{Due, Failures};
+
 use crate::names::Name;
 use crate::owner;
 use crate::selector::Selectors;
@@ -22,6 +25,7 @@ use crate::snapshots::{dependents, everywhere, select};
 #[derive(Debug, Default)]
 pub struct DaemonSets {
     selectors: Selectors,
+    failures: Failures,
 }
 
 /// What is known of one DaemonSet.
@@ -33,6 +37,8 @@ pub struct Snapshot {
     /// Its own revisions, orphans, and those of others whose names are in the way.
     revisions: Vec<ControllerRevision>,
     nodes: Vec<Node>,
+    /// Since when each failed pod may be replaced.
+    due: Due,
 }
 
 impl Controller for DaemonSets {
@@ -60,7 +66,10 @@ impl Controller for DaemonSets {
     }
 
     async fn snapshot(&self, cx: &Context, key: &Name) -> Result<Self::Snapshot, Error> {
-        let Some(set) = cx.get_as::<DaemonSet>(Some(&key.namespace), &key.name).await? else { return Ok(None) };
+        let Some(set) = cx.get_as::<DaemonSet>(Some(&key.namespace), &key.name).await? else {
+            self.failures.forget(key);
+            return Ok(None);
+        };
         let pods = dependents::<Pod>(cx, &key.namespace, &set.metadata).await?;
         let prefix = format!("{}-", key.name);
         let revisions = select::<ControllerRevision>(cx, &key.namespace, |revision| {
@@ -69,7 +78,8 @@ impl Controller for DaemonSets {
         });
         let revisions = revisions.await?;
         let nodes = everywhere::<Node>(cx, |_| true).await?;
-        Ok(Some(Snapshot { set, pods, revisions, nodes }))
+        let due = self.failures.due(key, &set, &pods, cx.clock().now());
+        Ok(Some(Snapshot { set, pods, revisions, nodes, due }))
     }
 
     fn plan(&self, _: &Name, snapshot: &Self::Snapshot, now: Timestamp) -> Result<Plan, Error> {

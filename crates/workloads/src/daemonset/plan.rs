@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use paddock_reconcile::{Act, Error, Kind, Plan};
 
 use super::Snapshot;
+use super::failures::Due;
 use super::nodes::{self, Place};
 use crate::amounts::{Round, scaled};
 use crate::events::About;
@@ -18,8 +19,8 @@ use crate::revisions::{self, History, REVISION};
 
 /// Pods made or deleted in one pass.
 const BURST: usize = 250;
-/// How long a pod that failed stays before it is made anew.
-const BACKOFF: SignedDuration = SignedDuration::from_secs(1);
+/// When a pass looks again at what it claimed, should no event tell.
+const CLAIMED: SignedDuration = SignedDuration::from_secs(1);
 const GENERATION: &str = "pod-template-generation";
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
@@ -45,7 +46,7 @@ pub(super) fn plan(snapshot: &Snapshot, now: Timestamp) -> Result<Plan, Error> {
     if !(claims.is_empty() && history.adoptions.is_empty()) {
         // What is claimed counts from the next pass on, which its event starts.
         plan.step(history.adoptions).step(claims);
-        plan.look_again_at(now.checked_add(BACKOFF).unwrap_or(now));
+        plan.look_again_at(now.checked_add(CLAIMED).unwrap_or(now));
         return Ok(plan);
     }
     let mut daemons = Daemons::new(snapshot, spec, &history, owned, now);
@@ -87,6 +88,7 @@ fn label<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
 struct Daemons<'a> {
     set: &'a DaemonSet,
     spec: &'a DaemonSetSpec,
+    due: &'a Due,
     now: Timestamp,
     min_ready: i32,
     /// The label of pods of the newest template.
@@ -127,6 +129,7 @@ impl<'a> Daemons<'a> {
         Self {
             set,
             spec,
+            due: &snapshot.due,
             now,
             min_ready: spec.min_ready_seconds.unwrap_or(0),
             hash,
@@ -201,9 +204,8 @@ impl<'a> Daemons<'a> {
     }
 
     fn ended(&mut self, plan: &mut Plan, pod: &Pod, node: &str) {
-        let due = pod.metadata.creation_timestamp.as_ref().and_then(|time| time.0.checked_add(BACKOFF).ok());
-        if let Some(at) = due.filter(|at| *at > self.now) {
-            plan.look_again_at(at);
+        if let Some(at) = self.due.get(uid(&pod.metadata)).filter(|at| **at > self.now) {
+            plan.look_again_at(*at);
             return;
         }
         let what = format!(

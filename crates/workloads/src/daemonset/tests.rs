@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use paddock_reconcile::{Plan, Verb};
 use serde_json::{Value, json};
 
+use super::failures::Due;
 use super::{Snapshot, nodes, plan};
 use crate::fixtures::{self, at};
 use crate::names::name;
@@ -27,7 +28,7 @@ fn world(pod: &Value, nodes: &[Value]) -> Snapshot {
     }))
     .expect("a set");
     let nodes = nodes.iter().map(|node| serde_json::from_value(node.clone()).expect("a node")).collect();
-    let mut world = Snapshot { set, pods: Vec::new(), revisions: Vec::new(), nodes };
+    let mut world = Snapshot { set, pods: Vec::new(), revisions: Vec::new(), nodes, due: Due::new() };
     let revision = revision(&world);
     world.revisions.push(revision);
     world
@@ -217,4 +218,14 @@ fn first_pass_makes_the_revision() {
         .map(|a| a.target().name.clone())
         .collect();
     assert_eq!(made, [expected]);
+}
+
+#[test]
+fn failed_pod_goes_when_it_is_due_and_is_looked_at_again_until_then() {
+    let mut world = with_pod(world(&json!({}), &[node("a")]), "a", false);
+    world.pods[0].status.as_mut().expect("a status").phase = Some("Failed".into());
+    world.due = [("a-0".to_owned(), at("01:00:08"))].into();
+    assert_eq!((moves(&world).1, pass(&world).look_again), (vec![], Some(at("01:00:08"))));
+    world.due = [("a-0".to_owned(), at("01:00:00"))].into();
+    assert_eq!(moves(&world).1, ["ds-a-0"]);
 }

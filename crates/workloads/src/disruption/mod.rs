@@ -3,6 +3,7 @@
 //! Rules: kube-controller-manager's `pkg/controller/disruption`.
 
 mod plan;
+mod stale;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,8 @@ use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use paddock_reconcile::{Change, Context, Controller, Error, Kind, Plan, Settings, Source};
+
+pub use stale::StaleDisruptions;
 
 use crate::names::{Name, text};
 use crate::owner;
