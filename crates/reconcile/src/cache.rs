@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use crate::controller::Selection;
 use crate::object::{self, Kind, ObjectRef};
+use crate::queue::PassId;
 use crate::stored::{Keeping, Samples, Stored};
 
 type Name = (Option<String>, String);
-type Objects = BTreeMap<Name, Stored>;
+type Objects = BTreeMap<Name, Held>;
 
 /// Before and after of one object.
 pub(crate) type Changed = (Option<Arc<Value>>, Option<Arc<Value>>);
@@ -24,6 +25,22 @@ pub(crate) enum Sync {
     Missing,
     /// A list was complete once; it may lag, as every cache.
     Synced,
+}
+
+/// An object and its version, which is looked at more often than the object.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    stored: Stored,
+    version: Option<u64>,
+}
+
+/// What listeners know of an object that a write of ours covers, and whose write that was.
+#[derive(Debug)]
+struct Covered {
+    told: Option<Arc<Value>>,
+    by: Option<PassId>,
+    /// Digest of the object as the write's answer told it.
+    answer: u64,
 }
 
 /// One watch's objects.
@@ -42,7 +59,7 @@ struct State {
     /// Written by us while a list was under way, which may be too old to have them.
     noted: Vec<Name>,
     /// What listeners know of objects that our writes cover, until the event of the write tells them.
-    covered: BTreeMap<Name, Option<Arc<Value>>>,
+    covered: BTreeMap<Name, Covered>,
     /// The newest version that a watch event told of: an answer of that age or older tells nothing new.
     seen: u64,
 }
@@ -92,12 +109,16 @@ impl Cache {
         state.noted.clear();
     }
 
+    fn hold(&self, name: &Name, object: &Arc<Value>) -> Held {
+        Held { stored: self.keeping.store(&name.1, object), version: version(object) }
+    }
+
     /// One object of the list.
     pub(crate) fn list_item(&self, object: Value) {
         if let Some(relist) = &mut self.state().relist {
             let name = name_of(&object);
-            let stored = self.keeping.store(&name.1, &Arc::new(object));
-            relist.insert(name, stored);
+            let held = self.hold(&name, &Arc::new(object));
+            relist.insert(name, held);
         }
     }
 
@@ -120,16 +141,16 @@ impl Cache {
         for (name, object) in fresh {
             let known = old.remove(&name);
             let kept = match &known {
-                Some(known) if is_older(&object.open(), &known.open()) => known.clone(),
+                Some(known) if is_older(object.version, known.version) => known.clone(),
                 _ => object,
             };
             let before = match state.covered.remove(&name) {
-                Some(covered) => covered.map(Stored::Open),
-                None => known,
+                Some(covered) => covered.told.map(Stored::Open),
+                None => known.map(|known| known.stored),
             };
-            let same = |before: &Stored| object::text(&before.open(), RV) == object::text(&kept.open(), RV);
+            let same = |before: &Stored| object::text(&before.open(), RV) == object::text(&kept.stored.open(), RV);
             if !before.as_ref().is_some_and(same) {
-                changed.push((before, Some(kept.clone())));
+                changed.push((before, Some(kept.stored.clone())));
             }
             state.objects.insert(name, kept);
         }
@@ -138,24 +159,49 @@ impl Cache {
                 state.objects.insert(name, ours);
             }
         }
-        changed.extend(old.into_values().map(|gone| (Some(gone), None)));
+        changed.extend(old.into_values().map(|gone| (Some(gone.stored), None)));
         changed
     }
 
-    /// A watch event: added or modified.
-    pub(crate) fn apply(&self, object: Value) -> Changed {
+    /// A watch event: added or modified. With it comes the pass of ours that wrote the object as it is now, if one did.
+    pub(crate) fn apply(&self, object: Value) -> (Changed, Option<PassId>) {
         let mut state = self.state();
         state.see(&object);
         let name = name_of(&object);
-        let known = state.objects.get(&name).map(Stored::open);
+        let known = state.objects.get(&name).map(|held| (held.version, held.stored.clone()));
+        let at = version(&object);
+        let late = known.as_ref().is_some_and(|(version, _)| is_older(at, *version));
+        if let Some(covered) = state.covered.remove(&name) {
+            let noted = known.as_ref().is_some_and(|(version, _)| version.is_some() && *version == at);
+            if noted {
+                let after = Arc::new(object);
+                // Another controller may have left out other things from the answer than this watch does.
+                if object::digest(&*after) != covered.answer {
+                    let held = self.hold(&name, &after);
+                    state.objects.insert(name, held);
+                }
+                return ((covered.told, Some(after)), covered.by);
+            }
+            if let Some((_, known)) = known.as_ref().filter(|_| late) {
+                let after = known.open();
+                let Covered { told, by, answer } = covered;
+                // The event of our own write has yet to come.
+                state.covered.insert(name, Covered { told: Some(Arc::clone(&after)), by, answer });
+                return ((told, Some(after)), by);
+            }
+            let after = Arc::new(object);
+            let held = self.hold(&name, &after);
+            state.objects.insert(name, held);
+            return ((covered.told, Some(after)), None);
+        }
+        let known = known.map(|(_, known)| known.open());
         let after = match &known {
-            Some(known) if is_older(&object, known) => Arc::clone(known),
+            Some(known) if late => return ((Some(Arc::clone(known)), Some(Arc::clone(known))), None),
             _ => Arc::new(object),
         };
-        let before = state.covered.remove(&name).unwrap_or(known);
-        let stored = self.keeping.store(&name.1, &after);
-        state.objects.insert(name, stored);
-        (before, Some(after))
+        let held = self.hold(&name, &after);
+        state.objects.insert(name, held);
+        ((known, Some(after)), None)
     }
 
     /// A watch event: deleted. An object made anew under the same name by our own later write stays.
@@ -163,29 +209,36 @@ impl Cache {
         let mut state = self.state();
         state.see(&object);
         let name = name_of(&object);
-        match state.objects.get(&name).map(Stored::open) {
-            Some(known) if object::uid(&known) != object::uid(&object) && is_older(&object, &known) => {
-                (Some(Arc::new(object)), Some(known))
-            }
+        let late = state.objects.get(&name).is_some_and(|held| is_older(version(&object), held.version));
+        match state.objects.get(&name).map(|held| held.stored.open()) {
+            Some(known) if late && object::uid(&known) != object::uid(&object) => (Some(Arc::new(object)), Some(known)),
             known => {
                 state.objects.remove(&name);
-                let before = state.covered.remove(&name).unwrap_or(known);
+                let before = state.covered.remove(&name).map_or(known, |covered| covered.told);
                 (before.or_else(|| Some(Arc::new(object))), None)
             }
         }
     }
 
-    /// Lays a write's response over the cache, so that the next pass does not repeat the write before its event comes.
-    fn note_written(&self, name: &Name, object: &Arc<Value>) {
+    /// Lays a write's response over the cache, so that the next pass does not repeat the write before its event comes. `by`:
+    /// the pass that wrote it.
+    fn note_written(&self, name: &Name, object: &Arc<Value>, by: Option<PassId>) {
         let mut state = self.state();
+        let state = &mut *state;
+        let known = state.objects.get(name);
         // Only what the cache already knows, or selects, is laid in.
-        let covers = state.objects.contains_key(name) || self.would_hold(name, |key| object::label(object, key));
+        let covers = known.is_some() || self.would_hold(name, |key| object::label(object, key));
         // The watch was faster than the answer: whatever happened to the object since then is known, its deletion included.
-        let stale = version(object).is_some_and(|at| at <= state.seen);
-        let told = state.objects.get(name).map(Stored::open);
-        if covers && !stale && told.as_ref().is_none_or(|known| is_older(known, object)) {
-            state.objects.insert(name.clone(), self.keeping.store(&name.1, object));
-            state.covered.entry(name.clone()).or_insert(told);
+        let at = version(object);
+        let stale = at.is_some_and(|at| at <= state.seen);
+        if covers && !stale && known.is_none_or(|known| is_older(known.version, at)) {
+            let told = match state.covered.remove(name) {
+                Some(covered) => covered.told,
+                None => known.map(|known| known.stored.open()),
+            };
+            let held = self.hold(name, object);
+            state.objects.insert(name.clone(), held);
+            state.covered.insert(name.clone(), Covered { told, by, answer: object::digest(&**object) });
             if state.relist.is_some() {
                 state.noted.push(name.clone());
             }
@@ -195,7 +248,7 @@ impl Cache {
     /// Forgets an object that the API server said is gone.
     fn note_deleted(&self, name: &Name, uid: &str) {
         let mut state = self.state();
-        if state.objects.get(name).is_some_and(|known| object::uid(&known.open()) == uid) {
+        if state.objects.get(name).is_some_and(|known| object::uid(&known.stored.open()) == uid) {
             state.objects.remove(name);
         }
     }
@@ -269,7 +322,7 @@ impl Caches {
             match state.sync {
                 Sync::Synced => {
                     if let Some(object) = state.objects.get(&name) {
-                        return Known::Present(object.open());
+                        return Known::Present(object.stored.open());
                     }
                     if cache.covers(&name) {
                         known = Known::Absent;
@@ -307,7 +360,7 @@ impl Caches {
             let start = (namespace.map(str::to_owned), String::new());
             let here = state.objects.range(start..);
             let here = here.take_while(|((ns, _), _)| namespace.is_none() || ns.as_deref() == namespace);
-            here.map(|(_, object)| object.open()).filter(|o| wanted(o)).collect()
+            here.map(|(_, object)| object.stored.open()).filter(|o| wanted(o)).collect()
         })
     }
 
@@ -323,9 +376,9 @@ impl Caches {
         self.of_kind(kind).iter().any(|c| c.sync() == Sync::Missing)
     }
 
-    pub(crate) fn note_written(&self, target: &ObjectRef, object: &Arc<Value>) {
+    pub(crate) fn note_written(&self, target: &ObjectRef, object: &Arc<Value>, by: Option<PassId>) {
         let name = (target.namespace.clone(), target.name.clone());
-        self.of_kind(&target.kind).iter().for_each(|cache| cache.note_written(&name, object));
+        self.of_kind(&target.kind).iter().for_each(|cache| cache.note_written(&name, object, by));
     }
 
     pub(crate) fn note_deleted(&self, target: &ObjectRef, uid: &str) {
@@ -342,8 +395,8 @@ fn version(object: &Value) -> Option<u64> {
 }
 
 /// Whether `a` is an older state than `b`. Resource versions that are not numbers never are.
-fn is_older(a: &Value, b: &Value) -> bool {
-    matches!((version(a), version(b)), (Some(a), Some(b)) if a < b)
+fn is_older(a: Option<u64>, b: Option<u64>) -> bool {
+    matches!((a, b), (Some(a), Some(b)) if a < b)
 }
 
 fn name_of(object: &Value) -> Name {
@@ -415,8 +468,8 @@ mod tests {
     fn own_write_is_not_undone_by_an_older_event() {
         let cache = cache("", "");
         synced(&cache, vec![object("a", "1", 1)]);
-        cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(object("a", "1", 5)));
-        let (_, after) = cache.apply(object("a", "1", 3));
+        cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(object("a", "1", 5)), None);
+        let ((_, after), _) = cache.apply(object("a", "1", 3));
         assert_eq!(after.map(|o| object::text(&o, RV).to_owned()), Some("5".into()));
     }
 
@@ -426,7 +479,7 @@ mod tests {
         synced(&cache, vec![]);
         cache.apply(object("a", "1", 4));
         cache.delete(object("a", "1", 6));
-        cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(object("a", "1", 4)));
+        cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(object("a", "1", 4)), None);
         assert!(cache.state().objects.is_empty());
     }
 
@@ -434,16 +487,36 @@ mod tests {
     fn event_of_an_own_write_tells_what_it_changed() {
         let cache = cache("", "");
         synced(&cache, vec![object("a", "1", 1)]);
-        cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(object("a", "1", 5)));
-        let (before, _) = cache.apply(object("a", "1", 5));
+        cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(object("a", "1", 5)), None);
+        let ((before, _), _) = cache.apply(object("a", "1", 5));
         assert_eq!(before.map(|o| object::text(&o, RV).to_owned()), Some("1".into()));
+    }
+
+    #[test]
+    fn event_of_an_own_write_says_whose_it_is_and_of_a_later_one_it_is_nobodys() {
+        let cache = cache("", "");
+        synced(&cache, vec![object("a", "1", 1)]);
+        let pass = |nth| Some(PassId { worker: 0, nth });
+        for (version, nth) in [(4, 1), (6, 2)] {
+            cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(object("a", "1", version)), pass(nth));
+        }
+        let events: Vec<_> = [3, 4, 6, 7].map(|version| cache.apply(object("a", "1", version))).into();
+        let told: Vec<_> = events
+            .iter()
+            .map(|((before, after), by)| {
+                let version = |of: &Option<Arc<Value>>| object::text(of.as_ref().unwrap(), RV).to_owned();
+                (version(before), version(after), *by)
+            })
+            .collect();
+        let expected = [("1", "6", pass(2)), ("6", "6", pass(2)), ("6", "6", pass(2)), ("6", "7", None)];
+        assert_eq!(told, expected.map(|(before, after, by)| (before.to_owned(), after.to_owned(), by)));
     }
 
     #[test]
     fn object_made_while_a_list_was_under_way_stays() {
         let cache = cache("", "");
         cache.begin_list();
-        cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(object("a", "1", 4)));
+        cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(object("a", "1", 4)), None);
         assert!(cache.finish_list().next().is_none());
         assert_eq!(cache.state().objects.len(), 1);
     }
@@ -452,7 +525,7 @@ mod tests {
     fn late_deletion_of_a_predecessor_keeps_the_successor() {
         let cache = cache("", "");
         synced(&cache, vec![object("a", "1", 1)]);
-        cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(object("a", "2", 9)));
+        cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(object("a", "2", 9)), None);
         let (_, after) = cache.delete(object("a", "1", 8));
         assert_eq!(after.map(|o| object::uid(&o).to_owned()), Some("2".into()));
     }
@@ -464,7 +537,7 @@ mod tests {
         for (labels, held) in [("app=x", 1), ("app=y", 0)] {
             let cache = cache(labels, "");
             synced(&cache, vec![]);
-            cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(made.clone()));
+            cache.note_written(&(Some("n".into()), "a".into()), &Arc::new(made.clone()), None);
             assert_eq!(cache.state().objects.len(), held, "{labels}");
         }
     }

@@ -16,6 +16,7 @@ use crate::error::{self, Dependency, Error};
 use crate::metrics::Metrics;
 use crate::object::{Kind, ObjectRef};
 use crate::plan::AuditRecord;
+use crate::queue::PassId;
 use crate::requests;
 
 /// Who we are to the API server. The engine knows no product: all names are parameters.
@@ -92,7 +93,7 @@ impl AuditSink for LogSink {
     }
 }
 
-type Waker = Arc<dyn Fn(&Dependency) + Send + Sync>;
+type Waker = Arc<dyn Fn(&Dependency, Option<PassId>) + Send + Sync>;
 
 /// What controllers share. Clones are cheap and share everything.
 #[derive(Clone)]
@@ -313,7 +314,12 @@ impl Context {
 
     /// Wakes every key that waits for this, such as `Dependency::Named("node".into())`.
     pub fn wake(&self, on: &Dependency) {
-        self.wakers.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(|waker| waker(on));
+        self.wake_written(on, None);
+    }
+
+    /// The same, when it is what that pass wrote.
+    pub(crate) fn wake_written(&self, on: &Dependency, by: Option<PassId>) {
+        self.wakers.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(|waker| waker(on, by));
     }
 
     pub(crate) fn on_wake(&self, waker: Waker) {

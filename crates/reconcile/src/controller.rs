@@ -58,6 +58,9 @@ pub struct Settings {
     pub backoff_min: Duration,
     /// Longest wait between retries.
     pub backoff_max: Duration,
+    /// How long a change waits for others before it is followed. For a key that reports what others do: it runs once they are
+    /// done, and not beside them.
+    pub delay: Duration,
     /// The shortest time between the end of a key's pass and its next one: a burst of changes becomes few passes.
     pub spacing: Duration,
     /// Every key is looked at this often (±10 %) even when nothing changes; from caches and, when settled, silent.
@@ -65,13 +68,14 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// 8 at once, 60 s a pass, backoff 1 s to 5 min, no spacing, resync 10 min.
+    /// 8 at once, 60 s a pass, backoff 1 s to 5 min, no delay, no spacing, resync 10 min.
     fn default() -> Self {
         Self {
             concurrency: 8,
             timeout: Duration::from_secs(60),
             backoff_min: Duration::from_secs(1),
             backoff_max: Duration::from_secs(300),
+            delay: Duration::ZERO,
             spacing: Duration::ZERO,
             resync: Duration::from_secs(600),
         }

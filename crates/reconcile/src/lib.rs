@@ -54,7 +54,8 @@ pub use metrics::Metrics;
 pub use object::{Kind, ObjectRef};
 pub use pass::{Passed, run_pass};
 pub use plan::{
-    Adopt, AuditRecord, Desired, Event, Gate, OnImmutable, Plan, Prune, Recorded, Severity, StatusPatch, Verdict, When,
+    Adopt, AuditRecord, Desired, Event, Gate, OnImmutable, Plan, Prune, Recorded, Report, Severity, StatusPatch,
+    Verdict, When,
 };
 pub use rehearsal::{Foreseen, Rehearsal, Rehearsed};
 pub use runtime::Runtime;

@@ -3,6 +3,7 @@
 use std::any::TypeId;
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher as _};
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, ApiResource, DynamicObject};
@@ -144,6 +145,13 @@ pub fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
 /// Whether deletion was asked for and finalizers still hold the object.
 pub fn is_terminating(object: &Value) -> bool {
     object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null())
+}
+
+/// Equal within a process alone, and only compared there.
+pub(crate) fn digest(value: &impl std::hash::Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {

@@ -56,17 +56,21 @@ pub async fn run_pass<C: Controller>(controller: &C, cx: &Context, key: &C::Key,
         Ok(plan) => {
             let (writes, done) = execute(cx, controller.name(), &plan, said).await;
             let result = done.map(|()| plan.verdict.clone());
-            let finish = after(cx, &plan, &result);
+            let finish = after(cx, &plan, &result, said);
             Passed { writes, result, finish }
         }
     }
 }
 
-fn after(cx: &Context, plan: &Plan, result: &Result<Verdict, Error>) -> Finish {
-    let look_again = plan.look_again.map(|at| {
+fn after(cx: &Context, plan: &Plan, result: &Result<Verdict, Error>, said: &Said) -> Finish {
+    let mut look_again = plan.look_again.map(|at| {
         let wait = Duration::try_from(at.duration_since(cx.clock().now())).unwrap_or_default();
         cx.clock().monotonic().saturating_add(wait)
     });
+    if !said.may_hold_back() {
+        // The events of what was written start the next pass at once, where they are watched.
+        look_again = Some(cx.clock().monotonic());
+    }
     match result {
         Ok(Verdict::Settled) if plan.is_empty() => Finish::Forgotten,
         Ok(Verdict::Waiting { on, .. }) => Finish::Waiting { on: on.clone(), look_again },

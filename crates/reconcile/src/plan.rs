@@ -26,6 +26,8 @@ pub struct Plan {
     pub status: Vec<StatusPatch>,
     /// Events, after the status.
     pub events: Vec<Event>,
+    /// What tells how things stand: comes last, see [`Report`].
+    pub report: Report,
     /// Records that must be written before the first write of the pass; no write happens when one cannot be written.
     pub audit: Vec<AuditRecord>,
     /// When to look again though nothing changes, such as a certificate's renewal time.
@@ -105,6 +107,7 @@ impl Plan {
             && self.acts.is_empty()
             && self.status.is_empty()
             && self.events.is_empty()
+            && self.report.is_empty()
             && self.look_again.is_none()
     }
 
@@ -112,6 +115,26 @@ impl Plan {
     pub fn look_again_at(&mut self, at: Timestamp) -> &mut Self {
         self.look_again = Some(self.look_again.map_or(at, |earlier| earlier.min(at)));
         self
+    }
+}
+
+/// What tells how things stand, as the snapshot saw them. It is written only when everything else worked, so that it never says
+/// by turns that things are well and, by [`Plan::on_error`], that they are not. A pass that changed something holds it back:
+/// the next one follows at once and tells what came of it. Two passes in a row never do.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Objects to apply. They are wanted, and not recorded: a report has no life of its own.
+    pub apply: Vec<Desired>,
+    /// Status patches after them.
+    pub status: Vec<StatusPatch>,
+    /// Events, when it is written.
+    pub events: Vec<Event>,
+}
+
+impl Report {
+    /// Whether there is nothing to tell.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.apply.is_empty() && self.status.is_empty() && self.events.is_empty()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::health::{Readiness, State};
 use crate::lease::{Election, LeaseConfig};
 use crate::metrics::OfController;
+use crate::queue::PassId;
 use crate::watch::{self, Watch};
 use crate::worker::Worker;
 
@@ -60,15 +61,17 @@ impl Runtime {
 
     fn with_controller_in<C: Controller>(mut self, cx: Context, controller: C) -> Self {
         let name = controller.name();
-        let worker = Arc::new(Worker::new(controller));
+        let id = self.parts.len();
+        let worker = Arc::new(Worker::new(controller, id));
+        let own = move |by: Option<PassId>| by.filter(|by| by.worker == id).map(|by| by.nth);
         let mut selections = Vec::new();
         for source in worker.controller.sources() {
             let (worker, cx, keys) = (Arc::clone(&worker), self.cx.clone(), source.keys);
-            let listener = move |change: &Change<'_>| {
+            let listener = move |change: &Change<'_>, by: Option<PassId>| {
                 let now = cx.clock().monotonic();
                 let keys = keys(change);
                 let mut queue = worker.queue();
-                keys.iter().for_each(|key| queue.add(key, now));
+                keys.iter().for_each(|key| queue.add_written(key, own(by), now));
                 drop(queue);
                 worker.ring();
             };
@@ -78,8 +81,8 @@ impl Runtime {
         }
         {
             let (worker, cx) = (Arc::clone(&worker), self.cx.clone());
-            self.cx.on_wake(Arc::new(move |on| {
-                worker.queue().wake(on, cx.clock().monotonic());
+            self.cx.on_wake(Arc::new(move |on, by| {
+                worker.queue().wake_written(on, own(by), cx.clock().monotonic());
                 worker.ring();
             }));
         }

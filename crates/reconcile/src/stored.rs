@@ -1,5 +1,6 @@
 //! An object at rest in a cache. Touches nothing.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +32,12 @@ pub(crate) struct Samples {
 const SAMPLES: usize = 32;
 /// Half of the best that can be had, in a tenth of the time.
 const EFFORT: Compression = Compression::new(3);
+
+thread_local! {
+    // Making one costs more than packing an object with it: its tables are a hundred times as large.
+    static DEFLATE: RefCell<Compress> = RefCell::new(Compress::new(EFFORT, true));
+    static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(true));
+}
 
 /// An object as a cache keeps it.
 #[derive(Clone, Debug)]
@@ -104,24 +111,28 @@ impl Stored {
 
 /// `None` when it would not become shorter.
 fn pack(text: &[u8], like: &[u8]) -> Option<Vec<u8>> {
-    let mut deflate = Compress::new(EFFORT, true);
-    deflate.set_dictionary(like).ok()?;
-    let mut packed = Vec::with_capacity(text.len());
-    let status = deflate.compress_vec(text, &mut packed, FlushCompress::Finish).ok()?;
-    packed.shrink_to_fit();
-    (status == Status::StreamEnd).then_some(packed)
+    DEFLATE.with_borrow_mut(|deflate| {
+        deflate.reset();
+        deflate.set_dictionary(like).ok()?;
+        let mut packed = Vec::with_capacity(text.len());
+        let status = deflate.compress_vec(text, &mut packed, FlushCompress::Finish).ok()?;
+        packed.shrink_to_fit();
+        (status == Status::StreamEnd).then_some(packed)
+    })
 }
 
 fn unpack(bytes: &[u8], length: usize, like: &[u8]) -> Option<Vec<u8>> {
-    let mut inflate = Decompress::new(true);
-    let mut text = Vec::with_capacity(length);
-    // The first call reads the header, which asks for the sample.
-    let asks = inflate.decompress_vec(bytes, &mut text, FlushDecompress::None).err()?;
-    asks.needs_dictionary()?;
-    inflate.set_dictionary(like).ok()?;
-    let rest = bytes.get(usize::try_from(inflate.total_in()).ok()?..)?;
-    let status = inflate.decompress_vec(rest, &mut text, FlushDecompress::Finish).ok()?;
-    (status == Status::StreamEnd && text.len() == length).then_some(text)
+    INFLATE.with_borrow_mut(|inflate| {
+        inflate.reset(true);
+        let mut text = Vec::with_capacity(length);
+        // The first call reads the header, which asks for the sample.
+        let asks = inflate.decompress_vec(bytes, &mut text, FlushDecompress::None).err()?;
+        asks.needs_dictionary()?;
+        inflate.set_dictionary(like).ok()?;
+        let rest = bytes.get(usize::try_from(inflate.total_in()).ok()?..)?;
+        let status = inflate.decompress_vec(rest, &mut text, FlushDecompress::Finish).ok()?;
+        (status == Status::StreamEnd && text.len() == length).then_some(text)
+    })
 }
 
 #[cfg(test)]

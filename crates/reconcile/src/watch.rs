@@ -17,9 +17,10 @@ use crate::context::Context;
 use crate::controller::{Change, Selection};
 use crate::error::{Dependency, Error};
 use crate::object::{Kind, ObjectRef};
+use crate::queue::PassId;
 
-/// Told of every change.
-pub(crate) type Listener = Box<dyn Fn(&Change<'_>) + Send + std::marker::Sync>;
+/// Told of every change, and which pass of ours wrote it, if one did.
+pub(crate) type Listener = Box<dyn Fn(&Change<'_>, Option<PassId>) + Send + std::marker::Sync>;
 
 /// A watch shared by everybody who asked for the same selection.
 pub(crate) struct Watch {
@@ -42,12 +43,12 @@ impl Watch {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 
-    fn tell(&self, cx: &Context, (before, after): &Changed) {
+    fn tell(&self, cx: &Context, (before, after): &Changed, by: Option<PassId>) {
         let change = Change { before: before.as_deref(), after: after.as_deref() };
         for listener in &self.listeners {
-            listener(&change);
+            listener(&change, by);
         }
-        cx.wake(&Dependency::Object(name(&self.cache.selection.kind, change.object())));
+        cx.wake_written(&Dependency::Object(name(&self.cache.selection.kind, change.object())), by);
     }
 }
 
@@ -145,7 +146,7 @@ fn on_event(cx: &Context, watch: &Watch, event: watcher::Event<DynamicObject>) {
         watcher::Event::InitDone => {
             let was_missing = watch.cache.sync() == Sync::Missing;
             for change in watch.cache.finish_list() {
-                watch.tell(cx, &change);
+                watch.tell(cx, &change, None);
             }
             if was_missing {
                 cx.wake(&Dependency::Kind(watch.cache.selection.kind.clone()));
@@ -153,12 +154,13 @@ fn on_event(cx: &Context, watch: &Watch, event: watcher::Event<DynamicObject>) {
         }
         watcher::Event::Apply(object) => {
             if let Some(object) = read(object) {
-                watch.tell(cx, &watch.cache.apply(object));
+                let (change, by) = watch.cache.apply(object);
+                watch.tell(cx, &change, by);
             }
         }
         watcher::Event::Delete(object) => {
             if let Some(object) = read(object) {
-                watch.tell(cx, &watch.cache.delete(object));
+                watch.tell(cx, &watch.cache.delete(object), None);
             }
         }
     }

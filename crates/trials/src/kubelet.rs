@@ -35,6 +35,7 @@ pub enum Fate {
 pub struct Kubelet {
     rules: Vec<(String, String, Fate)>,
     missing_images: Vec<String>,
+    beside_controllers: bool,
     network: Option<Network>,
 }
 
@@ -67,6 +68,14 @@ impl Kubelet {
     #[must_use]
     pub fn serving(mut self, clock: Clock, delay: Duration) -> Self {
         self.network = Some(Network { clock, delay, listening: Arc::default() });
+        self
+    }
+
+    /// The workloads have controllers of their own, such as the embedded server's loops: only pods take steps, and a pod's fate is
+    /// that of its own name.
+    #[must_use]
+    pub fn beside_controllers(mut self) -> Self {
+        self.beside_controllers = true;
         self
     }
 
@@ -106,14 +115,15 @@ impl Kubelet {
     pub async fn step(&self, world: &impl World) -> kube::Result<()> {
         for kind in [Kind::of::<StatefulSet>(), Kind::of::<Deployment>()] {
             for workload in list(world, &kind).await? {
-                if !paddock_reconcile::object::is_terminating(&workload) {
+                if !self.beside_controllers && !paddock_reconcile::object::is_terminating(&workload) {
                     self.step_workload(world, &kind, &workload).await?;
                 }
             }
         }
         for pod in list(world, &Kind::of::<Pod>()).await? {
-            if pod.pointer("/metadata/ownerReferences").is_none() {
+            if self.beside_controllers || pod.pointer("/metadata/ownerReferences").is_none() {
                 let fate = self.fate(text(&pod, "/metadata/namespace"), text(&pod, "/metadata/name"));
+                let fate = self.fate_of(&pod, fate);
                 set_status(world, &Kind::of::<Pod>(), &pod, pod_status(&pod, fate)).await?;
             }
         }

@@ -1,5 +1,7 @@
 //! Conditions of a gateway and the one-line summary that follows from them. Pure.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use paddock_api::{GatewayCondition, GatewayPhase};
 use serde::{Deserialize, Serialize};
@@ -228,6 +230,20 @@ impl Summary {
             config_hash: string("configHash"),
             not_after: string("notAfter"),
         })
+    }
+}
+
+/// An entry of `platform-config-status`, and its text, which is made once however often it is told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) summary: Summary,
+    pub(super) text: String,
+}
+
+impl Row {
+    pub(super) fn of(summary: Summary) -> Arc<Self> {
+        let text = summary.to_json();
+        Arc::new(Self { summary, text })
     }
 }
 

@@ -9,11 +9,12 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ListParams};
-use paddock_api::{DriftPolicy, GatewayCondition, annotations};
+use paddock_api::{DriftPolicy, GatewayCondition, annotations, labels};
 use paddock_reconcile::{
     Adopt, Context, Controller, Dependency, Desired, Error, Event, Kind, ObjectRef, OnDrift, Plan, Settings, Source,
     Verdict, object,
 };
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::claim::{self, Growth};
@@ -277,20 +278,16 @@ impl Controller for Gateways {
             snapshot.served = served_names(served, &self.options.rules, &all);
         }
         if snapshot.anchor.is_some() {
-            let here = Some(key.namespace());
             let kek_in_use = snapshot.workload.as_deref().is_some_and(render::uses_kek)
                 || claim::key_is_on_record(key, snapshot.life.claim.as_ref(), snapshot.anchor.as_deref());
             // A gateway of a release without this key is not asked for one, pass after pass.
-            let kek = if kek_in_use || render::needs_kek(intent.version) {
-                cx.get_as::<Secret>(here, &key.name_of(names::KEK)).await?
-            } else {
-                None
-            };
+            let kek =
+                if kek_in_use || render::needs_kek(intent.version) { secret(cx, key, names::KEK).await? } else { None };
             let mut existing = pki::Existing {
                 authority: cx.get_as::<Secret>(Some(&self.options.namespace), &key.ca_secret()).await?,
-                server: cx.get_as::<Secret>(here, &key.name_of(names::SERVER_TLS)).await?,
-                client: cx.get_as::<Secret>(here, &key.name_of(names::CLIENT_TLS)).await?,
-                jwt: cx.get_as::<Secret>(here, &key.name_of(names::JWT_KEYS)).await?,
+                server: secret(cx, key, names::SERVER_TLS).await?,
+                client: secret(cx, key, names::CLIENT_TLS).await?,
+                jwt: secret(cx, key, names::JWT_KEYS).await?,
                 kek,
                 kek_in_use,
                 sandboxes: pki::Sandboxes::Unknown,
@@ -397,7 +394,9 @@ impl Controller for Gateways {
         let mut report = Report::new(snapshot, intent, &step, &invalid, now);
         // Before anything is made: what asks for it must not go before it is gone.
         plan.step(snapshot.resource.as_deref().and_then(|it| resource::hold(key, it)).into_iter().collect());
-        let anchor_uid = snapshot.anchor.as_deref().map(object::uid).filter(|uid| !uid.is_empty());
+        let is_ours = |anchor: &&Value| object::label(anchor, labels::MANAGED_BY) == Some(labels::MANAGED_BY_PADDOCK);
+        let anchor_uid = snapshot.anchor.as_deref().filter(is_ours).map(object::uid).filter(|uid| !uid.is_empty());
+        tell_failure(&mut plan, &report, key, snapshot.resource.as_ref());
         let (Some(uid), Some(material)) = (anchor_uid, &snapshot.material) else {
             // The owner comes first: without its uid nothing can be owned.
             plan.apply(report.anchor(key, &[])?);
@@ -412,13 +411,9 @@ impl Controller for Gateways {
             let message = shared::too_many(key, elsewhere.len());
             report.conditions.set(GatewayCondition::Applied, false, "TooManyDeletions", message);
         }
-        let anchor = report.anchor(key, &[])?;
-        plan.events.extend(report.transition(key));
-        report.tell(&mut plan, key, snapshot);
-        // After a failure the anchor comes last: it takes the failure back only when everything else worked, and a pass that
-        // fails in the same way again writes nothing.
-        let (first, last) = if report.has_failed() { (None, Some(anchor)) } else { (Some(anchor), None) };
-        plan.apply.extend(first);
+        plan.report.apply.push(report.anchor(key, &[])?);
+        plan.report.status.extend(report.status(key, snapshot.resource.as_deref()));
+        plan.report.events.extend(report.transition(key));
         plan.prune = removal::pruned_while_wanted(key, &self.options.namespace).keeping(untouched);
         plan.prune = match stays {
             true => plan.prune.keeping(elsewhere),
@@ -442,9 +437,9 @@ impl Controller for Gateways {
                 plan.event(Event::warning(anchor_ref(key), "VolumeCannotGrow", note));
             }
         }
-        plan.apply.extend(last);
-        for made in &material.made {
-            plan.event(Event::normal(anchor_ref(key), "Issued", format!("made the {made}")));
+        if !material.made.is_empty() {
+            let made: Vec<_> = material.made.iter().map(|made| format!("the {made}")).collect();
+            plan.event(Event::normal(anchor_ref(key), "Issued", format!("made {}", made.join(", "))));
         }
         for loss in &material.losses {
             plan.event(Event::warning(anchor_ref(key), "TrustLost", loss.clone()));
@@ -483,18 +478,6 @@ impl Controller for Gateways {
             }
             plan
         });
-        let (key, resource) = (key.clone(), snapshot.resource.clone());
-        plan.on_error(move |error| {
-            let mut report = report.clone();
-            report.conditions.set(GatewayCondition::Applied, false, APPLY_FAILED, error.to_string());
-            let mut plan = Plan::new();
-            if let Ok(anchor) = report.anchor(&key, &[]) {
-                plan.apply(anchor);
-            }
-            plan.status.extend(report.status(&key, resource.as_deref()));
-            plan.event(Event::warning(anchor_ref(&key), APPLY_FAILED, error.to_string()));
-            plan
-        });
         Ok(plan)
     }
 }
@@ -527,6 +510,20 @@ impl Gateways {
     }
 }
 
+/// What is told when the objects cannot be made as wanted.
+fn tell_failure(plan: &mut Plan, report: &Report, key: &GatewayKey, resource: Option<&Arc<Value>>) {
+    let (report, key, resource) = (report.clone(), key.clone(), resource.cloned());
+    plan.on_error(move |error| {
+        let mut report = report.clone();
+        report.conditions.set(GatewayCondition::Applied, false, APPLY_FAILED, error.to_string());
+        let mut plan = Plan::new();
+        plan.apply.extend(report.anchor(&key, &[]));
+        plan.status.extend(report.status(&key, resource.as_deref()));
+        plan.event(Event::warning(anchor_ref(&key), APPLY_FAILED, error.to_string()));
+        plan
+    });
+}
+
 /// The digest of what is this gateway's own doing: its author's edits, and its own keys and credentials. Nobody else's gateway
 /// changes with it, so it takes effect at once.
 fn own(intent: &Intent, snapshot: &Snapshot) -> String {
@@ -553,6 +550,18 @@ fn inputs<'a>(intent: &'a Intent, snapshot: &'a Snapshot) -> Inputs<'a> {
         sandboxes: &snapshot.sandbox_versions,
         database: snapshot.database.as_deref(),
     }
+}
+
+/// A Secret of the gateway. Under the names of the default gateway others may have made one, which lacks our labels: those
+/// names are watched. Under other names only ours can be ours, and a namesake is met when it is in the way.
+async fn secret(cx: &Context, key: &GatewayKey, name: &str) -> Result<Option<Secret>, Error> {
+    let target = ObjectRef::of::<Secret>(Some(key.namespace()), key.name_of(name));
+    let found = match key.is_default() {
+        true => cx.get(&target).await?,
+        false => cx.get_labelled(&target, &key.object_labels()).await?,
+    };
+    let read = |found: Arc<Value>| Secret::deserialize(&*found);
+    found.map(read).transpose().map_err(|error| Error::transient(format!("{target}: {error}")))
 }
 
 /// When the gateway's sandboxes were created. Asked for only while an authority is replaced; what cannot be asked is unknown.

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use paddock_api::{annotations, labels};
 use paddock_policy::tenant::ReservedNames;
@@ -25,7 +25,7 @@ use super::memory::Memory;
 use super::options::Options;
 use super::restart::Inputs;
 use super::rollout;
-use super::selection::{Home, home};
+use super::selection::{Home, homes};
 use super::version::GatewayVersion;
 use super::waves::{self, Acknowledged, Decision, Leave, Member, Phase, RolloutPolicy};
 use super::{render, resource};
@@ -92,8 +92,16 @@ impl Controller for GatewayFleet {
         let here =
             |source: Source<Wave>, name: &str| source.within(&self.namespace).fields(format!("metadata.name={name}"));
         let (memory, resources, records) = (self.memory.clone(), self.memory.clone(), self.memory.clone());
+        let asked = Mutex::new((Vec::new(), None));
         let intent = move |change: &Change<'_>| {
-            memory.observe(change.after);
+            let intents = memory.observe(change.after);
+            // What an entry says is for its gateway to follow: only who is asked for matters here, and what a person accepts.
+            let now = (intents.keys().collect(), change.after.and_then(acknowledged));
+            let mut before = asked.lock().unwrap_or_else(PoisonError::into_inner);
+            if *before == now {
+                return Vec::new();
+            }
+            *before = now;
             vec![Wave]
         };
         vec![
@@ -124,9 +132,9 @@ impl Controller for GatewayFleet {
         self.memory.observe(config.as_deref());
         let wave = self.memory.wave(&sandbox_versions(cx).await?);
         let mut members = Vec::new();
+        let homes = homes(cx, &self.rules).await?;
         for key in self.memory.wanted() {
-            let namespace = cx.get(&ObjectRef::of::<Namespace>(None, key.namespace())).await?;
-            if home(namespace.as_deref(), &self.rules) != Home::There {
+            if homes.get(key.namespace()) != Some(&Home::There) {
                 continue;
             }
             if let Some(record) = self.memory.record(&key) {

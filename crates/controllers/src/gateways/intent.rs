@@ -239,9 +239,17 @@ impl Intents {
         self.entries.keys().filter_map(|name| Some(GatewayKey::default_of(name.parse().ok()?)))
     }
 
-    /// The gateways whose entry is not what it was then, also those that have none any more.
+    /// The gateways whose entry is not what it was then, also those that have none any more. An entry that says the same by
+    /// other rules has not changed: what the cluster is was learned by the passes, which follow it.
     pub fn changed_since(&self, before: &Self) -> Vec<GatewayKey> {
-        let changed = |name: &&String| self.entries.get(*name) != before.entries.get(*name);
+        let by_other_rules = self.judged.rules != before.judged.rules;
+        let says_the_same = |name: &String| {
+            let (now, then) = (self.judged.raw.get(name), before.judged.raw.get(name));
+            now.zip(then).is_some_and(|(now, then)| now.says_the_same(then))
+        };
+        let changed = |name: &&String| {
+            self.entries.get(*name) != before.entries.get(*name) && !(by_other_rules && says_the_same(name))
+        };
         let names: BTreeSet<&String> = self.entries.keys().chain(before.entries.keys()).filter(changed).collect();
         names.into_iter().filter_map(|name| Some(GatewayKey::default_of(name.parse().ok()?))).collect()
     }

@@ -10,6 +10,7 @@ use paddock_api::annotations;
 use paddock_reconcile::{Change, Context, Error, object};
 use serde_json::{Value, json};
 
+use super::condition::{Row, Summary};
 use super::controller::NAMESPACES_KEY;
 use super::fleet;
 use super::intent::{Entry, Intents, Origin, Rules};
@@ -17,6 +18,7 @@ use super::key::GatewayKey;
 use super::platform::{ClusterVersion, Facts};
 use super::problem::Problem;
 use super::rollout::{self, Record};
+use super::waves::Member;
 use super::{names, removal, resource, teardown};
 
 /// The judged `platform-config` and the judged `OpenShellGateway` objects. Clones share them.
@@ -51,8 +53,25 @@ struct Anchor {
     origin: Origin,
     /// Whether its removal has begun.
     leaves: bool,
-    /// What the status tells of it: of an anchor the entries that are about the gateway as a whole.
-    told: Arc<Value>,
+    told: Told,
+}
+
+/// What the status tells of an anchor. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told {
+    /// The entries that are about the gateway as a whole, as an anchor with nothing else on it.
+    pub(super) anchor: Arc<Value>,
+    /// The summary among them, read.
+    pub(super) row: Option<Arc<Row>>,
+}
+
+impl Told {
+    pub(super) fn of(anchor: &Value) -> Self {
+        let entries = TOLD.iter().filter_map(|name| Some((*name, removal::entry(anchor, name)?)));
+        let data: BTreeMap<&str, &str> = entries.collect();
+        let row = removal::entry(anchor, "summary").and_then(Summary::read).map(Row::of);
+        Self { anchor: Arc::new(json!({ "data": data })), row }
+    }
 }
 
 /// The entries of an anchor that the status tells. Those about all of its objects and conditions are ten times as long.
@@ -251,9 +270,7 @@ impl Memory {
             Some(anchor) => {
                 let leaves = removal::entry(anchor, removal::REMOVAL).is_some();
                 let origin = removal::entry(anchor, removal::ORIGIN).and_then(Origin::read).unwrap_or_default();
-                let entries = TOLD.iter().filter_map(|name| Some((*name, removal::entry(anchor, name)?)));
-                let data: BTreeMap<&str, &str> = entries.collect();
-                let told = Arc::new(json!({ "data": data }));
+                let told = Told::of(anchor);
                 self.held().anchors.insert(key, Anchor { origin, leaves, told });
             }
             None => {
@@ -262,12 +279,12 @@ impl Memory {
         }
     }
 
-    /// What the status tells of this gateway's anchor, as an anchor with nothing else on it; `None` when there is none.
-    pub(super) fn anchor(&self, key: &GatewayKey) -> Option<Arc<Value>> {
-        self.held().anchors.get(key).map(|anchor| Arc::clone(&anchor.told))
+    /// What the status tells of this gateway's anchor; `None` when there is none.
+    pub(super) fn anchor(&self, key: &GatewayKey) -> Option<Told> {
+        self.held().anchors.get(key).map(|anchor| anchor.told.clone())
     }
 
-    /// A ConfigMap of ours changed: it may hold how a rollout stands. Returns whether it does and that changed.
+    /// A ConfigMap of ours changed: it may hold how a rollout stands. Returns whether it does and waves are concerned.
     pub(super) fn see_record(&self, change: &Change<'_>) -> bool {
         let said = |map: Option<&'_ Value>| {
             map.and_then(|map| map["data"][rollout::Memory::RECORD].as_str().map(str::to_owned))
@@ -283,11 +300,13 @@ impl Memory {
             return false;
         }
         let mut held = self.held();
-        match change.after {
-            Some(map) => held.records.insert(key, Arc::new(Record::read(map))),
-            None => held.records.remove(&key),
-        };
-        true
+        let before = held.records.remove(&key);
+        let Some(map) = change.after else { return before.is_some() };
+        let record = Record::read(map);
+        let member = |record: &Record| Member::of("", record);
+        let concerned = before.is_none_or(|before| member(&before) != member(&record));
+        held.records.insert(key, Arc::new(record));
+        concerned
     }
 
     /// How the rollout of this gateway stands, as far as anything is remembered.

@@ -43,8 +43,8 @@ pub struct GatewayMetrics {
     pub orphans: Family<OfTenant, Gauge>,
     /// How often somebody else was found to have changed or deleted an object of a gateway, by tenant.
     pub drifts: Family<OfTenant, Counter>,
-    /// The phases shown now, so that exactly those of before go.
-    shown: Arc<Mutex<BTreeMap<String, GatewayPhase>>>,
+    /// The phases and ends shown now, so that exactly those of before go, and what stays is not worked out again.
+    shown: Arc<Mutex<BTreeMap<String, (GatewayPhase, String)>>>,
 }
 
 impl GatewayMetrics {
@@ -78,9 +78,12 @@ impl GatewayMetrics {
     /// Shows how things stand; what is no longer there leaves no series behind.
     pub(super) fn show<'a>(&self, rows: impl Iterator<Item = (&'a String, &'a Summary)> + Clone, now: Timestamp) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh: BTreeMap<String, GatewayPhase> =
-            rows.clone().map(|(tenant, summary)| (tenant.clone(), summary.phase)).collect();
-        for (tenant, phase) in shown.iter().filter(|(tenant, phase)| fresh.get(*tenant) != Some(phase)) {
+        let fresh: BTreeMap<String, (GatewayPhase, String)> = rows
+            .clone()
+            .map(|(tenant, summary)| (tenant.clone(), (summary.phase, summary.not_after.clone())))
+            .collect();
+        let phase_of = |tenant| fresh.get(tenant).map(|(phase, _)| phase);
+        for (tenant, (phase, _)) in shown.iter().filter(|(tenant, (phase, _))| phase_of(*tenant) != Some(phase)) {
             self.phase.remove(&OfPhase { tenant: tenant.clone(), phase: phase.to_string() });
             if !fresh.contains_key(tenant) {
                 self.not_after.remove(&OfTenant { tenant: tenant.clone() });
@@ -90,11 +93,14 @@ impl GatewayMetrics {
         }
         for (tenant, summary) in rows {
             let of = OfTenant { tenant: tenant.clone() };
-            if let Ok(end) = summary.not_after.parse::<Timestamp>() {
-                self.not_after.get_or_create(&of).set(end.as_second());
-            }
             if summary.ready {
                 self.last_success.get_or_create(&of).set(now.as_second());
+            }
+            if shown.get(tenant).is_some_and(|(phase, end)| *phase == summary.phase && *end == summary.not_after) {
+                continue;
+            }
+            if let Ok(end) = summary.not_after.parse::<Timestamp>() {
+                self.not_after.get_or_create(&of).set(end.as_second());
             }
             self.phase.get_or_create(&OfPhase { tenant: of.tenant, phase: summary.phase.to_string() }).set(1);
         }

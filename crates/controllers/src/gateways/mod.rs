@@ -14,7 +14,8 @@
 //! | `render`, [`names`], [`rbac`] | the manifest set as typed objects | nothing |
 //! | `shared` | what a gateway for many namespaces needs in each | nothing |
 //! | `network` | who may connect to whom, as network policies | nothing |
-//! | `options`, `selection` | what the operator decides; which namespaces may be touched | nothing |
+//! | `options` | what the operator decides | nothing |
+//! | `selection` | which namespaces may be touched, and how they stand | API server, by the engine |
 //! | `restart` | what a gateway reads only at its start | nothing |
 //! | `forecast`, [`Foretold`] | what would be done, and whether a gateway would restart and why | nothing |
 //! | `overview` | how all gateways stand, from what was written down | nothing |

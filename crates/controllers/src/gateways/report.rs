@@ -84,12 +84,9 @@ impl Report {
             },
         }
         let applied = is_applied(snapshot, intent, step);
-        let failed = conditions.before(Applied).filter(|before| before.reason == APPLY_FAILED).cloned();
-        match failed {
-            _ if applied => conditions.set(Applied, true, "Applied", ""),
-            // It failed the last time: that stays true until it is seen to be done.
-            Some(failed) => conditions.set(Applied, false, APPLY_FAILED, failed.message),
-            None => conditions.set(Applied, false, PROGRESSING, "objects are being applied"),
+        match applied {
+            true => conditions.set(Applied, true, "Applied", ""),
+            false => conditions.set(Applied, false, PROGRESSING, "objects are being applied"),
         }
         let (rolled_out, reason, message) =
             scaled(intent, snapshot).unwrap_or_else(|| progress(step, applied, snapshot.has_node));
@@ -120,11 +117,6 @@ impl Report {
         let ran = snapshot.anchor.as_deref().filter(|_| snapshot.revisions.is_none());
         let ran = ran.and_then(|anchor| removal::entry(anchor, removal::RAN)).map(str::to_owned);
         Self { conditions, waits, image, image_from, hash, not_after, notes, drift, database, origin, ran }
-    }
-
-    /// Whether the pass before could not apply everything.
-    pub(super) fn has_failed(&self) -> bool {
-        self.conditions.before(GatewayCondition::Applied).is_some_and(|before| before.reason == APPLY_FAILED)
     }
 
     /// Of a gateway for which nothing can be done.

@@ -1,8 +1,12 @@
-//! Which namespaces gateways may be in and may serve, by the operator's choice, and how they stand. Touches nothing.
+//! Which namespaces gateways may be in and may serve, by the operator's choice, and how they stand. Reads the API server,
+//! by the engine.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Namespace;
+use paddock_reconcile::{Context, Error, Kind};
 use serde_json::Value;
 
 use super::intent::Rules;
@@ -79,6 +83,15 @@ pub(super) fn home(namespace: Option<&Value>, rules: &Rules) -> Home {
         Some(namespace) if !rules.namespaces.selects(namespace) => Home::NotSelected,
         Some(_) => Home::There,
     }
+}
+
+/// How every namespace that exists stands, by its name: for those who look at all tenants.
+pub(super) async fn homes(cx: &Context, rules: &Rules) -> Result<HashMap<String, Home>, Error> {
+    let all = cx.list(&Kind::of::<Namespace>(), None, &[]).await?;
+    let stands = |namespace: &Arc<Value>| {
+        Some((namespace["metadata"]["name"].as_str()?.to_owned(), home(Some(namespace), rules)))
+    };
+    Ok(all.iter().filter_map(stands).collect())
 }
 
 /// The namespaces that are served, sorted: what the gateway selects among those that may be touched.

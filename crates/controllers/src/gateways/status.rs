@@ -15,19 +15,20 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use paddock_api::{GatewayPhase, labels};
 use paddock_policy::tenant::TenantName;
 use paddock_reconcile::{
-    Change, Context, Controller, Desired, Error, Event, Kind, ObjectRef, Plan, Settings, Source, Verdict,
+    Act, Change, Context, Controller, Desired, Error, Event, Kind, ObjectRef, Plan, Settings, Source, Strategy,
+    Verdict, object,
 };
 use serde_json::{Value, json};
 
-use super::condition::{MAX_SUMMARY, Summary};
+use super::condition::{MAX_SUMMARY, Row, Summary};
 use super::controller::PLATFORM_CONFIG;
 use super::intent::{Intents, Origin, Rules};
 use super::key::GatewayKey;
-use super::memory::Memory;
+use super::memory::{Memory, Told};
 use super::metrics::GatewayMetrics;
 use super::preflight::{self, Rights};
 use super::report::{OVERRIDES, overrides};
-use super::selection::{Home, home};
+use super::selection::{Home, home, homes};
 use super::{names, removal, resource};
 
 /// The ConfigMap with the report.
@@ -44,6 +45,9 @@ const MAX_REPORT: usize = 960 * 1024;
 
 /// At most one write in this time: a burst of changes, such as a thousand gateways becoming ready, is few writes.
 const SPACING: Duration = Duration::from_millis(500);
+
+/// A change is told after this time: an edit has reached its gateway by then, and what it came to is told with it.
+const DELAY: Duration = Duration::from_millis(150);
 
 /// The only key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,15 +74,17 @@ pub struct GatewayStatus {
 pub struct StatusSnapshot {
     intents: Arc<Intents>,
     /// By tenant: its namespace and what its anchor tells of the gateway as a whole.
-    tenants: BTreeMap<String, (Home, Option<Arc<Value>>)>,
+    tenants: BTreeMap<String, (Home, Option<Told>)>,
     /// The tenants whose entry is not heard because an object asks for the same gateway.
     overridden: BTreeSet<GatewayKey>,
     /// Rights that are missing where there is no anchor, which could tell it.
     rights: BTreeMap<String, Arc<Vec<String>>>,
     /// What the anchors of gateways tell that nobody asks for, and who did last.
-    leftovers: Vec<(GatewayKey, Origin, Arc<Value>)>,
+    leftovers: Vec<(GatewayKey, Origin, Told)>,
     /// How the gateways stand that objects alone ask for: they are counted, and told by their objects.
     others: BTreeMap<String, Summary>,
+    /// The report as it stands.
+    live: Option<Arc<Value>>,
 }
 
 impl GatewayStatus {
@@ -95,6 +101,21 @@ impl GatewayStatus {
     fn named(&self, name: &str) -> ObjectRef {
         ObjectRef::of::<ConfigMap>(Some(&self.namespace), name)
     }
+
+    /// The report, where there is none yet.
+    fn whole(&self, data: BTreeMap<String, String>) -> Result<Desired, Error> {
+        let labels = [(labels::MANAGED_BY, labels::MANAGED_BY_PADDOCK)];
+        Desired::of(&ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(STATUS.to_owned()),
+                namespace: Some(self.namespace.clone()),
+                labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+                ..ObjectMeta::default()
+            },
+            data: Some(data),
+            ..ConfigMap::default()
+        })
+    }
 }
 
 impl Controller for GatewayStatus {
@@ -106,7 +127,7 @@ impl Controller for GatewayStatus {
     }
 
     fn settings(&self) -> Settings {
-        Settings { concurrency: 1, spacing: SPACING, ..Settings::default() }
+        Settings { concurrency: 1, delay: DELAY, spacing: SPACING, ..Settings::default() }
     }
 
     fn sources(&self) -> Vec<Source<Report>> {
@@ -151,20 +172,29 @@ impl Controller for GatewayStatus {
         let config = cx.get(&self.named(PLATFORM_CONFIG)).await?;
         let intents = self.memory.observe(config.as_deref());
         let (mut tenants, mut overridden, mut rights) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let homes = homes(cx, &self.rules).await?;
+        let asking: Option<BTreeMap<GatewayKey, Arc<Value>>> = match cx.list(&resource::kind(), None, &[]).await {
+            Ok(objects) => {
+                Some(objects.into_iter().filter_map(|object| Some((resource::key_of(&object)?, object))).collect())
+            }
+            // Without the kind what was known holds.
+            Err(Error::Waiting { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let observed = |key: &GatewayKey| {
+            let asking = asking.as_ref()?;
+            let object = asking.get(key);
+            self.memory.observe_resource(key, object.map(|object| &**object));
+            object
+        };
         for key in intents.keys() {
-            let namespace = cx.get(&ObjectRef::of::<Namespace>(None, key.namespace())).await?;
-            let home = home(namespace.as_deref(), &self.rules);
+            let home = homes.get(key.namespace()).copied().unwrap_or(Home::Missing);
             let anchor = if home == Home::Missing { None } else { self.memory.anchor(&key) };
             if home == Home::There && anchor.is_none() {
                 rights.insert(key.namespace().to_owned(), self.rights.known(key.namespace()));
             }
             tenants.insert(key.namespace().to_owned(), (home, anchor));
-            match cx.get(&resource::reference(&key)).await {
-                Ok(object) => self.memory.observe_resource(&key, object.as_deref()),
-                // Without the kind what was known holds.
-                Err(Error::Waiting { .. }) => {}
-                Err(error) => return Err(error),
-            }
+            observed(&key);
             if self.memory.has_resource(&key) {
                 overridden.insert(key);
             }
@@ -175,39 +205,33 @@ impl Controller for GatewayStatus {
         }
         let mut others = BTreeMap::new();
         for key in self.memory.keys().into_iter().filter(|key| intents.entry(key).is_none()) {
-            match cx.get(&resource::reference(&key)).await {
-                Ok(object) => {
-                    self.memory.observe_resource(&key, object.as_deref());
-                    others.extend(object.and_then(|object| Some((key.called(), resource::summary_of(&object)?))));
-                }
-                Err(Error::Waiting { .. }) => {}
-                Err(error) => return Err(error),
-            }
+            others.extend(observed(&key).and_then(|object| Some((key.called(), resource::summary_of(object)?))));
         }
-        Ok(StatusSnapshot { intents, tenants, overridden, rights, others, leftovers })
+        let live = cx.get(&self.named(STATUS)).await?;
+        Ok(StatusSnapshot { intents, tenants, overridden, rights, others, leftovers, live })
     }
 
     fn plan(&self, _: &Report, snapshot: &StatusSnapshot, now: Timestamp) -> Result<Plan, Error> {
         let rows = rows(snapshot);
         let orphans = orphans(snapshot);
-        self.metrics.show(rows.iter().chain(&snapshot.others), now);
+        let summaries = rows.iter().map(|(tenant, row)| (tenant, &row.summary));
+        self.metrics.show(summaries.chain(&snapshot.others), now);
         self.metrics.show_orphans(orphans.iter().map(|(tenant, objects)| (*tenant, objects.len())));
         let mut data = entries(&rows);
         if !orphans.is_empty() {
             data.insert(ORPHANS.to_owned(), orphans_entry(&orphans));
         }
         let mut plan = Plan::new();
-        let labels = [(labels::MANAGED_BY, labels::MANAGED_BY_PADDOCK)];
-        plan.apply(Desired::of(&ConfigMap {
-            metadata: ObjectMeta {
-                name: Some(STATUS.to_owned()),
-                namespace: Some(self.namespace.clone()),
-                labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
-                ..ObjectMeta::default()
-            },
-            data: Some(data),
-            ..ConfigMap::default()
-        })?);
+        match snapshot.live.as_deref().filter(|live| is_ours(live)) {
+            Some(live) => {
+                let news = news(live, &data);
+                if !news.is_empty() {
+                    let patch = json!({ "data": news });
+                    plan.step(vec![Act::patch(self.named(STATUS), Strategy::Merge, patch)]);
+                }
+            }
+            None => drop(plan.apply(self.whole(data)?)),
+        }
         if let Some(problem) = &snapshot.intents.document {
             plan.event(Event::warning(self.named(PLATFORM_CONFIG), "InvalidDocument", problem.to_string()));
         }
@@ -221,16 +245,17 @@ impl Controller for GatewayStatus {
 
 /// The entries as they are written. Where they are too many for a ConfigMap, first the messages give way, then mistaken entries, which
 /// are told in Events too, then the others; how many is said.
-fn entries(rows: &BTreeMap<String, Summary>) -> BTreeMap<String, String> {
-    let mut entries: BTreeMap<_, _> = rows.iter().map(|(name, summary)| (name.clone(), summary.to_json())).collect();
+fn entries(rows: &BTreeMap<String, Arc<Row>>) -> BTreeMap<String, String> {
+    let mut entries: BTreeMap<_, _> = rows.iter().map(|(name, row)| (name.clone(), row.text.clone())).collect();
     let mut size: usize = entries.iter().map(|(name, entry)| name.len() + entry.len()).sum();
-    let (failed, others): (Vec<_>, Vec<_>) = rows.iter().rev().partition(|(_, row)| row.phase == GatewayPhase::Failed);
+    let (failed, others): (Vec<_>, Vec<_>) =
+        rows.iter().rev().partition(|(_, row)| row.summary.phase == GatewayPhase::Failed);
     let order = || failed.iter().chain(&others).filter(|(name, _)| *name != DOCUMENT);
-    for (name, summary) in order() {
+    for (name, row) in order() {
         if size <= MAX_REPORT {
             return entries;
         }
-        let brief = Summary { message: String::new(), ..(*summary).clone() }.to_json();
+        let brief = Summary { message: String::new(), ..row.summary.clone() }.to_json();
         size += brief.len();
         size -= entries.insert((*name).clone(), brief).map_or(0, |long| long.len());
     }
@@ -248,11 +273,25 @@ fn entries(rows: &BTreeMap<String, Summary>) -> BTreeMap<String, String> {
     entries
 }
 
+/// Whether the report is ours to write.
+fn is_ours(live: &Value) -> bool {
+    object::label(live, labels::MANAGED_BY) == Some(labels::MANAGED_BY_PADDOCK)
+}
+
+/// What of the report has to change, as a merge patch. A thousand tenants' entries are not sent, judged and compared for one
+/// that is news.
+fn news<'a>(live: &'a Value, data: &'a BTreeMap<String, String>) -> BTreeMap<&'a str, Option<&'a str>> {
+    let told: BTreeMap<&str, &Value> = live["data"].as_object().into_iter().flatten().map(|(k, v)| (&**k, v)).collect();
+    let gone = told.keys().filter(|tenant| !data.contains_key(*tenant)).map(|tenant| (*tenant, None));
+    let fresh = data.iter().filter(|(tenant, text)| told.get(&***tenant).and_then(|told| told.as_str()) != Some(text));
+    fresh.map(|(tenant, text)| (&**tenant, Some(&**text))).chain(gone).collect()
+}
+
 /// What stays of gateways that are gone, by namespace.
 fn orphans(snapshot: &StatusSnapshot) -> BTreeMap<&str, Vec<&str>> {
     let mut orphans: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (key, _, anchor) in &snapshot.leftovers {
-        if let Some(lines) = removal::entry(anchor, removal::ORPHANS) {
+        if let Some(lines) = removal::entry(&anchor.anchor, removal::ORPHANS) {
             orphans.entry(key.namespace()).or_default().extend(lines.lines());
         }
     }
@@ -272,28 +311,35 @@ fn orphans_entry(orphans: &BTreeMap<&str, Vec<&str>>) -> String {
     }
 }
 
-fn rows(snapshot: &StatusSnapshot) -> BTreeMap<String, Summary> {
+fn rows(snapshot: &StatusSnapshot) -> BTreeMap<String, Arc<Row>> {
     let mut rows = BTreeMap::new();
     // Gateways that go, and those about which an unreadable document says nothing: as they stood last.
     for (key, origin, anchor) in &snapshot.leftovers {
-        let is_gone = removal::entry(anchor, removal::REMOVAL) == Some(removal::DONE);
-        let summary = removal::entry(anchor, "summary").and_then(Summary::read).filter(|_| !is_gone);
-        if let Some(summary) = summary.filter(|_| key.is_default() && *origin == Origin::PlatformConfig) {
-            rows.insert(key.namespace().to_owned(), summary);
+        let is_gone = removal::entry(&anchor.anchor, removal::REMOVAL) == Some(removal::DONE);
+        let row = anchor.row.clone().filter(|_| !is_gone);
+        if let Some(row) = row.filter(|_| key.is_default() && *origin == Origin::PlatformConfig) {
+            rows.insert(key.namespace().to_owned(), row);
         }
     }
     if let Some(problem) = &snapshot.intents.document {
-        rows.insert(DOCUMENT.to_owned(), Summary::of(GatewayPhase::Failed, "InvalidDocument", problem.to_string()));
+        let row = Row::of(Summary::of(GatewayPhase::Failed, "InvalidDocument", problem.to_string()));
+        rows.insert(DOCUMENT.to_owned(), row);
     }
     for (name, entry) in &snapshot.intents.entries {
         let (home, anchor) =
-            snapshot.tenants.get(name).map_or((Home::Missing, None), |(home, anchor)| (*home, anchor.as_deref()));
-        let anchored = anchor.and_then(|anchor| Summary::read(anchor["data"]["summary"].as_str()?));
+            snapshot.tenants.get(name).map_or((Home::Missing, None), |(home, anchor)| (*home, anchor.as_ref()));
+        let anchored = anchor.and_then(|anchor| anchor.row.clone());
+        let key = name.parse().ok().map(GatewayKey::default_of);
+        let overridden = key.filter(|key| snapshot.overridden.contains(key));
         let obstacle = home.obstacle(name).map(|(reason, message)| Summary::of(GatewayPhase::Pending, reason, message));
-        let mut row = match (anchored.clone(), obstacle) {
+        let mut row = match (&anchored, obstacle) {
             // What runs there is not looked at any more.
             (Some(_), Some(obstacle)) if home == Home::NotSelected => obstacle,
-            (Some(anchored), _) => anchored,
+            (Some(anchored), _) if overridden.is_none() && entry.problems.is_empty() => {
+                rows.insert(entry_key(name), Arc::clone(anchored));
+                continue;
+            }
+            (Some(anchored), _) => anchored.summary.clone(),
             (None, Some(obstacle)) => obstacle,
             (None, None) => match snapshot.rights.get(name).filter(|rights| !rights.is_empty()) {
                 Some(rights) => {
@@ -302,17 +348,16 @@ fn rows(snapshot: &StatusSnapshot) -> BTreeMap<String, Summary> {
                 None => Summary::of(GatewayPhase::Pending, "Progressing", ""),
             },
         };
-        let key = name.parse().ok().map(GatewayKey::default_of);
-        if let Some(key) = key.filter(|key| snapshot.overridden.contains(key)) {
+        if let Some(key) = &overridden {
             row.reason = OVERRIDES.to_owned();
-            row.message = overrides(&key);
+            row.message = overrides(key);
         } else if !entry.problems.is_empty() {
             row.phase = if anchored.is_some() { GatewayPhase::Degraded } else { GatewayPhase::Failed };
             row.ready = false;
             row.reason = "InvalidEntry".to_owned();
             row.message = entry.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         }
-        rows.insert(entry_key(name), row);
+        rows.insert(entry_key(name), Row::of(row));
     }
     rows
 }
@@ -340,6 +385,7 @@ mod tests {
             rights: BTreeMap::new(),
             leftovers: Vec::new(),
             others: BTreeMap::new(),
+            live: None,
         }
     }
 
@@ -347,8 +393,10 @@ mod tests {
     fn every_entry_has_a_row_with_its_reason() {
         let mut snapshot = snapshot("- name: missing\n- name: there\n- name: bad\n  x: 1\n- name: a b\n- {}\n");
         snapshot.tenants.insert("there".into(), (Home::There, None));
-        let rows: Vec<String> =
-            rows(&snapshot).iter().map(|(key, row)| format!("{key} {} {}", row.phase, row.reason)).collect();
+        let rows: Vec<String> = rows(&snapshot)
+            .iter()
+            .map(|(key, row)| format!("{key} {} {}", row.summary.phase, row.summary.reason))
+            .collect();
         assert_eq!(
             rows,
             [
@@ -359,6 +407,16 @@ mod tests {
                 "there Pending Progressing",
             ]
         );
+    }
+
+    #[test]
+    fn of_the_report_only_what_is_news_is_written() {
+        let live = json!({ "data": { "a": "1", "b": "2", "c": "3", "d": 4 } });
+        let data = [("a", "1"), ("b", "4"), ("d", "5"), ("e", "6")];
+        let data = data.map(|(tenant, text)| (tenant.to_owned(), text.to_owned())).into();
+        let expected = BTreeMap::from([("b", Some("4")), ("c", None), ("d", Some("5")), ("e", Some("6"))]);
+        assert_eq!(news(&live, &data), expected);
+        assert_eq!(news(&Value::Null, &data).len(), 4);
     }
 
     #[test]
@@ -374,11 +432,11 @@ mod tests {
 
     #[test]
     fn more_entries_than_a_config_map_holds_are_shortened_and_counted() {
-        let row = |phase| Summary::of(phase, "InvalidEntry", "wrong ".repeat(100));
+        let row = |phase| Row::of(Summary::of(phase, "InvalidEntry", "wrong ".repeat(100)));
         let report = |failed: usize, running: usize| {
             let failed = (0..failed).map(|n| (format!("f{n:05}"), row(GatewayPhase::Failed)));
             let running = (0..running).map(|n| (format!("r{n:05}"), row(GatewayPhase::Running)));
-            let entries = entries(&failed.chain(running).collect());
+            let entries = super::entries(&failed.chain(running).collect());
             assert!(entries.iter().map(|(name, entry)| name.len() + entry.len()).sum::<usize>() <= MAX_REPORT + 64);
             entries
         };
@@ -393,6 +451,6 @@ mod tests {
     #[test]
     fn unreadable_document_has_a_row_of_its_own() {
         let rows = rows(&snapshot("x: ["));
-        assert_eq!(rows[DOCUMENT].reason, "InvalidDocument");
+        assert_eq!(rows[DOCUMENT].summary.reason, "InvalidDocument");
     }
 }

@@ -4,6 +4,7 @@
 
 mod gateways;
 mod life;
+mod loops;
 mod plan;
 mod preflight;
 mod resources;

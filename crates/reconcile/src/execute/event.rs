@@ -1,15 +1,15 @@
 //! Events as objects, and which of them were said already. Pure.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hasher as _};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::context::{EventApi, Identity};
 use crate::drift::Drift;
-use crate::object::{Kind, ObjectRef};
+use crate::object::{Kind, ObjectRef, digest};
 use crate::plan::{Event, Severity, When};
+use crate::queue::PassId;
 
 const EVENTS_V1: Kind = Kind::custom("events.k8s.io", "v1", "Event", "events", true);
 const CORE_V1: Kind = Kind::custom("", "v1", "Event", "events", true);
@@ -33,6 +33,10 @@ pub struct Said {
     wanted: HashMap<u64, u64>,
     message: Option<u64>,
     taken: HashSet<u64>,
+    /// Whether the report was held back.
+    held_back: bool,
+    /// The pass that is running; `None` outside of a runtime.
+    pass: Option<PassId>,
 }
 
 impl Said {
@@ -43,6 +47,27 @@ impl Said {
             && self.wanted.is_empty()
             && self.message.is_none()
             && self.taken.is_empty()
+            && !self.held_back
+    }
+
+    /// The key's next pass begins.
+    pub(crate) fn begins(&mut self, pass: PassId) {
+        self.pass = Some(pass);
+    }
+
+    /// The pass that is running, where it has a name.
+    pub(crate) fn pass(&self) -> Option<PassId> {
+        self.pass
+    }
+
+    /// Whether this pass may hold its report back: not twice in a row.
+    pub(crate) fn may_hold_back(&self) -> bool {
+        !self.held_back
+    }
+
+    /// Whether this pass held its report back.
+    pub(crate) fn held_back(&mut self, held: bool) {
+        self.held_back = held;
     }
 
     /// Whether the pass before ended with another message: a key that waits for long is not logged at every look.
@@ -97,13 +122,6 @@ impl Said {
         };
         planned.iter().filter(wanted).collect()
     }
-}
-
-/// Equal within a process alone, and only compared there.
-fn digest(value: &impl std::hash::Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// The object to create. It lives where the object it is about lives; events about cluster-scoped objects in `default`.

@@ -1,8 +1,9 @@
 //! Carries a plan out: the one implementation for all controllers. May touch the API server through the context's client.
 //!
 //! Order: audit records before the first write; the inventory's intention; objects in the plan's order; deletions; the
-//! inventory's result; explicit writes; status; events. Every step but the explicit writes compares first and sends nothing
-//! when nothing would change.
+//! inventory's result; explicit writes; the report; status; events. Every step but the explicit writes compares first and
+//! sends nothing when nothing would change. A pass that changed something leaves the inventory's result and the report to
+//! the next one.
 
 mod act;
 mod event;
@@ -25,7 +26,7 @@ use crate::context::Context;
 use crate::drift::{self, Drift, Drifted, OnDrift};
 use crate::error::{self, Dependency, Error};
 use crate::object::{self, Kind, ObjectRef};
-use crate::plan::{Adopt, Desired, Event, OnImmutable, Plan, StatusPatch};
+use crate::plan::{Adopt, Desired, Event, OnImmutable, Plan, Report, StatusPatch};
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
@@ -66,10 +67,27 @@ pub(crate) async fn execute(
     plan: &Plan,
     said: &mut Said,
 ) -> (Writes, Result<(), Error>) {
-    let mut pass = Pass { cx, controller, plan, said, drifts: Vec::new(), audited: false, writes: Writes::default() };
+    let mut pass = Pass {
+        cx,
+        controller,
+        plan,
+        said,
+        drifts: Vec::new(),
+        audited: false,
+        unsaved: false,
+        bookkeeping: 0,
+        writes: Writes::default(),
+    };
     let mut result = pass.objects().await;
     if result.is_ok() {
         result = pass.acts(&plan.acts).await;
+    }
+    let held_back = result.is_ok() && (pass.unsaved || !plan.report.is_empty()) && pass.holds_back();
+    pass.said.held_back(held_back);
+    let mut reported = &Report::default();
+    if result.is_ok() && !held_back {
+        reported = &plan.report;
+        result = pass.report(reported).await;
     }
     let fallback = match (&result, &plan.on_error) {
         // Nothing can be reported into a namespace that is ending, and nobody there wants to know.
@@ -98,15 +116,15 @@ pub(crate) async fn execute(
         result = result.and(reported);
     }
     if result.is_ok() || fallback.is_some() || !drifted.is_empty() {
-        let changed = pass.writes.total() > 0;
-        let events = [events, &drifted].concat();
+        let changed = pass.writes.total() > pass.bookkeeping;
+        let events = [events, &reported.events, &drifted].concat();
         let chosen: Vec<&Event> = pass.said.choose(&events, changed);
         for event in chosen {
             pass.event(event).await;
         }
     }
     if result.is_ok() {
-        pass.said.retain(plan.apply.iter().map(Desired::target));
+        pass.said.retain(plan.apply.iter().chain(&plan.report.apply).map(Desired::target));
     }
     (pass.writes, result)
 }
@@ -129,6 +147,10 @@ struct Pass<'a> {
     said: &'a mut Said,
     drifts: Vec<Drift>,
     audited: bool,
+    /// Whether the inventory's result has yet to be written down.
+    unsaved: bool,
+    /// Writes that only keep the inventory.
+    bookkeeping: usize,
     writes: Writes,
 }
 
@@ -137,6 +159,7 @@ impl Pass<'_> {
         let mut record = prune::Record::open(self.cx, &self.plan.prune).await?;
         if let Some(record) = &mut record {
             record.intend(self, &self.plan.apply).await?;
+            record.wants(&self.plan.report.apply);
         }
         let mut held = Ok(());
         for desired in &self.plan.apply {
@@ -158,6 +181,21 @@ impl Pass<'_> {
             Some(record) => record.prune(self).await.and(held),
             None => held,
         }
+    }
+
+    /// Whether what tells how things stand is left to the next pass.
+    fn holds_back(&self) -> bool {
+        self.writes.total() > 0 && self.said.may_hold_back()
+    }
+
+    async fn report(&mut self, report: &Report) -> Result<(), Error> {
+        for desired in &report.apply {
+            self.apply(desired).await?;
+        }
+        for patch in &report.status {
+            self.status(patch).await?;
+        }
+        Ok(())
     }
 
     /// What others did to our objects: counted, and handed to the plan's own report. Returns the events that it wants.
@@ -496,7 +534,7 @@ impl Pass<'_> {
     /// Lays a write's answer over the caches.
     fn noted(&self, target: &ObjectRef, answer: &DynamicObject) -> Result<Arc<Value>, Error> {
         let object = Arc::new(self.cx.slimmed(answer, target)?);
-        self.cx.caches.note_written(target, &object);
+        self.cx.caches.note_written(target, &object, self.said.pass());
         Ok(object)
     }
 

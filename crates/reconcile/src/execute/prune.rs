@@ -7,6 +7,7 @@ use kube::api::{DynamicObject, Patch, PatchParams, PostParams, PropagationPolicy
 use serde_json::{Map, Value, json};
 
 use super::{MANAGED_BY, Pass};
+use crate::cache::Known;
 use crate::context::Context;
 use crate::error::{Dependency, Error};
 use crate::object::{self, Kind, ObjectRef};
@@ -54,7 +55,20 @@ impl Record {
                 self.items.push((target.clone(), String::new()));
             }
         }
+        // What the pass before made is written down in the same request as what this one is about to make.
+        for (target, uid) in self.items.iter_mut().filter(|(_, uid)| uid.is_empty()) {
+            if let Known::Present(live) = pass.cx.caches.get(target)
+                && pass.is_ours(&live)
+            {
+                object::uid(&live).clone_into(uid);
+            }
+        }
         self.save(pass).await
+    }
+
+    /// Those stay as long as the plan has them, though they are not recorded.
+    pub(super) fn wants(&mut self, reports: &[Desired]) {
+        self.wanted.extend(reports.iter().map(|desired| desired.target().clone()));
     }
 
     /// The uid of an object that was seen to exist in an earlier pass.
@@ -109,7 +123,12 @@ impl Record {
             }
         }
         self.items.retain(|(target, _)| !gone.contains(target));
-        self.save(pass).await?;
+        // Which objects were made the next pass finds out by itself; what is gone is best forgotten at once.
+        if gone.is_empty() && pass.holds_back() {
+            pass.unsaved |= print(&self.items) != self.text;
+        } else {
+            self.save(pass).await?;
+        }
         match lingering {
             None => Ok(()),
             Some(target) => {
@@ -150,6 +169,7 @@ impl Record {
         };
         pass.count("applied");
         pass.writes.applied += 1;
+        pass.bookkeeping += 1;
         pass.noted(&self.at, &answer)?;
         self.exists = true;
         self.text = text;

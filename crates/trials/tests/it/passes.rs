@@ -299,3 +299,61 @@ async fn gw_l24_record_that_names_a_stranger_deletes_nothing_of_his() {
     assert!(world.get::<Deployment>("b", "web").await.is_some());
     assert!(world.get::<Service>("b", "web").await.is_some());
 }
+
+async fn told(world: &Stand) -> String {
+    let told = world.get::<ConfigMap>("a", "told").await;
+    told.map_or_else(String::new, |told| told["data"]["is"].as_str().expect("it says something").to_owned())
+}
+
+/// A world whose tenant a reports, and may lose nothing.
+async fn reporting() -> Stand {
+    let world = Stand::two_tenants().await;
+    world.intent("a", &json!({"image": "web:1", "report": "true"})).await;
+    world
+}
+
+#[tokio::test]
+async fn pass_that_changed_something_leaves_its_report_to_the_next() {
+    let world = reporting().await;
+    let mut process = sample().start(&world);
+    process.round().await.expect("a round");
+    assert!(world.get::<Deployment>("a", "web").await.is_some());
+    assert_eq!(told(&world).await, "");
+    process.round().await.expect("a round");
+    assert_eq!(told(&world).await, "well");
+    process.tap.clear();
+    process.round().await.expect("a round");
+    assert_eq!(process.tap.writes(), []);
+}
+
+#[tokio::test]
+async fn report_is_not_held_back_twice_in_a_row() {
+    let world = reporting().await;
+    let mut process = sample().start(&world);
+    process.round().await.expect("a round");
+    world.merge::<Deployment>("a", "web", &json!({"spec": {"replicas": 5}})).await;
+    process.round().await.expect("a round");
+    assert_eq!(world.get::<Deployment>("a", "web").await.expect("it exists")["spec"]["replicas"], 1);
+    assert_eq!(told(&world).await, "well");
+}
+
+#[tokio::test]
+async fn deletion_that_fails_again_and_again_is_told_once() {
+    let world = reporting().await;
+    let mut process = sample().start(&world);
+    process.settle().await;
+    world.intent("a", &json!({"image": "web:1", "report": "true", "service": "false"})).await;
+    process.settle().await;
+    assert!(told(&world).await.contains("1 objects would be deleted"), "{}", told(&world).await);
+    for again in [false, true] {
+        if again {
+            process = sample().start(&world);
+        }
+        process.tap.clear();
+        process.round().await.expect("a round");
+        assert_eq!(process.tap.writes(), [], "after a restart: {again}");
+    }
+    world.intent("a", &json!({"image": "web:1", "report": "true"})).await;
+    process.settle().await;
+    assert_eq!(told(&world).await, "well");
+}

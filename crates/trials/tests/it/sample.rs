@@ -25,6 +25,11 @@ pub(crate) struct Snapshot {
     missing: Option<String>,
 }
 
+/// The report of a tenant.
+fn told(key: &str, what: &str) -> Result<Desired, Error> {
+    Desired::raw(Kind::of::<ConfigMap>(), json!({"metadata": {"name": "told", "namespace": key}, "data": {"is": what}}))
+}
+
 impl Controller for Sample {
     type Key = String;
     type Snapshot = Snapshot;
@@ -103,6 +108,21 @@ impl Controller for Sample {
         }
         if let Some((name, uid)) = setting("removes").split_once('=') {
             plan.delete(ObjectRef::of::<Service>(Some(key), name), uid);
+        }
+        if setting("report") == "true" {
+            plan.prune = plan.prune.at_most(0);
+            plan.report.apply.push(told(key, "well")?);
+            plan.report.events.push(Event::normal(
+                ObjectRef::of::<ConfigMap>(Some(key), "told"),
+                "Told",
+                "all is well",
+            ));
+            let key = key.clone();
+            plan.on_error(move |error| {
+                let mut plan = Plan::new();
+                plan.apply.extend(told(&key, &error.to_string()));
+                plan
+            });
         }
         let about = ObjectRef::of::<ConfigMap>(Some(key), "app");
         let of = about.clone();

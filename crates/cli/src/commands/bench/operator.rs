@@ -25,7 +25,7 @@ pub(crate) struct Operator {
 /// What an operator has done for gateways since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Done {
-    /// Requests that read one object, the Lease left out.
+    /// Requests that read one object. Left out are the Lease and questions for the kinds that are served: the clock asks those.
     pub(crate) gets: u32,
     /// Requests that read a page of a list.
     pub(crate) lists: u32,
@@ -88,8 +88,9 @@ fn read(text: &str) -> Done {
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
         let gateways = labels.contains(r#"controller="gateways""#);
         match name {
-            // The Lease is asked for by the clock, not by gateways.
-            "paddock_reconcile_requests_total" if labels.contains(r#"resource="leases""#) => {}
+            // Asked for by the clock, not by gateways.
+            "paddock_reconcile_requests_total"
+                if labels.contains(r#"resource="leases""#) || labels.contains(r#"resource="""#) => {}
             "paddock_reconcile_requests_total" if labels.contains(r#"verb="get""#) => done.gets += value,
             "paddock_reconcile_requests_total" if labels.contains(r#"verb="list""#) => done.lists += value,
             "paddock_reconcile_writes_total" if gateways && !labels.contains("skipped") => done.writes += value,
@@ -109,7 +110,8 @@ mod tests {
     fn the_metrics_page_is_read() {
         let text = "HTTP/1.1 200 OK\r\n\r\n# HELP x\n\
             paddock_reconcile_requests_total{verb=\"get\",resource=\"secrets\",code=\"200\"} 2\n\
-            paddock_reconcile_requests_total{verb=\"get\",code=\"404\"} 1\n\
+            paddock_reconcile_requests_total{verb=\"get\",resource=\"pods\",code=\"404\"} 1\n\
+            paddock_reconcile_requests_total{verb=\"get\",resource=\"\",code=\"200\"} 9\n\
             paddock_reconcile_requests_total{verb=\"get\",resource=\"leases\",code=\"200\"} 70\n\
             paddock_reconcile_requests_total{verb=\"list\",code=\"200\"} 10\n\
             paddock_reconcile_requests_total{verb=\"patch\",code=\"200\"} 99\n\

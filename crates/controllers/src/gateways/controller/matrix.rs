@@ -1,6 +1,6 @@
 //! Golden files of what depends on the gateway's version, the database and the sideload method, and the rules around them.
 
-use super::tests::{bodies, body, now, options, plan};
+use super::tests::{bodies, body, now, objects, options, plan};
 use super::*;
 use crate::gateways::ClusterVersion;
 use crate::gateways::condition::Summary;
@@ -31,7 +31,9 @@ fn snapshot(version: u16, database: &Database, cluster: u16, config: &str) -> Sn
         overridden: false,
         served: Vec::new(),
         home: Home::There,
-        anchor: Some(Arc::new(serde_json::json!({ "metadata": { "name": names::ANCHOR, "uid": "anchor-uid" } }))),
+        anchor: Some(Arc::new(
+            serde_json::json!({ "metadata": { "name": names::ANCHOR, "uid": "anchor-uid", "labels": { "app.kubernetes.io/managed-by": "paddock" } } }),
+        )),
         workload: None,
         revisions: None,
         database: matches!(database, Database::Postgres { .. }).then(|| "digest".to_owned()),
@@ -271,7 +273,7 @@ fn gw_d22_every_rendering_is_complete() {
     for (_, database) in databases() {
         let plan = plan(&snapshot(71, &database, 36, ""), "tenant-a");
         let found: Vec<_> =
-            plan.apply.iter().map(|object| format!("{} {}", object.target().kind.kind, object.target().name)).collect();
+            objects(&plan).map(|object| format!("{} {}", object.target().kind.kind, object.target().name)).collect();
         assert_eq!(found, all);
     }
 }

@@ -48,7 +48,9 @@ fn snapshot(yaml: &str, tenant: &str) -> Snapshot {
         overridden: false,
         served: Vec::new(),
         home: Home::There,
-        anchor: Some(Arc::new(json!({ "metadata": { "name": names::ANCHOR, "uid": "anchor-uid" } }))),
+        anchor: Some(Arc::new(
+            json!({ "metadata": { "name": names::ANCHOR, "uid": "anchor-uid", "labels": { "app.kubernetes.io/managed-by": "paddock" } } }),
+        )),
         workload: None,
         revisions: None,
         material,
@@ -70,8 +72,13 @@ pub(super) fn plan(snapshot: &Snapshot, tenant: &str) -> Plan {
     gateways().plan(&key(tenant), snapshot, now()).unwrap()
 }
 
+/// Everything that the plan wants, its report first.
+pub(super) fn objects(plan: &Plan) -> impl Iterator<Item = &Desired> {
+    plan.report.apply.iter().chain(&plan.apply)
+}
+
 pub(super) fn body<'a>(plan: &'a Plan, kind: &str, name: &str) -> &'a Value {
-    let found = plan.apply.iter().find(|o| o.target().kind.kind == kind && o.target().name == name);
+    let found = objects(plan).find(|o| o.target().kind.kind == kind && o.target().name == name);
     found.unwrap_or_else(|| panic!("no {kind} {name}")).body()
 }
 
@@ -89,14 +96,14 @@ fn after(mut snapshot: Snapshot, plan: &Plan) -> Snapshot {
 }
 
 pub(super) fn bodies(plan: &Plan) -> Vec<&Value> {
-    plan.apply.iter().map(Desired::body).collect()
+    objects(plan).map(Desired::body).collect()
 }
 
 /// The manifest set without what is random: key material and the hash over it.
 fn golden(tenant: &str) -> String {
     let plan = plan(&snapshot(&example(), tenant), tenant);
     let mut text = String::new();
-    for object in &plan.apply {
+    for object in objects(&plan) {
         let mut body = object.body().clone();
         if body["kind"] == "Secret" {
             body["data"].as_object_mut().unwrap().values_mut().for_each(|value| *value = "(random)".into());
@@ -165,8 +172,8 @@ fn gw_f12_owners_live_with_what_they_own() {
 #[test]
 fn gw_f19_no_object_is_rendered_twice() {
     let plan = plan(&snapshot(&example(), "tenant-a"), "tenant-a");
-    let distinct: BTreeSet<_> = plan.apply.iter().map(Desired::target).collect();
-    assert_eq!(distinct.len(), plan.apply.len());
+    let distinct: BTreeSet<_> = objects(&plan).map(Desired::target).collect();
+    assert_eq!(distinct.len(), objects(&plan).count());
 }
 
 #[test]

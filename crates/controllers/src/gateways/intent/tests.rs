@@ -253,6 +253,16 @@ fn gw_f14_an_edit_concerns_the_gateways_whose_entries_it_changed() {
 }
 
 #[test]
+fn gw_w22_what_the_cluster_is_does_not_make_every_entry_a_changed_one() {
+    let before = intents("- name: c\n  x: 1\n- name: a\n- name: b\n");
+    let rules = Rules { cluster: Some("v1.36.0".parse().unwrap()), ..rules() };
+    let after = before.next(Some("- name: c\n  x: 1\n- name: a\n  gateway: {version: 0.0.100}\n- name: b\n"), &rules);
+    assert_ne!(after.entries["b"], before.entries["b"], "it is rendered otherwise");
+    let names: Vec<_> = after.changed_since(&before).iter().map(|key| key.namespace().to_owned()).collect();
+    assert_eq!(names, ["a"]);
+}
+
+#[test]
 fn an_entry_that_says_what_it_said_is_not_judged_again() {
     let before = intents("- name: a\n- name: b\n  gateway: {serverDnsNames: [x.example]}\n");
     let edited =

@@ -1,0 +1,135 @@
+//! Gateways beside the loops of a real API server: the StatefulSets' controller and the garbage collector make, keep and delete
+//! what a cluster's would. The kubelet is scripted and time is the test's; what the loops do is waited for.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
+use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
+use paddock_apiserver::Server;
+use paddock_controllers::gateways::{GatewayFleet, GatewayMetrics, Gateways, Options, controllers};
+use paddock_reconcile::Clock;
+use paddock_trials::kubelet::Kubelet;
+use paddock_trials::{Process, Subject, World as _};
+use serde_json::{Value, json};
+
+use crate::gateways::{Cluster, HOME};
+use crate::life::GATEWAY;
+
+const TENANT: &str = "tenant-a";
+const POD: &str = "openshell-gateway-0";
+const CLAIM: &str = "openshell-data-openshell-gateway-0";
+const OLD: &str = "ghcr.io/nvidia/openshell/gateway:0.0.71";
+/// The loops need a few of them for what they do.
+const ROUNDS: usize = 200;
+
+struct Trial {
+    cluster: Cluster,
+    kubelet: Kubelet,
+    clock: Clock,
+    gateways: Process<Gateways>,
+    fleet: Process<GatewayFleet>,
+}
+
+fn document(image: &str) -> String {
+    format!("- name: {TENANT}\n  gateway: {{image: '{image}'}}\n")
+}
+
+impl Trial {
+    /// A gateway that runs and proved itself.
+    async fn settled() -> Self {
+        let cluster = Cluster(Server::builder().in_memory().start().await.unwrap());
+        for name in [HOME, TENANT] {
+            cluster.namespace(name).await;
+        }
+        let metadata = ObjectMeta { name: Some("node".to_owned()), ..ObjectMeta::default() };
+        let node = Node { metadata, ..Node::default() };
+        Api::all(cluster.client()).create(&PostParams::default(), &node).await.unwrap();
+        cluster.config(&document(OLD)).await;
+        let clock = Clock::manual(jiff::Timestamp::from_second(1_800_000_000).unwrap());
+        // Nothing listens where this gateway is said to run.
+        let options = || Options { probe: false, ..Options::new(HOME, None).unwrap() };
+        let mut gateways = Subject::new(move || controllers(options(), GatewayMetrics::default()).0);
+        let mut fleet = Subject::new(move || controllers(options(), GatewayMetrics::default()).2);
+        (gateways.clock, fleet.clock) = (clock.clone(), clock.clone());
+        let (gateways, fleet) = (gateways.start(&cluster), fleet.start(&cluster));
+        let kubelet = Kubelet::new().beside_controllers();
+        let mut trial = Self { cluster, kubelet, clock, gateways, fleet };
+        trial.until("the gateway is ready", async |cluster| ready(cluster).await == Some(OLD.to_owned())).await;
+        trial.clock.advance(Duration::from_secs(60));
+        for _ in 0..3 {
+            trial.round().await;
+        }
+        trial
+    }
+
+    async fn round(&mut self) {
+        self.gateways.round().await.unwrap();
+        self.fleet.round().await.unwrap();
+        self.kubelet.step(&self.cluster).await.unwrap();
+    }
+
+    async fn until(&mut self, what: &str, holds: impl AsyncFn(&Cluster) -> bool) {
+        for _ in 0..ROUNDS {
+            if holds(&self.cluster).await {
+                return;
+            }
+            self.round().await;
+        }
+        panic!("never: {what}");
+    }
+}
+
+/// The image of the gateway's pod, while that is ready and the set's controller knows it.
+async fn ready(cluster: &Cluster) -> Option<String> {
+    let set = cluster.find::<StatefulSet>(TENANT, GATEWAY).await?;
+    let pod = cluster.find::<Pod>(TENANT, POD).await?;
+    let is_ready = set["status"]["readyReplicas"] == 1
+        && set["status"]["updatedReplicas"] == 1
+        && set["status"]["observedGeneration"] == set["metadata"]["generation"]
+        && owner(&pod) == uid(&set);
+    is_ready.then(|| image(&pod))
+}
+
+fn image(pod: &Value) -> String {
+    pod["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()
+}
+
+fn uid(object: &Value) -> String {
+    object["metadata"]["uid"].as_str().unwrap().to_owned()
+}
+
+fn owner(object: &Value) -> String {
+    object.pointer("/metadata/ownerReferences/0/uid").and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn gw_d16_set_that_is_made_anew_takes_over_its_pod_and_its_volume() {
+    let mut trial = Trial::settled().await;
+    let pod = uid(&trial.cluster.find::<Pod>(TENANT, POD).await.unwrap());
+    let claim = uid(&trial.cluster.find::<PersistentVolumeClaim>(TENANT, CLAIM).await.unwrap());
+    let mut set = trial.cluster.find::<StatefulSet>(TENANT, GATEWAY).await.unwrap();
+    let first = uid(&set);
+    let sets: Api<StatefulSet> = Api::namespaced(trial.cluster.client(), TENANT);
+    // Somebody puts another set in its place, which cannot become the wanted one.
+    let orphan = DeleteParams { propagation_policy: Some(kube::api::PropagationPolicy::Orphan), ..Default::default() };
+    sets.delete(GATEWAY, &orphan).await.unwrap();
+    let gone = kube::runtime::conditions::is_deleted(&first);
+    kube::runtime::wait::await_condition(sets.clone(), GATEWAY, gone).await.unwrap();
+    for field in ["uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"] {
+        set["metadata"].as_object_mut().unwrap().remove(field);
+    }
+    set.as_object_mut().unwrap().remove("status");
+    set["spec"]["serviceName"] = json!("other");
+    let second = uid(&trial.cluster.add::<StatefulSet>(TENANT, set).await);
+    trial
+        .until("the set is made anew and runs", async |cluster| {
+            let set = cluster.find::<StatefulSet>(TENANT, GATEWAY).await;
+            let anew = set.is_some_and(|set| uid(&set) != second && set["spec"]["serviceName"] == GATEWAY);
+            anew && ready(cluster).await.is_some()
+        })
+        .await;
+    assert_eq!(uid(&trial.cluster.find::<Pod>(TENANT, POD).await.unwrap()), pod, "the pod ran on");
+    let now = trial.cluster.find::<PersistentVolumeClaim>(TENANT, CLAIM).await.unwrap();
+    assert_eq!(uid(&now), claim, "the volume stayed");
+}
