@@ -396,7 +396,9 @@ impl Controller for Gateways {
         plan.step(snapshot.resource.as_deref().and_then(|it| resource::hold(key, it)).into_iter().collect());
         let is_ours = |anchor: &&Value| object::label(anchor, labels::MANAGED_BY) == Some(labels::MANAGED_BY_PADDOCK);
         let anchor_uid = snapshot.anchor.as_deref().filter(is_ours).map(object::uid).filter(|uid| !uid.is_empty());
-        tell_failure(&mut plan, &report, key, snapshot.resource.as_ref());
+        if snapshot.anchor.is_some() {
+            tell_failure(&mut plan, &report, key, snapshot.resource.as_ref());
+        }
         let (Some(uid), Some(material)) = (anchor_uid, &snapshot.material) else {
             // The owner comes first: without its uid nothing can be owned.
             plan.apply(report.anchor(key, &[])?);

@@ -282,7 +282,7 @@ fn is_ours(live: &Value) -> bool {
 /// that is news.
 fn news<'a>(live: &'a Value, data: &'a BTreeMap<String, String>) -> BTreeMap<&'a str, Option<&'a str>> {
     let told: BTreeMap<&str, &Value> = live["data"].as_object().into_iter().flatten().map(|(k, v)| (&**k, v)).collect();
-    let gone = told.keys().filter(|tenant| !data.contains_key(*tenant)).map(|tenant| (*tenant, None));
+    let gone = told.keys().filter(|tenant| !data.contains_key(**tenant)).map(|tenant| (*tenant, None));
     let fresh = data.iter().filter(|(tenant, text)| told.get(&***tenant).and_then(|told| told.as_str()) != Some(text));
     fresh.map(|(tenant, text)| (&**tenant, Some(&**text))).chain(gone).collect()
 }
