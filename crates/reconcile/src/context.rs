@@ -16,7 +16,6 @@ use crate::error::{self, Dependency, Error};
 use crate::metrics::Metrics;
 use crate::object::{Kind, ObjectRef};
 use crate::plan::AuditRecord;
-use crate::queue::PassId;
 use crate::requests;
 
 /// Who we are to the API server. The engine knows no product: all names are parameters.
@@ -93,7 +92,7 @@ impl AuditSink for LogSink {
     }
 }
 
-type Waker = Arc<dyn Fn(&Dependency, Option<PassId>) + Send + Sync>;
+type Waker = Arc<dyn Fn(&Dependency) + Send + Sync>;
 
 /// What controllers share. Clones are cheap and share everything.
 #[derive(Clone)]
@@ -314,16 +313,27 @@ impl Context {
 
     /// Wakes every key that waits for this, such as `Dependency::Named("node".into())`.
     pub fn wake(&self, on: &Dependency) {
-        self.wake_written(on, None);
-    }
-
-    /// The same, when it is what that pass wrote.
-    pub(crate) fn wake_written(&self, on: &Dependency, by: Option<PassId>) {
-        self.wakers.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(|waker| waker(on, by));
+        self.wakers.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(|waker| waker(on));
     }
 
     pub(crate) fn on_wake(&self, waker: Waker) {
         self.wakers.write().unwrap_or_else(PoisonError::into_inner).push(waker);
+    }
+
+    /// Lays a write's answer over the caches, and tells of it as its event would.
+    pub(crate) fn note_written(&self, target: &ObjectRef, object: &Arc<Value>) {
+        let name = (target.namespace.clone(), target.name.clone());
+        for watch in self.caches.of_kind(&target.kind) {
+            watch.change(self, |cache| cache.note_written(&name, object));
+        }
+    }
+
+    /// Forgets an object that the API server said is gone, and tells of it as the event of its deletion would.
+    pub(crate) fn note_deleted(&self, target: &ObjectRef, uid: &str) {
+        let name = (target.namespace.clone(), target.name.clone());
+        for watch in self.caches.of_kind(&target.kind) {
+            watch.change(self, |cache| cache.note_deleted(&name, uid));
+        }
     }
 
     /// An object as the engine keeps it: JSON, without what nobody reads.

@@ -68,7 +68,7 @@ fn after(cx: &Context, plan: &Plan, result: &Result<Verdict, Error>, said: &Said
         cx.clock().monotonic().saturating_add(wait)
     });
     if !said.may_hold_back() {
-        // The events of what was written start the next pass at once, where they are watched.
+        // What was written starts the next pass at once, where it is watched.
         look_again = Some(cx.clock().monotonic());
     }
     match result {

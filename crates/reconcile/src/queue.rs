@@ -1,8 +1,7 @@
 //! The work queue: which key runs when. Synchronous and pure: time and chance are arguments, so properties can be tested.
 //!
 //! Rules: a key is queued at most once; two passes of one key never overlap; a change during a pass starts another one
-//! after it; keys are served in the order in which they became ready; a failing key backs off alone; what a key's own pass
-//! wrote starts no pass of it when a later one has seen it already.
+//! after it; keys are served in the order in which they became ready; a failing key backs off alone.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -54,30 +53,10 @@ struct Entry {
     /// Not before this; see [`Settings::spacing`].
     rests_until: Duration,
     waits_for: Option<Dependency>,
-    /// The last passes, the newest first.
-    passes: [u64; OWN_PASSES],
-}
-
-impl Entry {
-    /// Whether the write of pass `by` is one of this key's own that its newest pass has seen: that one began after it.
-    fn has_seen(&self, by: Option<u64>) -> bool {
-        by.is_some_and(|by| self.passes.iter().skip(1).any(|own| *own == by))
-    }
-}
-
-/// One pass of one key, in this process: which controller's, counted in the order in which they began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PassId {
-    /// The controller.
-    pub(crate) worker: usize,
-    /// Counts its passes from 1 on.
-    pub(crate) nth: u64,
 }
 
 /// Wakes remembered for passes that are still running.
 const RECENT_WAKES: usize = 1024;
-/// Passes of a key that it knows for its own. The event of what an earlier one wrote starts a pass too many.
-const OWN_PASSES: usize = 4;
 
 /// A work queue over keys. `now` is always the monotonic clock's time.
 #[derive(Debug)]
@@ -87,10 +66,8 @@ pub struct Queue<K> {
     ready: VecDeque<K>,
     due: BTreeSet<(Duration, K)>,
     waiting: HashMap<Dependency, HashSet<K>>,
-    /// With the pass whose write was told.
-    recent_wakes: VecDeque<(Dependency, Option<u64>)>,
+    recent_wakes: VecDeque<Dependency>,
     wakes: u64,
-    passes: u64,
 }
 
 impl<K: Key> Queue<K> {
@@ -104,29 +81,19 @@ impl<K: Key> Queue<K> {
             waiting: HashMap::new(),
             recent_wakes: VecDeque::new(),
             wakes: 0,
-            passes: 0,
         }
     }
 
     /// Something about `key` changed. A key that is backing off is not run at once but no later than after the shortest
     /// backoff: its own failing writes must not turn into a busy loop, and a user's fix must not wait for five minutes.
     pub fn add(&mut self, key: &K, now: Duration) {
-        self.add_written(key, None, now);
-    }
-
-    /// The same, when the change is what pass `by` of this queue wrote. Nothing happens when that is news to nobody.
-    pub fn add_written(&mut self, key: &K, by: Option<u64>, now: Duration) {
         let entry = self.entries.entry(key.clone()).or_insert(Entry {
             state: State::Idle,
             failures: 0,
             due: None,
             rests_until: Duration::ZERO,
             waits_for: None,
-            passes: [0; OWN_PASSES],
         });
-        if entry.has_seen(by) {
-            return;
-        }
         match &mut entry.state {
             State::Queued => {}
             State::Running { dirty, .. } => *dirty = true,
@@ -141,28 +108,14 @@ impl<K: Key> Queue<K> {
 
     /// Wakes every key that waits for `on`.
     pub fn wake(&mut self, on: &Dependency, now: Duration) {
-        self.wake_written(on, None, now);
-    }
-
-    /// The same, when it is what pass `by` of this queue wrote: a key that has seen its own write waits on.
-    pub fn wake_written(&mut self, on: &Dependency, by: Option<u64>, now: Duration) {
         self.wakes += 1;
         if self.recent_wakes.len() == RECENT_WAKES {
             self.recent_wakes.pop_front();
         }
-        self.recent_wakes.push_back((on.clone(), by));
-        let Some(keys) = self.waiting.remove(on) else { return };
-        let has_seen = |key: &K| self.entries.get(key).is_some_and(|entry| entry.has_seen(by));
-        let (seen, woken): (HashSet<K>, HashSet<K>) = keys.into_iter().partition(has_seen);
-        if !seen.is_empty() {
-            self.waiting.insert(on.clone(), seen);
+        self.recent_wakes.push_back(on.clone());
+        for key in self.waiting.remove(on).into_iter().flatten() {
+            self.add(&key, now);
         }
-        woken.iter().for_each(|key| self.add(key, now));
-    }
-
-    /// Which pass of this queue runs for a key, or ran last; 0 when none did.
-    pub fn pass_of(&self, key: &K) -> u64 {
-        self.entries.get(key).map_or(0, |entry| entry.passes[0])
     }
 
     /// The next key to run, which is now running.
@@ -177,11 +130,8 @@ impl<K: Key> Queue<K> {
         let key = self.ready.pop_front()?;
         self.stop_waiting(&key);
         let woken_before = self.wakes;
-        self.passes += 1;
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.state = State::Running { dirty: false, woken_before };
-            entry.passes.rotate_right(1);
-            entry.passes[0] = self.passes;
         }
         self.set_due(&key, None);
         Some(key)
@@ -224,7 +174,7 @@ impl<K: Key> Queue<K> {
         }
         self.set_due(key, due);
         if let Finish::Waiting { on, .. } = finish {
-            if self.woken_since(key, on, woken_before) {
+            if self.woken_since(on, woken_before) {
                 return self.enqueue_rested(key, now);
             }
             self.waiting.entry(on.clone()).or_default().insert(key.clone());
@@ -254,13 +204,10 @@ impl<K: Key> Queue<K> {
         self.ready.is_empty() && self.running() == 0
     }
 
-    /// Whether `on` was woken after wake number `before`, by what the key has not seen; also true when that is no longer known.
-    fn woken_since(&self, key: &K, on: &Dependency, before: u64) -> bool {
+    /// Whether `on` was woken after wake number `before`; also true when that is no longer known.
+    fn woken_since(&self, on: &Dependency, before: u64) -> bool {
         let news = usize::try_from(self.wakes - before).unwrap_or(usize::MAX);
-        let entry = self.entries.get(key);
-        let is_news =
-            |(woken, by): &(Dependency, Option<u64>)| woken == on && !entry.is_some_and(|entry| entry.has_seen(*by));
-        news > self.recent_wakes.len() || self.recent_wakes.iter().rev().take(news).any(is_news)
+        news > self.recent_wakes.len() || self.recent_wakes.iter().rev().take(news).any(|woken| woken == on)
     }
 
     /// Enqueues the key at once, or when it has rested and others had their time.
@@ -455,40 +402,6 @@ mod tests {
         q.take(S);
         q.wake(&node(), S);
         q.finish(&"a", &waiting(node()), S, 0.5);
-        assert_eq!(q.take(S), Some("a"));
-    }
-
-    #[test]
-    fn what_a_pass_wrote_starts_one_more_pass_and_no_further_one() {
-        let mut q = queue();
-        q.add(&"a", S);
-        q.take(S);
-        let wrote = q.pass_of(&"a");
-        q.add_written(&"a", Some(wrote), S);
-        q.finish(&"a", &NO_LOOK, S, 0.5);
-        assert_eq!(q.take(S), Some("a"), "the pass that sees what it wrote");
-        q.add_written(&"a", Some(wrote), S);
-        q.finish(&"a", &NO_LOOK, S, 0.5);
-        q.add_written(&"a", Some(wrote), S);
-        assert_eq!(q.take(S), None, "it has seen that");
-        q.add_written(&"b", Some(wrote), S);
-        assert_eq!(q.take(S), Some("b"), "to others it is news");
-    }
-
-    #[test]
-    fn key_that_waits_for_what_it_wrote_is_woken_by_others_alone() {
-        let mut q = queue();
-        q.add(&"a", S);
-        q.take(S);
-        let wrote = q.pass_of(&"a");
-        q.finish(&"a", &waiting(node()), S, 0.5);
-        q.wake_written(&node(), Some(wrote), S);
-        assert_eq!(q.take(S), Some("a"), "it has not seen that yet");
-        q.wake_written(&node(), Some(wrote), S);
-        q.finish(&"a", &waiting(node()), S, 0.5);
-        q.wake_written(&node(), Some(wrote), S);
-        assert_eq!(q.take(S), None);
-        q.wake(&node(), S);
         assert_eq!(q.take(S), Some("a"));
     }
 

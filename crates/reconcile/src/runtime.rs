@@ -16,7 +16,6 @@ use crate::error::Error;
 use crate::health::{Readiness, State};
 use crate::lease::{Election, LeaseConfig};
 use crate::metrics::OfController;
-use crate::queue::PassId;
 use crate::watch::{self, Watch};
 use crate::worker::Worker;
 
@@ -61,17 +60,15 @@ impl Runtime {
 
     fn with_controller_in<C: Controller>(mut self, cx: Context, controller: C) -> Self {
         let name = controller.name();
-        let id = self.parts.len();
-        let worker = Arc::new(Worker::new(controller, id));
-        let own = move |by: Option<PassId>| by.filter(|by| by.worker == id).map(|by| by.nth);
+        let worker = Arc::new(Worker::new(controller));
         let mut selections = Vec::new();
         for source in worker.controller.sources() {
             let (worker, cx, keys) = (Arc::clone(&worker), self.cx.clone(), source.keys);
-            let listener = move |change: &Change<'_>, by: Option<PassId>| {
+            let listener = move |change: &Change<'_>| {
                 let now = cx.clock().monotonic();
                 let keys = keys(change);
                 let mut queue = worker.queue();
-                keys.iter().for_each(|key| queue.add_written(key, own(by), now));
+                keys.iter().for_each(|key| queue.add(key, now));
                 drop(queue);
                 worker.ring();
             };
@@ -81,8 +78,8 @@ impl Runtime {
         }
         {
             let (worker, cx) = (Arc::clone(&worker), self.cx.clone());
-            self.cx.on_wake(Arc::new(move |on, by| {
-                worker.queue().wake_written(on, own(by), cx.clock().monotonic());
+            self.cx.on_wake(Arc::new(move |on| {
+                worker.queue().wake(on, cx.clock().monotonic());
                 worker.ring();
             }));
         }
@@ -124,7 +121,7 @@ impl Runtime {
         let watches: HashMap<Selection, Arc<Watch>> = watches.into_iter().map(|(s, w)| (s, Arc::new(w))).collect();
         let mut background = JoinSet::new();
         for watch in watches.values() {
-            cx.caches.add(Arc::clone(&watch.cache));
+            cx.caches.add(Arc::clone(watch));
             background.spawn(watch::run(cx.clone(), Arc::clone(watch), changed.clone(), ticks.clone(), stop.clone()));
         }
         background.spawn(watch::definitions(cx.clone(), need, tick, stop.clone()));

@@ -17,22 +17,29 @@ use crate::context::Context;
 use crate::controller::{Change, Selection};
 use crate::error::{Dependency, Error};
 use crate::object::{Kind, ObjectRef};
-use crate::queue::PassId;
 
-/// Told of every change, and which pass of ours wrote it, if one did.
-pub(crate) type Listener = Box<dyn Fn(&Change<'_>, Option<PassId>) + Send + std::marker::Sync>;
+/// Told of every change.
+pub(crate) type Listener = Box<dyn Fn(&Change<'_>) + Send + std::marker::Sync>;
 
 /// A watch shared by everybody who asked for the same selection.
 pub(crate) struct Watch {
-    pub(crate) cache: Arc<Cache>,
+    pub(crate) cache: Cache,
     pub(crate) listeners: Vec<Listener>,
+    /// Held from a change to the last listener's knowing of it: passes tell what they wrote while the watch tells what others
+    /// did, and what is told last has to be the newest.
+    telling: Mutex<()>,
     /// The last failure; `None` when the watch works.
     pub(crate) failure: Mutex<Option<Error>>,
 }
 
 impl Watch {
     pub(crate) fn new(selection: Selection) -> Self {
-        Self { cache: Arc::new(Cache::new(selection)), listeners: Vec::new(), failure: Mutex::new(None) }
+        Self {
+            cache: Cache::new(selection),
+            listeners: Vec::new(),
+            telling: Mutex::default(),
+            failure: Mutex::new(None),
+        }
     }
 
     pub(crate) fn failure(&self) -> Option<Error> {
@@ -43,12 +50,22 @@ impl Watch {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 
-    fn tell(&self, cx: &Context, (before, after): &Changed, by: Option<PassId>) {
+    /// Changes the cache and tells of it.
+    pub(crate) fn change(&self, cx: &Context, change: impl FnOnce(&Cache) -> Option<Changed>) {
+        self.change_all(cx, |cache| change(cache).into_iter());
+    }
+
+    fn change_all<I: Iterator<Item = Changed>>(&self, cx: &Context, change: impl FnOnce(&Cache) -> I) {
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&self.cache).for_each(|changed| self.tell(cx, &changed));
+    }
+
+    fn tell(&self, cx: &Context, (before, after): &Changed) {
         let change = Change { before: before.as_deref(), after: after.as_deref() };
         for listener in &self.listeners {
-            listener(&change, by);
+            listener(&change);
         }
-        cx.wake_written(&Dependency::Object(name(&self.cache.selection.kind, change.object())), by);
+        cx.wake(&Dependency::Object(name(&self.cache.selection.kind, change.object())));
     }
 }
 
@@ -145,22 +162,19 @@ fn on_event(cx: &Context, watch: &Watch, event: watcher::Event<DynamicObject>) {
         }
         watcher::Event::InitDone => {
             let was_missing = watch.cache.sync() == Sync::Missing;
-            for change in watch.cache.finish_list() {
-                watch.tell(cx, &change, None);
-            }
+            watch.change_all(cx, Cache::finish_list);
             if was_missing {
                 cx.wake(&Dependency::Kind(watch.cache.selection.kind.clone()));
             }
         }
         watcher::Event::Apply(object) => {
             if let Some(object) = read(object) {
-                let (change, by) = watch.cache.apply(object);
-                watch.tell(cx, &change, by);
+                watch.change(cx, |cache| cache.apply(object));
             }
         }
         watcher::Event::Delete(object) => {
             if let Some(object) = read(object) {
-                watch.tell(cx, &watch.cache.delete(object), None);
+                watch.change(cx, |cache| cache.delete(object));
             }
         }
     }

@@ -14,22 +14,20 @@ use crate::error::Error;
 use crate::execute::{Said, Writes};
 use crate::metrics::OfController;
 use crate::pass::{Passed, run_pass};
-use crate::queue::{Finish, PassId, Queue};
+use crate::queue::{Finish, Queue};
 
 /// A controller with its queue.
 pub(crate) struct Worker<C: Controller> {
     pub(crate) controller: C,
-    id: usize,
     queue: Mutex<Queue<C::Key>>,
     said: Mutex<HashMap<C::Key, Said>>,
     bell: Notify,
 }
 
 impl<C: Controller> Worker<C> {
-    /// `id`: no other controller of the runtime has it.
-    pub(crate) fn new(controller: C, id: usize) -> Self {
+    pub(crate) fn new(controller: C) -> Self {
         let queue = Mutex::new(Queue::new(controller.settings()));
-        Self { controller, id, queue, said: Mutex::default(), bell: Notify::new() }
+        Self { controller, queue, said: Mutex::default(), bell: Notify::new() }
     }
 
     pub(crate) fn queue(&self) -> MutexGuard<'_, Queue<C::Key>> {
@@ -97,7 +95,6 @@ impl<C: Controller> Worker<C> {
         let settings = self.controller.settings();
         let started = cx.clock().monotonic();
         let mut said = self.said().remove(&key).unwrap_or_default();
-        said.begins(PassId { worker: self.id, nth: self.queue().pass_of(&key) });
         let lost = |error: Error| {
             let finish = Finish::Transient { retry_after: None };
             Passed { writes: Writes::default(), result: Err(error), finish }

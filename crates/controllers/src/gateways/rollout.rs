@@ -85,7 +85,7 @@ pub(super) struct Record {
     /// Since when it is ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ready_since: Option<Timestamp>,
-    /// The last revision that stayed ready; empty while there is none.
+    /// The last revision that stayed ready, or was ready when another took its place; empty while there is none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) good: String,
     /// The revision that waits for its turn.
@@ -157,6 +157,13 @@ impl Record {
         self.waiting = None;
         // Nobody wants the revision that failed any more.
         self.failed.take_if(|failed| failed.revision != wanted.revision);
+    }
+
+    /// What is ready when another revision takes its place is the one to go back to, however short it ran.
+    fn gives_way(&mut self, found: &Found<'_>) {
+        if found.exists && found.rolled_out && found.objection.is_none() && found.revision == Some(&self.applied) {
+            self.good.clone_from(&self.applied);
+        }
     }
 
     /// The tenant's own part is decided on.
@@ -262,7 +269,10 @@ pub(super) fn decide(now: Timestamp, mut memory: Memory, wanted: Wanted<'_>, fou
     memory.record.canary = turn.canary;
     let mut choice = choose(&memory, wanted, &found, turn);
     match &choice {
-        Choice::Commit { wave } => memory.commit(wanted, wave.as_deref(), now),
+        Choice::Commit { wave } => {
+            memory.record.gives_way(&found);
+            memory.commit(wanted, wave.as_deref(), now);
+        }
         Choice::Same => memory.record.satisfied(wanted),
         Choice::Hold(_) => {}
     }

@@ -436,7 +436,7 @@ mod tests {
         let report = |failed: usize, running: usize| {
             let failed = (0..failed).map(|n| (format!("f{n:05}"), row(GatewayPhase::Failed)));
             let running = (0..running).map(|n| (format!("r{n:05}"), row(GatewayPhase::Running)));
-            let entries = super::entries(&failed.chain(running).collect());
+            let entries = entries(&failed.chain(running).collect());
             assert!(entries.iter().map(|(name, entry)| name.len() + entry.len()).sum::<usize>() <= MAX_REPORT + 64);
             entries
         };

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod};
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
 use paddock_apiserver::Server;
 use paddock_controllers::gateways::{GatewayFleet, GatewayMetrics, Gateways, Options, controllers};
@@ -20,6 +20,7 @@ const TENANT: &str = "tenant-a";
 const POD: &str = "openshell-gateway-0";
 const CLAIM: &str = "openshell-data-openshell-gateway-0";
 const OLD: &str = "ghcr.io/nvidia/openshell/gateway:0.0.71";
+const NEW: &str = "ghcr.io/nvidia/openshell/gateway:0.0.72";
 /// The loops need a few of them for what they do.
 const ROUNDS: usize = 200;
 
@@ -36,8 +37,8 @@ fn document(image: &str) -> String {
 }
 
 impl Trial {
-    /// A gateway that runs and proved itself.
-    async fn settled() -> Self {
+    /// A gateway that runs.
+    async fn ready() -> Self {
         let cluster = Cluster(Server::builder().in_memory().start().await.unwrap());
         for name in [HOME, TENANT] {
             cluster.namespace(name).await;
@@ -56,10 +57,16 @@ impl Trial {
         let kubelet = Kubelet::new().beside_controllers();
         let mut trial = Self { cluster, kubelet, clock, gateways, fleet };
         trial.until("the gateway is ready", async |cluster| ready(cluster).await == Some(OLD.to_owned())).await;
+        trial
+    }
+
+    /// A gateway that runs and proved itself.
+    async fn settled() -> Self {
+        let mut trial = Self::ready().await;
+        // It proves itself from the pass on that sees it ready.
+        trial.until("its proof begins", async |cluster| record(cluster).await["readySince"].is_string()).await;
         trial.clock.advance(Duration::from_secs(60));
-        for _ in 0..3 {
-            trial.round().await;
-        }
+        trial.until("it is a good one", async |cluster| record(cluster).await["good"].is_string()).await;
         trial
     }
 
@@ -89,6 +96,12 @@ async fn ready(cluster: &Cluster) -> Option<String> {
         && set["status"]["observedGeneration"] == set["metadata"]["generation"]
         && owner(&pod) == uid(&set);
     is_ready.then(|| image(&pod))
+}
+
+/// What is remembered of the gateway's rollout.
+async fn record(cluster: &Cluster) -> Value {
+    let memory = cluster.find::<ConfigMap>(TENANT, "openshell-gateway-revisions").await.unwrap_or_default();
+    serde_json::from_str(memory["data"]["rollout"].as_str().unwrap_or("null")).unwrap()
 }
 
 fn image(pod: &Value) -> String {
@@ -132,4 +145,31 @@ async fn gw_d16_set_that_is_made_anew_takes_over_its_pod_and_its_volume() {
     assert_eq!(uid(&trial.cluster.find::<Pod>(TENANT, POD).await.unwrap()), pod, "the pod ran on");
     let now = trial.cluster.find::<PersistentVolumeClaim>(TENANT, CLAIM).await.unwrap();
     assert_eq!(uid(&now), claim, "the volume stayed");
+}
+
+/// A set whose pod never gets ready waits for it for ever, also when its template is the good one again.
+async fn goes_back(mut trial: Trial) {
+    trial.kubelet.lose_image(NEW);
+    trial.cluster.config(&document(NEW)).await;
+    trial
+        .until("its pod is stuck", async |cluster| {
+            let pod = cluster.find::<Pod>(TENANT, POD).await.unwrap_or_default();
+            pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "ImagePullBackOff"
+        })
+        .await;
+    let stuck = uid(&trial.cluster.find::<Pod>(TENANT, POD).await.unwrap());
+    trial.until("the last good image runs again", async |cluster| ready(cluster).await == Some(OLD.to_owned())).await;
+    assert_ne!(uid(&trial.cluster.find::<Pod>(TENANT, POD).await.unwrap()), stuck);
+    let conditions = trial.cluster.anchor(TENANT).await["conditions"].clone();
+    assert!(conditions.contains("RolledBack") && conditions.contains("ImagePullBackOff"), "{conditions}");
+}
+
+#[tokio::test]
+async fn gw_d31_last_good_image_runs_again_when_the_next_one_cannot_be_pulled() {
+    goes_back(Trial::settled().await).await;
+}
+
+#[tokio::test]
+async fn gw_d31_image_that_was_ready_runs_again_before_it_has_proved_itself() {
+    goes_back(Trial::ready().await).await;
 }

@@ -446,9 +446,21 @@ async fn gw_d06_a_secret_that_could_not_be_written_is_written_by_the_next_pass()
 
 /// The client's Secret is what sandboxes and the look need: while it is away, that is said and waited for, never passed over.
 #[tokio::test]
-async fn gw_l19_what_the_look_depends_on_is_put_right_and_waited_for() {
+async fn gw_l19_what_the_look_depends_on_is_waited_for_named_and_put_right() {
+    use paddock_apiserver::fault::{Action, Rule};
+    use paddock_apiserver::request::Verb;
+
     let mut scene = Scene::running().await;
     scene.set_secret("openshell-client-tls", "tls.key", "garbage").await;
+    // Once it can be put right, the pass that does so says nothing of what it found: that is over.
+    let faults = scene.cluster.0.faults();
+    faults.add(Rule::new(Action::Status(500)).verb(Verb::Patch).resource("secrets").always());
+    for _ in 0..2 {
+        scene.process.round().await.unwrap();
+        scene.says("Serving", "False", "ClientCertificateUnusable").await;
+        scene.says("Ready", "False", "ApplyFailed").await;
+    }
+    faults.clear();
     scene.quiet().await;
     scene.says("Serving", "True", "Healthy").await;
 }

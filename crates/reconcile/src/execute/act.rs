@@ -63,7 +63,7 @@ impl Pass<'_> {
                     }
                     None => {
                         if let Verb::Delete { uid, .. } = &act.verb {
-                            self.cx.caches.note_deleted(target, uid);
+                            self.cx.note_deleted(target, uid);
                         }
                         Value::Null.into()
                     }
@@ -73,7 +73,7 @@ impl Pass<'_> {
             }
             Err(error) if is_needless(act, &error) => {
                 if let Verb::Delete { uid, .. } = &act.verb {
-                    self.cx.caches.note_deleted(target, uid);
+                    self.cx.note_deleted(target, uid);
                 }
                 None
             }

@@ -9,7 +9,6 @@ use crate::context::{EventApi, Identity};
 use crate::drift::Drift;
 use crate::object::{Kind, ObjectRef, digest};
 use crate::plan::{Event, Severity, When};
-use crate::queue::PassId;
 
 const EVENTS_V1: Kind = Kind::custom("events.k8s.io", "v1", "Event", "events", true);
 const CORE_V1: Kind = Kind::custom("", "v1", "Event", "events", true);
@@ -35,8 +34,6 @@ pub struct Said {
     taken: HashSet<u64>,
     /// Whether the report was held back.
     held_back: bool,
-    /// The pass that is running; `None` outside of a runtime.
-    pass: Option<PassId>,
 }
 
 impl Said {
@@ -48,16 +45,6 @@ impl Said {
             && self.message.is_none()
             && self.taken.is_empty()
             && !self.held_back
-    }
-
-    /// The key's next pass begins.
-    pub(crate) fn begins(&mut self, pass: PassId) {
-        self.pass = Some(pass);
-    }
-
-    /// The pass that is running, where it has a name.
-    pub(crate) fn pass(&self) -> Option<PassId> {
-        self.pass
     }
 
     /// Whether this pass may hold its report back: not twice in a row.

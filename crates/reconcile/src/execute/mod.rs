@@ -474,12 +474,12 @@ impl Pass<'_> {
                     Some(lingering) if lingering.metadata.deletion_timestamp.is_some() => {
                         self.noted(target, &lingering)?;
                     }
-                    _ => self.cx.caches.note_deleted(target, uid),
+                    _ => self.cx.note_deleted(target, uid),
                 }
                 Ok(())
             }
             Err(error) if error::is_absent(&error) => {
-                self.cx.caches.note_deleted(target, uid);
+                self.cx.note_deleted(target, uid);
                 Ok(())
             }
             Err(error) => Err(Error::from_kube(&error, target)),
@@ -534,7 +534,7 @@ impl Pass<'_> {
     /// Lays a write's answer over the caches.
     fn noted(&self, target: &ObjectRef, answer: &DynamicObject) -> Result<Arc<Value>, Error> {
         let object = Arc::new(self.cx.slimmed(answer, target)?);
-        self.cx.caches.note_written(target, &object, self.said.pass());
+        self.cx.note_written(target, &object);
         Ok(object)
     }
 

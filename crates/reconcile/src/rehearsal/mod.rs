@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::context::{Context, Identity};
 use crate::controller::{Change, Controller};
@@ -20,6 +19,7 @@ use crate::error::Error;
 use crate::execute::Said;
 use crate::pass::run_pass;
 use crate::plan::Verdict;
+use crate::watch::Watch;
 use desk::Desk;
 
 /// One object that a controller would write.
@@ -97,7 +97,9 @@ impl<C: Controller> Rehearsal<C> {
         let mut keys = BTreeSet::new();
         let mut held = HashSet::new();
         for source in self.controller.sources() {
-            let cache = Cache::new(source.selection.clone());
+            // Nobody listens here.
+            let watch = Watch::new(source.selection.clone());
+            let cache = &watch.cache;
             match source.list(&self.cx).await {
                 Ok(listed) => {
                     cache.begin_list();
@@ -105,14 +107,13 @@ impl<C: Controller> Rehearsal<C> {
                         keys.extend(source.keys_of(&Change { before: None, after: Some(&object) }));
                         cache.list_item(object);
                     }
-                    // Nobody listens here.
                     cache.take_list();
                 }
                 Err(Error::Waiting { .. }) => cache.mark_missing(),
                 Err(error) => return Err(error),
             }
             if held.insert(source.selection) {
-                self.cx.caches.add(Arc::new(cache));
+                self.cx.caches.add(Arc::new(watch));
             }
         }
         Ok(keys)

@@ -8,7 +8,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use paddock_apiserver::fault::{Action, Rule};
 use paddock_apiserver::request::Verb;
 use paddock_reconcile::health::State;
-use paddock_reconcile::{Chance, Clock, Context, Error, Identity, Kind, Readiness, Runtime};
+use paddock_reconcile::metrics::OfPass;
+use paddock_reconcile::{Chance, Clock, Context, Error, Identity, Kind, Metrics, Readiness, Runtime};
 use paddock_trials::{Tap, World as _};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -21,6 +22,7 @@ pub(crate) struct Running {
     pub(crate) clock: Clock,
     pub(crate) tap: Tap,
     pub(crate) readiness: Readiness,
+    metrics: Metrics,
     pub(crate) cancel: CancellationToken,
     pub(crate) task: JoinHandle<Result<(), Error>>,
 }
@@ -30,10 +32,11 @@ pub(crate) fn run(world: &Stand, controller: Sample) -> Running {
     let (client, tap) = Tap::around(world.client());
     let cx = Context::new(client, Identity::new("paddock", "paddock.dev", "one"));
     let cx = cx.with_clock(clock.clone()).with_chance(Chance::seeded(1));
+    let metrics = cx.metrics().clone();
     let runtime = Runtime::new(cx).with_controller(controller);
     let (readiness, cancel) = (runtime.readiness(), CancellationToken::new());
     let task = tokio::spawn(runtime.run(cancel.clone()));
-    Running { clock, tap, readiness, cancel, task }
+    Running { clock, tap, readiness, metrics, cancel, task }
 }
 
 impl Running {
@@ -44,6 +47,12 @@ impl Running {
     fn reads_of(&self, resource: &str) -> usize {
         let requests = self.tap.requests();
         requests.iter().filter(|r| r.method == "GET" && r.resource == resource && !r.name.is_empty()).count()
+    }
+
+    fn passes(&self) -> u64 {
+        let of = |outcome: &str| OfPass { controller: "sample".to_owned(), outcome: outcome.to_owned() };
+        let outcomes = ["settled", "waiting", "invalid", "transient"];
+        outcomes.map(|outcome| self.metrics.passes.get_or_create(&of(outcome)).get()).iter().sum()
     }
 
     async fn stop(self) {
@@ -71,6 +80,26 @@ async fn drift_is_reverted_by_the_child_watch() {
     .await;
     world.delete::<Service>("b", "web").await;
     applied(&world).await;
+    running.stop().await;
+}
+
+/// The events of all edits but the last have come when that is followed: a watch tells in the order of writes.
+#[tokio::test]
+async fn what_a_pass_wrote_starts_one_more_pass_and_its_events_start_none() {
+    let world = Stand::two_tenants().await;
+    let running = run(&world, Sample::default());
+    applied(&world).await;
+    let edit = async |image: String| {
+        world.intent("a", &json!({"image": image})).await;
+        eventually("the image follows", async || world.image("a").await.as_ref() == Some(&image)).await;
+    };
+    edit("web:2".to_owned()).await;
+    edit("web:3".to_owned()).await;
+    let before = running.passes();
+    for at in 1..=5 {
+        edit(format!("next:{at}")).await;
+        eventually("the second pass", async || running.passes() == before + 2 * at).await;
+    }
     running.stop().await;
 }
 

@@ -225,6 +225,20 @@ fn gw_w08_failed_revision_goes_back_to_the_last_good_one_once() {
 }
 
 #[test]
+fn gw_w08_last_ready_revision_is_gone_back_to_though_it_had_no_time_to_prove_itself() {
+    let mut scene = Scene::new();
+    scene.pass();
+    scene.ready = true;
+    scene.pass();
+    scene.platform("b", "0.0.100");
+    scene.admitted = true;
+    scene.pass();
+    scene.pod_fails("ImagePullBackOff");
+    let back = scene.pass();
+    assert_eq!((back.rolls_back, back.revision.as_str()), (true, "a"));
+}
+
+#[test]
 fn gw_w08_failed_revision_is_not_tried_again_until_something_changes() {
     let mut scene = Scene::settled();
     scene.platform("b", "0.0.100");
