@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Sizes;
 use super::figure::{Report, Wanted, median};
-use super::load::{self, Load, NUMBER, Next, Template};
+use super::load::{self, Load, NUMBER, Next, Protocol, Template};
 use super::server::{Server, directory, failed};
 use super::watches;
 use super::wire::Dial;
@@ -68,30 +68,32 @@ impl Side {
         Template::new(self.dial.request("POST", &format!("{}?fieldManager=bench", self.maps()), JSON, &body))
     }
 
-    async fn load(&self, connections: usize, template: Template, next: Next) -> Result<Load, Failure> {
-        load::run(&self.dial, vec![template; connections], next).await
+    /// Makes so many ConfigMaps.
+    async fn fill(&self, prefix: &str, objects: u64) -> Outcome {
+        load::run(&self.dial, Protocol::Http1, vec![self.create(prefix, ""); 16], count(objects)).await.map(drop)
     }
 
-    async fn creates(&self, connections: usize, time: Duration) -> Result<Load, Failure> {
-        self.load(connections, self.create("c", ""), for_time(time, u64::MAX)).await
+    async fn creates(&self, (protocol, workers): Workers, time: Duration) -> Result<Load, Failure> {
+        load::run(&self.dial, protocol, vec![self.create("c", ""); workers], for_time(time, u64::MAX)).await
     }
 
-    async fn gets(&self, connections: usize, time: Duration) -> Result<Load, Failure> {
+    async fn gets(&self, (protocol, workers): Workers, time: Duration) -> Result<Load, Failure> {
         let template = Template::new(self.dial.get(&format!("{}/o-{NUMBER}", self.maps())));
-        self.load(connections, template, for_time(time, OBJECTS)).await
+        load::run(&self.dial, protocol, vec![template; workers], for_time(time, OBJECTS)).await
     }
 
-    async fn applies(&self, connections: usize, time: Duration) -> Result<Load, Failure> {
+    async fn applies(&self, (protocol, workers): Workers, time: Duration) -> Result<Load, Failure> {
         let path = format!("{}/o-{NUMBER}?fieldManager=bench-apply&force=true", self.maps());
         let request = |number: u64| {
             let digits = format!("{number:08}");
             let body = config_map("o", "").replace(NUMBER, &digits);
             Template::new(self.dial.request("PATCH", &path.replace(NUMBER, &digits), APPLY, &body))
         };
-        let templates: Vec<Template> = (0..connections as u64).map(request).collect();
+        let templates: Vec<Template> = (0..workers as u64).map(request).collect();
         // Once to own the fields; after that nothing changes.
-        load::run(&self.dial, templates.clone(), count(u64::from(u16::MAX).min(connections as u64 * 4))).await?;
-        load::run(&self.dial, templates, for_time(time, 1)).await
+        let first = count(u64::from(u16::MAX).min(workers as u64 * 4));
+        load::run(&self.dial, protocol, templates.clone(), first).await?;
+        load::run(&self.dial, protocol, templates, for_time(time, 1)).await
     }
 
     async fn list(&self) -> Result<Duration, Failure> {
@@ -104,6 +106,21 @@ impl Side {
             times.push(began.elapsed());
         }
         Ok(median(times))
+    }
+}
+
+/// How requests travel, and how many at once.
+type Workers = (Protocol, usize);
+
+const ONE: Workers = (Protocol::Http1, 1);
+const MANY: Workers = (Protocol::Http1, 32);
+const STREAMS: Workers = (Protocol::H2, 32);
+
+fn told(workers: Workers) -> String {
+    match workers {
+        (Protocol::Http1, 1) => "1 connection".to_owned(),
+        (Protocol::Http1, workers) => format!("{workers} connections"),
+        (Protocol::H2, workers) => format!("1 h2 connection with {workers} streams"),
     }
 }
 
@@ -170,61 +187,62 @@ async fn start(report: &Report) -> Outcome {
 }
 
 async fn in_memory(sizes: &Sizes, report: &Report) -> Outcome {
-    for connections in [1, 32] {
+    for workers in [ONE, MANY] {
         let dir = directory()?;
         let server = Server::start(dir.path(), &["apiserver", "--in-memory"]).await?;
-        let load = Side::of(&server.kubeconfig).await?.creates(connections, sizes.time()).await?;
+        let load = Side::of(&server.kubeconfig).await?.creates(workers, sizes.time()).await?;
         server.stop().await?;
-        report.load(&format!("creates, in memory, {}", connected(connections)), &load, None, None)?;
+        report.load(&format!("creates, in memory, {}", told(workers)), &load, None, None)?;
     }
     Ok(())
 }
 
-fn connected(connections: usize) -> String {
-    format!("{connections} connection{}", if connections == 1 { "" } else { "s" })
-}
-
 async fn side_by_side(sizes: &Sizes, report: &Report, theirs: Option<&Side>) -> Outcome {
     let time = sizes.time();
-    for (connections, wanted) in [(1, None), (32, Some((12_000.0, 8.0)))] {
+    for (workers, wanted) in [(ONE, None), (MANY, Some((12_000.0, 8.0))), (STREAMS, None)] {
         let dir = directory()?;
         let (server, ours) = durable(dir.path()).await?;
-        let load = ours.creates(connections, time).await?;
+        let load = ours.creates(workers, time).await?;
         server.stop().await?;
         let other = match theirs {
             Some(theirs) => {
                 let fresh = theirs.fresh("creates").await?;
-                let load = fresh.creates(connections, time).await?;
+                let load = fresh.creates(workers, time).await?;
                 fresh.leave().await?;
                 Some(load)
             }
             None => None,
         };
-        report.load(&format!("creates, durable, {}", connected(connections)), &load, other.as_ref(), wanted)?;
+        report.load(&format!("creates, durable, {}", told(workers)), &load, other.as_ref(), wanted)?;
     }
 
     let dir = directory()?;
     let (server, ours) = durable(dir.path()).await?;
     let sides: Vec<&Side> = std::iter::once(&ours).chain(theirs).collect();
     for side in &sides {
-        side.load(16, side.create("o", ""), count(OBJECTS)).await?;
+        side.fill("o", OBJECTS).await?;
     }
-    let mut loads = Vec::new();
-    for side in &sides {
-        loads.push((side.gets(32, time).await?, side.applies(32, time).await?));
-    }
-    if let [(gets, applies), rest @ ..] = loads.as_slice() {
-        let (other_gets, other_applies) = rest.first().map(|(gets, applies)| (gets, applies)).unzip();
-        report.load("gets, 32 connections", gets, other_gets, Some((30_000.0, f64::INFINITY)))?;
-        let what = "applies that change nothing, 32 connections";
-        report.load(what, applies, other_applies, Some((12_000.0, f64::INFINITY)))?;
+    for (workers, bounds) in [(MANY, Some((30_000.0, 12_000.0))), (STREAMS, None)] {
+        let mut loads = Vec::new();
+        for side in &sides {
+            loads.push((side.gets(workers, time).await?, side.applies(workers, time).await?));
+        }
+        if let [(gets, applies), rest @ ..] = loads.as_slice() {
+            let (other_gets, other_applies) = rest.first().map(|(gets, applies)| (gets, applies)).unzip();
+            let (wanted_gets, wanted_applies) = bounds.unzip();
+            let how = told(workers);
+            let any = |rate| (rate, f64::INFINITY);
+            report.load(&format!("gets, {how}"), gets, other_gets, wanted_gets.map(any))?;
+            let what = format!("applies that change nothing, {how}");
+            report.load(&what, applies, other_applies, wanted_applies.map(any))?;
+        }
     }
     server.stop().await?;
 
     let dir = directory()?;
     let (server, ours) = durable(dir.path()).await?;
     let objects = u64::from(sizes.objects);
-    ours.load(16, ours.create("c", ""), count(objects)).await?;
+    ours.fill("c", objects).await?;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let memory = server.resident().unwrap_or_default();
     report.add(
@@ -237,7 +255,7 @@ async fn side_by_side(sizes: &Sizes, report: &Report, theirs: Option<&Side>) -> 
     let other = match theirs {
         Some(theirs) => {
             let fresh = theirs.fresh("list").await?;
-            fresh.load(16, fresh.create("c", ""), count(objects)).await?;
+            fresh.fill("c", objects).await?;
             let took = fresh.list().await?;
             fresh.leave().await?;
             Some(took)

@@ -1,4 +1,5 @@
-//! Load on a server: connections that each send the next request when the last one is answered, all on one thread.
+//! Load on a server: connections, or streams of one, that each send the next request when the last one is answered, all on one
+//! thread.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::server::failed;
-use super::wire::Dial;
+use super::wire::{Dial, Way};
 use crate::exit::Failure;
 
 /// Digits that a request is numbered by.
@@ -57,30 +58,52 @@ pub(crate) struct Load {
 /// The number of the next request; `None` ends the load. Asked by every connection.
 pub(crate) type Next = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
-/// Runs requests made from the templates, one template for each connection.
-pub(crate) async fn run(dial: &Dial, templates: Vec<Template>, next: Next) -> Result<Load, Failure> {
+/// How the requests of a load travel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Protocol {
+    /// A connection for each worker.
+    Http1,
+    /// One connection, and a stream of it for each request.
+    H2,
+}
+
+/// Runs requests made from the templates, one template for each worker.
+pub(crate) async fn run(
+    dial: &Dial,
+    protocol: Protocol,
+    templates: Vec<Template>,
+    next: Next,
+) -> Result<Load, Failure> {
     let dial = dial.clone();
     let thread = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        runtime.block_on(all(&dial, templates, &next))
+        runtime.block_on(all(&dial, protocol, templates, &next))
     };
     spawn_blocking(thread).await.map_err(failed)?
 }
 
-async fn all(dial: &Dial, templates: Vec<Template>, next: &Next) -> Result<Load, Failure> {
+async fn all(dial: &Dial, protocol: Protocol, templates: Vec<Template>, next: &Next) -> Result<Load, Failure> {
+    let shared = match protocol {
+        Protocol::Http1 => None,
+        Protocol::H2 => Some(dial.connect_h2().await?),
+    };
     let mut open = Vec::new();
     for template in templates {
-        open.push((dial.connect().await?, template));
+        let way = match &shared {
+            None => Way::Http1(Box::new(dial.connect().await?)),
+            Some(sender) => Way::H2(sender.clone()),
+        };
+        open.push((way, template));
     }
     let began = Instant::now();
     let mut workers = JoinSet::new();
-    for (mut connection, mut template) in open {
+    for (mut way, mut template) in open {
         let next = next.clone();
         workers.spawn(async move {
             let mut times = Vec::with_capacity(4096);
             while let Some(number) = next() {
                 let sent = Instant::now();
-                connection.exchange(template.filled(number)).await?;
+                way.exchange(template.filled(number)).await?;
                 times.push(sent.elapsed());
             }
             Ok::<_, Failure>(times)

@@ -1,13 +1,13 @@
 //! The client of every measurement, made to cost as little as can be, since it shares the cores with what it measures: requests
-//! are prepared bytes, answers are read only as far as it takes to find their end. HTTP/1.1 keep-alive over TLS; h2 through hyper
-//! where many streams share a connection.
+//! are prepared bytes, answers are read only as far as it takes to find their end. HTTP/1.1 keep-alive over TLS; h2 through hyper,
+//! which costs the client more.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Request;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -92,11 +92,8 @@ impl Dial {
 
     /// Begins a GET over h2 and gives its body.
     pub(crate) async fn get_h2(&self, sender: &mut SendRequest<Full<Bytes>>, path: &str) -> Result<Incoming, Failure> {
-        let mut request = Request::builder().uri(format!("https://{}{path}", self.authority));
-        if let Some((name, value)) = self.authorization.trim_end().split_once(": ") {
-            request = request.header(name, value);
-        }
-        let response = sender.send_request(request.body(Full::default()).map_err(failed)?).await.map_err(failed)?;
+        let request = over_h2(&self.get(path)).ok_or_else(|| failed(format!("{path} is no path")))?;
+        let response = sender.send_request(request).await.map_err(failed)?;
         if !response.status().is_success() {
             return Err(failed(format!("the server answered {}", response.status())));
         }
@@ -118,6 +115,51 @@ impl Dial {
         let Self { authority, authorization, .. } = self;
         format!("GET {path} HTTP/1.1\r\nhost: {authority}\r\n{authorization}\r\n").into_bytes()
     }
+}
+
+/// Where a worker of a load sends its requests.
+pub(crate) enum Way {
+    /// A connection of its own.
+    Http1(Box<Connection>),
+    /// A stream of a connection that all workers share.
+    H2(SendRequest<Full<Bytes>>),
+}
+
+impl Way {
+    /// Sends a request of [`Dial::request`] or [`Dial::get`] and reads its whole answer, which must be a success.
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<(), Failure> {
+        let sender = match self {
+            Self::Http1(connection) => return connection.exchange(request).await.map(drop),
+            Self::H2(sender) => sender,
+        };
+        let request = over_h2(request).ok_or_else(|| failed("a prepared request cannot be read"))?;
+        let response = sender.send_request(request).await.map_err(failed)?;
+        let code = response.status();
+        let body = response.into_body().collect().await.map_err(failed)?.to_bytes();
+        if !code.is_success() {
+            let text: String = String::from_utf8_lossy(&body).chars().take(600).collect();
+            return Err(failed(format!("the server answered {code}: {text}")));
+        }
+        Ok(())
+    }
+}
+
+/// A prepared request, as h2 has it.
+fn over_h2(bytes: &[u8]) -> Option<Request<Full<Bytes>>> {
+    let end = memchr::memmem::find(bytes, b"\r\n\r\n")?;
+    let mut lines = std::str::from_utf8(bytes.get(..end)?).ok()?.lines();
+    let (method, target) = lines.next()?.strip_suffix(" HTTP/1.1")?.split_once(' ')?;
+    let mut request = Request::builder().method(method);
+    let mut authority = "";
+    for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
+        match name {
+            "host" => authority = value,
+            "content-length" => {}
+            _ => request = request.header(name, value),
+        }
+    }
+    let body = Bytes::copy_from_slice(bytes.get(end + 4..)?);
+    request.uri(format!("https://{authority}{target}")).body(Full::new(body)).ok()
 }
 
 /// One open connection.
@@ -240,6 +282,15 @@ mod tests {
 
     fn end(answer: &str) -> Option<usize> {
         head(answer.as_bytes())?.end(answer.as_bytes())
+    }
+
+    #[test]
+    fn a_prepared_request_is_the_same_over_h2() {
+        let bytes = b"POST /a?b=c HTTP/1.1\r\nhost: h:1\r\nauthorization: Bearer t\r\ncontent-length: 2\r\n\r\n{}";
+        let request = over_h2(bytes).unwrap();
+        let headers: Vec<_> = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!((request.method().as_str(), request.uri().to_string().as_str()), ("POST", "https://h:1/a?b=c"));
+        assert_eq!(headers, [("authorization", b"Bearer t".as_slice())]);
     }
 
     #[test]
