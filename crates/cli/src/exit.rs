@@ -17,6 +17,9 @@ pub(crate) enum Failure {
     Startup(String),
 }
 
+/// The exit code of a command that was stopped before it could tell: as [`Failure::Undetermined`].
+pub(crate) const STOPPED: i32 = 3;
+
 /// What every command returns.
 pub(crate) type Outcome = Result<(), Failure>;
 

@@ -103,14 +103,14 @@ fn run_for_a_while(name: &str, typed: &ArgMatches) -> Outcome {
             "up" => commands::up::run(&settings, stop).await,
             "operator" => commands::operator::run(&settings, stop).await,
             "bench" => commands::bench::run(&settings, chosen(typed), stop).await,
-            "gateways plan" => tokio::select! {
-                outcome = commands::gateways::plan::run(&settings) => outcome,
-                () = stop.cancelled() => Err(Failure::undetermined("stopped")),
-            },
-            "gateways convert" => tokio::select! {
-                outcome = commands::gateways::convert::run(&settings) => outcome,
-                () = stop.cancelled() => Err(Failure::undetermined("stopped")),
-            },
+            "gateways plan" => {
+                signals::end_when_stopped(stop);
+                commands::gateways::plan::run(&settings).await
+            }
+            "gateways convert" => {
+                signals::end_when_stopped(stop);
+                commands::gateways::convert::run(&settings).await
+            }
             "gateways status" => commands::gateways::status::run(&settings, stop).await,
             "tls scan" => tokio::select! {
                 outcome = commands::tls::scan::run(&settings, chosen(typed)) => outcome,

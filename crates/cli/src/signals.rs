@@ -1,9 +1,13 @@
-//! SIGTERM and SIGINT: the first asks to drain, a second SIGINT ends the process at once.
+//! SIGTERM and SIGINT: the first asks to drain, a second SIGINT ends the process at once; what has nothing to drain ends with
+//! the first.
 
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+use crate::exit::STOPPED;
+use crate::output;
 
 /// The exit code of a process that SIGINT ended, as shells report it.
 const ENDED_BY_SIGINT: i32 = 130;
@@ -21,12 +25,21 @@ pub(crate) fn stop_token() -> io::Result<CancellationToken> {
         tracing::info!("stopping: running requests may end; interrupt again to stop at once");
         token.cancel();
         interrupt.recv().await;
-        end_at_once();
+        end_at_once(ENDED_BY_SIGINT);
     });
     Ok(stop)
 }
 
-#[expect(clippy::exit, reason = "whoever interrupts twice wants no more cleaning up")]
-fn end_at_once() {
-    std::process::exit(ENDED_BY_SIGINT);
+/// Ends the process when it is to stop, whatever it reads or computes: for commands that only read.
+pub(crate) fn end_when_stopped(stop: CancellationToken) {
+    tokio::spawn(async move {
+        stop.cancelled().await;
+        output::complain("stopped");
+        end_at_once(STOPPED);
+    });
+}
+
+#[expect(clippy::exit, reason = "there is nothing to clean up, or whoever interrupts twice wants no more of it")]
+fn end_at_once(code: i32) {
+    std::process::exit(code);
 }

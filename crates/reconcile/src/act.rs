@@ -15,14 +15,25 @@ use crate::plan::Event;
 /// One explicit write.
 ///
 /// It is sent as it is, nothing is compared first: a plan holds an act only when there is something to do. What the server
-/// answers is laid over the caches, so the next pass sees it even before its watch event.
-#[derive(Clone, Debug)]
+/// answers is laid over the caches, so the next pass sees it even before its watch event. What a Secret holds is not printed.
+#[derive(Clone)]
 pub struct Act {
     pub(crate) target: ObjectRef,
     pub(crate) verb: Verb,
     pub(crate) report: Option<Report>,
     /// Of a creation: see [`Act::unless_there`].
     pub(crate) unless_there: bool,
+}
+
+impl fmt::Debug for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Act");
+        out.field("target", &self.target);
+        if self.target.kind.kind != "Secret" {
+            out.field("verb", &self.verb);
+        }
+        out.finish_non_exhaustive()
+    }
 }
 
 /// What an [`Act`] does.

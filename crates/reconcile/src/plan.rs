@@ -433,6 +433,8 @@ pub struct Recorded {
     pub keep: Vec<ObjectRef>,
     /// Only what carries all these labels is deleted: of a record that others may write this bounds what it can name.
     pub labels: Vec<(String, String)>,
+    /// What goes one after the other, each when the one before is gone. The default is empty: the newest first, all at once.
+    pub order: Vec<ObjectRef>,
 }
 
 impl Prune {
@@ -440,7 +442,8 @@ impl Prune {
     pub fn recorded_in(namespace: &str, config_map: &str, entry: impl Into<String>) -> Self {
         let record = ObjectRef::of::<ConfigMap>(Some(namespace), config_map);
         let entry = entry.into();
-        Self::Recorded(Box::new(Recorded { record, entry, limit: 50, keep: Vec::new(), labels: Vec::new() }))
+        let (keep, labels, order) = (Vec::new(), Vec::new(), Vec::new());
+        Self::Recorded(Box::new(Recorded { record, entry, limit: 50, keep, labels, order }))
     }
 
     /// Deletes only what carries this label besides those already named.
@@ -466,6 +469,15 @@ impl Prune {
     pub fn keeping(mut self, objects: impl IntoIterator<Item = ObjectRef>) -> Self {
         if let Self::Recorded(recorded) = &mut self {
             recorded.keep.extend(objects);
+        }
+        self
+    }
+
+    /// Deletes in this order, each object when the one before is gone; what is not named here goes first.
+    #[must_use]
+    pub fn in_order(mut self, objects: impl IntoIterator<Item = ObjectRef>) -> Self {
+        if let Self::Recorded(recorded) = &mut self {
+            recorded.order.extend(objects);
         }
         self
     }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,8 +40,8 @@ thread_local! {
     static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(true));
 }
 
-/// An object as a cache keeps it.
-#[derive(Clone, Debug)]
+/// An object as a cache keeps it. It may be a Secret, so its content has no Debug output.
+#[derive(Clone)]
 pub(crate) enum Stored {
     Open(Arc<Value>),
     Text(Arc<str>),
@@ -106,6 +107,12 @@ impl Stored {
             Self::Text(text) => read(text.as_bytes()),
             Self::Packed { bytes, length, like } => read(&unpack(bytes, *length, like.as_bytes()).unwrap_or_default()),
         }
+    }
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stored")
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use crate::process::{run, stderr, stdout};
+use crate::process::{Running, run, stderr, stdout};
 
 fn convert(text: &str, more: &[&str]) -> std::process::Output {
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -45,4 +45,14 @@ fn a_mistake_exits_2_with_its_place_and_converts_nothing() {
     assert!(stderr(&output).contains("entry tenant-b: gateway.imagee (line 3, column 13)"), "{}", stderr(&output));
     let output = convert("- name: tenant-a\n", &["--tenant", "tenant-b"]);
     assert_eq!(output.status.code(), Some(2));
+}
+
+/// Nothing else is read or computed then: a file that takes long must not keep the process.
+#[test]
+fn sigterm_ends_a_command_that_only_reads_at_once() {
+    for command in ["convert", "plan"] {
+        let waiting = Running::waiting_for_input(&["gateways", command, "--file", "-"]);
+        waiting.until_it_catches_signals();
+        assert_eq!(waiting.terminate(), Some(3), "{command}");
+    }
 }

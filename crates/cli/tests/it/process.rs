@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 /// The binary with these arguments.
 pub(crate) fn paddock(arguments: &[&str]) -> Command {
@@ -28,6 +28,8 @@ pub(crate) fn stdout(output: &Output) -> String {
 pub(crate) struct Running {
     child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
+    /// Open for as long as this lives.
+    _input: Option<ChildStdin>,
 }
 
 impl Running {
@@ -35,7 +37,7 @@ impl Running {
         let mut child =
             paddock(arguments).env("HOME", home).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
+        Self { child, lines, _input: None }
     }
 
     /// The next line on stdout; `None` when it closed it.
@@ -48,6 +50,28 @@ impl Running {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Something on its standard input that never ends and says nothing.
+    pub(crate) fn waiting_for_input(arguments: &[&str]) -> Self {
+        let mut child = paddock(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let input = child.stdin.take();
+        Self { child, lines, _input: input }
+    }
+
+    /// Waits until it catches SIGTERM by itself.
+    pub(crate) fn until_it_catches_signals(&self) {
+        const SIGTERM: u64 = 1 << 14;
+        let status = format!("/proc/{}/status", self.child.id());
+        let caught = || {
+            let status = std::fs::read_to_string(&status).unwrap();
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+            u64::from_str_radix(mask.trim(), 16).unwrap()
+        };
+        while caught() & SIGTERM == 0 {
+            std::thread::yield_now();
+        }
     }
 
     /// Sends SIGTERM and gives the exit code.

@@ -6,15 +6,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret, Service};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, ListParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret, Service};
 use paddock_api::{DriftPolicy, GatewayCondition, annotations, labels};
 use paddock_reconcile::{
     Adopt, Context, Controller, Dependency, Desired, Error, Event, Kind, ObjectRef, OnDrift, Plan, Settings, Source,
     Verdict, object,
 };
-use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::claim::{self, Growth};
@@ -35,7 +32,7 @@ use super::rollout::{self, Apply, Body, Found, Step, Wanted};
 use super::selection::{Home, home, served_names};
 use super::serving::{self, View};
 use super::turn::{self, Surroundings};
-use super::{drift, names, pki, render, resource, shared, sources};
+use super::{drift, lookup, names, pki, render, resource, shared, sources};
 
 /// `platform-config`.
 pub const PLATFORM_CONFIG: &str = "platform-config";
@@ -182,7 +179,7 @@ impl Gateways {
         let leaving = leaving.cloned();
         let gone = removal::Gone { control_plane: &self.options.namespace, key, leaving, policies, removals };
         let home = home(cx.get(&ObjectRef::of::<Namespace>(None, key.namespace())).await?.as_deref(), rules);
-        removal::look(cx, gone, home, &sandbox_versions(cx).await?).await.map(Some)
+        removal::look(cx, gone, home, &lookup::sandbox_versions(cx).await?).await.map(Some)
     }
 
     /// How an object meets what others do to it and made of its name. Secrets are always put right: what hangs on them (a
@@ -261,7 +258,7 @@ impl Controller for Gateways {
             false => cx.get_labelled(&workload_ref(key), &labels).await?,
         };
         snapshot.revisions = cx.get_labelled(&revisions_ref(key), &labels).await?;
-        snapshot.sandbox_versions = sandbox_versions(cx).await?;
+        snapshot.sandbox_versions = lookup::sandbox_versions(cx).await?;
         let (control, workload) = (&self.options.namespace, snapshot.workload.as_deref());
         snapshot.around =
             Surroundings::see(cx, key, control, config.as_deref(), namespace.as_deref(), workload).await?;
@@ -281,13 +278,16 @@ impl Controller for Gateways {
             let kek_in_use = snapshot.workload.as_deref().is_some_and(render::uses_kek)
                 || claim::key_is_on_record(key, snapshot.life.claim.as_ref(), snapshot.anchor.as_deref());
             // A gateway of a release without this key is not asked for one, pass after pass.
-            let kek =
-                if kek_in_use || render::needs_kek(intent.version) { secret(cx, key, names::KEK).await? } else { None };
+            let kek = if kek_in_use || render::needs_kek(intent.version) {
+                lookup::secret(cx, key, names::KEK).await?
+            } else {
+                None
+            };
             let mut existing = pki::Existing {
                 authority: cx.get_as::<Secret>(Some(&self.options.namespace), &key.ca_secret()).await?,
-                server: secret(cx, key, names::SERVER_TLS).await?,
-                client: secret(cx, key, names::CLIENT_TLS).await?,
-                jwt: secret(cx, key, names::JWT_KEYS).await?,
+                server: lookup::secret(cx, key, names::SERVER_TLS).await?,
+                client: lookup::secret(cx, key, names::CLIENT_TLS).await?,
+                jwt: lookup::secret(cx, key, names::JWT_KEYS).await?,
                 kek,
                 kek_in_use,
                 sandboxes: pki::Sandboxes::Unknown,
@@ -299,7 +299,7 @@ impl Controller for Gateways {
             }
             snapshot.life.data_key = existing.kek.as_ref().and_then(claim::fingerprint_of);
             if pki::replaces_authority(existing.authority.as_ref()) {
-                existing.sandboxes = sandboxes(cx, key, &intent, &snapshot.served).await;
+                existing.sandboxes = lookup::sandboxes(cx, key, &intent, &snapshot.served).await;
             }
             let runs = snapshot.workload.as_deref().is_some_and(is_rolled_out);
             snapshot.view = self.view(cx, key, &existing, runs).await?;
@@ -552,56 +552,6 @@ fn inputs<'a>(intent: &'a Intent, snapshot: &'a Snapshot) -> Inputs<'a> {
         sandboxes: &snapshot.sandbox_versions,
         database: snapshot.database.as_deref(),
     }
-}
-
-/// A Secret of the gateway. Under the names of the default gateway others may have made one, which lacks our labels: those
-/// names are watched. Under other names only ours can be ours, and a namesake is met when it is in the way.
-async fn secret(cx: &Context, key: &GatewayKey, name: &str) -> Result<Option<Secret>, Error> {
-    let target = ObjectRef::of::<Secret>(Some(key.namespace()), key.name_of(name));
-    let found = match key.is_default() {
-        true => cx.get(&target).await?,
-        false => cx.get_labelled(&target, &key.object_labels()).await?,
-    };
-    let read = |found: Arc<Value>| Secret::deserialize(&*found);
-    found.map(read).transpose().map_err(|error| Error::transient(format!("{target}: {error}")))
-}
-
-/// When the gateway's sandboxes were created. Asked for only while an authority is replaced; what cannot be asked is unknown.
-async fn sandboxes(cx: &Context, key: &GatewayKey, intent: &Intent, served: &[String]) -> pki::Sandboxes {
-    let api: Api<Pod> = match &intent.serves {
-        Some(_) => Api::all(cx.client().clone()),
-        None => Api::namespaced(cx.client().clone(), key.namespace()),
-    };
-    let may_hold = |namespace: &str| namespace == key.namespace() || served.iter().any(|name| name == namespace);
-    let mut params = ListParams::default().labels(names::SANDBOX_POD_LABEL).limit(500);
-    params.field_selector = Some("status.phase!=Succeeded,status.phase!=Failed".to_owned());
-    let mut created = Vec::new();
-    loop {
-        let Ok(page) = api.list_metadata(&params).await else { return pki::Sandboxes::Unknown };
-        // One without a time of its creation could be as old as any.
-        let here = page.items.iter().filter(|pod| pod.metadata.namespace.as_deref().is_some_and(may_hold));
-        let times = here.map(|pod| pod.metadata.creation_timestamp.as_ref());
-        created.extend(times.map(|time| time.map_or(Timestamp::MIN, |time| time.0)));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return pki::Sandboxes::Created(created),
-        }
-    }
-}
-
-/// Served versions of the Sandbox kind; empty when its definition does not exist.
-pub(super) async fn sandbox_versions(cx: &Context) -> Result<String, Error> {
-    let definition = ObjectRef::of::<CustomResourceDefinition>(None, names::SANDBOX_CRD);
-    Ok(cx.get(&definition).await?.as_deref().map(served_versions).unwrap_or_default())
-}
-
-/// `v1alpha1,v1beta1`.
-fn served_versions(definition: &Value) -> String {
-    let versions = definition["spec"]["versions"].as_array().into_iter().flatten();
-    let served = versions.filter(|version| version["served"] == true).filter_map(|version| version["name"].as_str());
-    let mut served: Vec<&str> = served.collect();
-    served.sort_unstable();
-    served.join(",")
 }
 
 #[cfg(test)]

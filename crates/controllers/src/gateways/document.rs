@@ -3,15 +3,21 @@
 //! The document is read into a tree that keeps every key with its place, so that an unknown or doubled key spoils its own
 //! entry only. What spoils the whole document (syntax, too large, not a list) is one [`Problem`] without an entry.
 
+mod reading;
+
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
+pub(super) use reading::Reading;
+
 use super::problem::{Position, Problem};
 
 /// The most bytes of YAML that are read. A ConfigMap holds 1 MiB.
 const MAX_BYTES: usize = 1024 * 1024;
+/// The most values that are read.
+const MAX_NODES: usize = 200_000;
 /// The deepest meaningful nesting is 4; more is a mistake.
 const MAX_DEPTH: usize = 16;
 
@@ -63,7 +69,7 @@ pub(super) fn read(text: &str) -> Result<Vec<(RawEntry, Vec<Problem>)>, Problem>
     }
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
-            max_documents: 1, max_depth: MAX_DEPTH, max_anchors: 64, max_aliases: 256, max_nodes: 200_000, max_events: 500_000,
+            max_documents: 1, max_depth: MAX_DEPTH, max_anchors: 64, max_aliases: 256, max_nodes: MAX_NODES, max_events: 500_000,
         },
         // Doubled keys reach the tree, where they count against their entry alone.
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,

@@ -18,9 +18,10 @@ use paddock_reconcile::{
 };
 use serde_json::Value;
 
-use super::controller::{PLATFORM_CONFIG, sandbox_versions};
+use super::controller::PLATFORM_CONFIG;
 use super::intent::{Intents, Rules};
 use super::key::GatewayKey;
+use super::lookup::sandbox_versions;
 use super::memory::Memory;
 use super::options::Options;
 use super::restart::Inputs;

@@ -11,7 +11,7 @@ use paddock_policy::image::{ImagePolicy, ImageReference};
 use paddock_policy::tenant::{ReservedNames, TenantName};
 use serde_json::Value;
 
-use super::document::{self, Placed, RawEntry};
+use super::document::{self, Placed, RawEntry, Reading};
 use super::key::GatewayKey;
 use super::platform::{ClusterVersion, Database};
 use super::policies::Policies;
@@ -184,6 +184,8 @@ pub struct Intents {
 struct Judged {
     rules: Option<Rules>,
     raw: BTreeMap<String, RawEntry>,
+    /// The document, by which the next one is read.
+    reading: Option<Arc<Reading>>,
 }
 
 /// Intents are what they say, not how that was found.
@@ -207,13 +209,19 @@ impl Intents {
             message: "the ConfigMap platform-config or its key namespaces does not exist".to_owned(),
             hint: "what runs is kept".to_owned(),
         };
-        match text.ok_or_else(missing).and_then(|text| Ok((text, document::read(text)?))) {
+        let by_the_last = |text| {
+            let entries = self.judged.reading.as_deref()?.next(text)?;
+            Some(entries.into_iter().map(|entry| (entry, Vec::new())).collect())
+        };
+        let read = |text| by_the_last(text).map_or_else(|| document::read(text), Ok);
+        match text.ok_or_else(missing).and_then(|text| Ok((text, read(text)?))) {
             Err(problem) => {
                 Self { entries: self.entries.clone(), document: Some(problem), judged: self.judged.clone() }
             }
             Ok((text, raw)) => {
                 let known = if self.judged.rules.as_ref() == Some(rules) { Some(self) } else { None };
-                let mut judged = Judged { rules: Some(rules.clone()), raw: by_name(&raw) };
+                let reading = reading(text, &raw).map(Arc::new);
+                let mut judged = Judged { rules: Some(rules.clone()), raw: by_name(&raw), reading };
                 let mut entries = judge(text, raw, rules, known);
                 // Of what is wrong nothing is remembered: it may be large.
                 judged.raw.retain(|name, _| entries.get(name).is_some_and(|entry| entry.problems.is_empty()));
@@ -269,6 +277,12 @@ impl Intents {
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.document.iter().chain(self.entries.values().flat_map(|entry| &entry.problems))
     }
+}
+
+/// What the next document is read by.
+fn reading(text: &str, raw: &[(RawEntry, Vec<Problem>)]) -> Option<Reading> {
+    let is_right = raw.iter().all(|(_, problems)| problems.is_empty());
+    is_right.then(|| Reading::of(text, raw.iter().map(|(raw, _)| raw.clone()).collect())).flatten()
 }
 
 /// The entries without a mistake in their shape, by name.

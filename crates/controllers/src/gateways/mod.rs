@@ -29,6 +29,7 @@
 //! | `waves` | which gateways may take a change of the platform now | nothing |
 //! | `condition`, `report` | conditions, phase and the one-line summary; what of them is said where | nothing |
 //! | `teardown`, `claim`, `drift` | what goes in which order and what stays; the volume's claim; what others changed | nothing |
+//! | `lookup` | what a snapshot asks by rules of its own | API server, reading |
 //! | `removal` | a gateway that nobody wants any more: what is left of it, and its plan | API server, reading |
 //! | `memory` | what was asked for, and which gateways exist | nothing |
 //! | [`Gateways`] | one gateway: snapshot and plan | API server, by the engine |
@@ -51,6 +52,7 @@ mod foretold;
 pub(crate) mod fuzzing;
 mod intent;
 mod key;
+mod lookup;
 mod memory;
 mod metrics;
 pub mod names;

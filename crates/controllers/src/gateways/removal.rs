@@ -293,7 +293,7 @@ fn step(key: &GatewayKey, removal: &Removal, told: &ObjectRef, now: Timestamp) -
         external_database: entry(anchor, DATABASE) == Some("postgres"),
         kek: &kek,
     });
-    plan.prune = recorded(key).keeping(step.keep.iter().cloned());
+    plan.prune = recorded(key).keeping(step.keep.iter().cloned()).in_order(step.delete.iter().cloned());
     let listed = |of: &[ObjectRef]| of.iter().map(ToString::to_string).collect::<Vec<_>>();
     let orphans = listed(&step.orphans);
     if step.delete.is_empty() {

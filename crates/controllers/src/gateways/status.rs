@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -44,7 +45,7 @@ const MORE: &str = "_more";
 const MAX_REPORT: usize = 960 * 1024;
 
 /// At most one write in this time: a burst of changes, such as a thousand gateways becoming ready, is few writes.
-const SPACING: Duration = Duration::from_millis(500);
+const SPACING: Duration = Duration::from_secs(1);
 
 /// A change is told after this time: an edit has reached its gateway by then, and what it came to is told with it.
 const DELAY: Duration = Duration::from_millis(150);
@@ -67,6 +68,27 @@ pub struct GatewayStatus {
     memory: Memory,
     metrics: GatewayMetrics,
     rights: Rights,
+    /// What the report was to say last: as long as it says so, its events start no pass.
+    planned: Arc<Mutex<Option<Entries>>>,
+}
+
+/// Digest of a report's entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entries(u64);
+
+impl Entries {
+    fn of<'a>(data: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let sorted: BTreeMap<&str, &str> = data.collect();
+        let mut hasher = DefaultHasher::new();
+        sorted.hash(&mut hasher);
+        Self(hasher.finish())
+    }
+
+    /// Those of a report that is ours.
+    fn live(report: &Value) -> Option<Self> {
+        let data = report["data"].as_object().filter(|_| is_ours(report))?;
+        Some(Self::of(data.iter().map(|(name, entry)| (name.as_str(), entry.as_str().unwrap_or_default()))))
+    }
 }
 
 /// What the report depends on.
@@ -95,7 +117,7 @@ impl GatewayStatus {
         metrics: GatewayMetrics,
         rights: Rights,
     ) -> Self {
-        Self { namespace, rules, memory, metrics, rights }
+        Self { namespace, rules, memory, metrics, rights, planned: Arc::default() }
     }
 
     fn named(&self, name: &str) -> ObjectRef {
@@ -138,11 +160,17 @@ impl Controller for GatewayStatus {
             memory.observe(change.after);
             vec![Report]
         };
+        let planned = Arc::clone(&self.planned);
+        let report = move |change: &Change<'_>| {
+            let planned = *planned.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_as_planned = planned.is_some() && change.after.and_then(Entries::live) == planned;
+            if is_as_planned { Vec::new() } else { vec![Report] }
+        };
         let here =
             |source: Source<Report>, name: &str| source.within(&self.namespace).fields(format!("metadata.name={name}"));
         vec![
             here(Source::of::<ConfigMap>(intent), PLATFORM_CONFIG),
-            here(Source::of::<ConfigMap>(|_| vec![Report]), STATUS),
+            here(Source::of::<ConfigMap>(report), STATUS),
             // The same selection as the gateways controller's, so the two share one watch.
             Source::kind(Kind::of::<ConfigMap>(), move |change: &Change<'_>| {
                 anchors.see_anchor(change);
@@ -221,6 +249,8 @@ impl Controller for GatewayStatus {
         if !orphans.is_empty() {
             data.insert(ORPHANS.to_owned(), orphans_entry(&orphans));
         }
+        let entries = Entries::of(data.iter().map(|(name, entry)| (name.as_str(), entry.as_str())));
+        *self.planned.lock().unwrap_or_else(PoisonError::into_inner) = Some(entries);
         let mut plan = Plan::new();
         match snapshot.live.as_deref().filter(|live| is_ours(live)) {
             Some(live) => {
@@ -417,6 +447,26 @@ mod tests {
         let expected = BTreeMap::from([("b", Some("4")), ("c", None), ("d", Some("5")), ("e", Some("6"))]);
         assert_eq!(news(&live, &data), expected);
         assert_eq!(news(&Value::Null, &data).len(), 4);
+    }
+
+    #[test]
+    fn report_that_says_what_was_planned_starts_no_pass_and_any_other_does() {
+        let rules = Rules::new("ghcr.io/nvidia/openshell/gateway:0.0.71".parse().unwrap());
+        let memory = Memory::new(rules.clone());
+        let status = GatewayStatus::new("home".into(), rules, memory, GatewayMetrics::default(), Rights::default());
+        let sources = status.sources();
+        // The second one is that of the report.
+        let keys = |report: Value| sources[1].keys_of(&Change { before: None, after: Some(&report) }).len();
+        let planned = status.plan(&Report, &snapshot("- name: missing\n"), Timestamp::UNIX_EPOCH).unwrap();
+        let report = planned.apply[0].body().clone();
+        assert_eq!(keys(report.clone()), 0);
+        let mut edited = report.clone();
+        edited["data"]["missing"] = "".into();
+        let mut grown = report.clone();
+        grown["data"]["other"] = "".into();
+        let mut strange = report;
+        strange["metadata"]["labels"] = json!({});
+        assert_eq!([keys(edited), keys(grown), keys(strange), keys(Value::Null)], [1; 4]);
     }
 
     #[test]

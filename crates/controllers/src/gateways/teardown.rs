@@ -11,7 +11,7 @@ use paddock_api::{DataPolicy, DeletionPolicy, annotations};
 use paddock_reconcile::{ObjectRef, object};
 use serde_json::Value;
 
-/// What goes together. Each stage begins when everything of the ones before is gone.
+/// What goes when. Each object goes when everything of the stages before its own is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
     /// Services.
@@ -64,7 +64,7 @@ pub(super) struct Remains<'a> {
 /// The next step of a teardown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Step {
-    /// What is deleted now. Empty: nothing is left to delete.
+    /// What is deleted now, in this order. Empty: nothing is left to delete.
     pub(super) delete: Vec<ObjectRef>,
     /// What is not deleted in this step, for now or for good.
     pub(super) keep: Vec<ObjectRef>,
@@ -97,11 +97,16 @@ pub(super) fn next(remains: &Remains<'_>) -> Step {
         Stage::DataKey => data_stays || remains.external_database,
         _ => protected,
     };
-    let (orphans, doomed): (Vec<Of<'_>>, Vec<Of<'_>>) =
+    let (orphans, mut doomed): (Vec<Of<'_>>, Vec<Of<'_>>) =
         there.iter().partition(|(stage, _, protected)| stays(*stage, *protected));
-    let now = doomed.iter().map(|(stage, ..)| *stage).min();
+    doomed.sort_by_key(|(stage, ..)| *stage);
+    // Whether the data is gone, and what is protected by then, is looked at anew before the next of these goes.
+    let last = match doomed.first() {
+        Some((first, ..)) => (*first).max(Stage::Network),
+        None => Stage::Network,
+    };
     let (mut delete, mut later): (Vec<Of<'_>>, Vec<Of<'_>>) =
-        doomed.into_iter().partition(|(stage, ..)| Some(*stage) == now);
+        doomed.into_iter().partition(|(stage, ..)| *stage <= last);
     later.extend(delete.split_off(delete.len().min(AT_ONCE)));
     let names = |of: &[Of<'_>]| of.iter().map(|(_, target, _)| (*target).clone()).collect::<Vec<_>>();
     let mut step = Step { delete: names(&delete), keep: names(&later), orphans: names(&orphans) };
@@ -248,11 +253,7 @@ mod tests {
         assert_eq!(
             steps,
             [
-                vec!["service"],
-                vec!["set"],
-                vec!["account", "role", "binding"],
-                vec!["authority", "tls", "config"],
-                vec!["policy"],
+                vec!["service", "set", "account", "role", "binding", "authority", "tls", "config", "policy"],
                 vec!["claim"],
                 vec!["kek"],
             ]
@@ -288,7 +289,7 @@ mod tests {
             item(target, protect)
         });
         let (steps, orphans) = story(items.collect(), DataPolicy::Delete, false);
-        assert_eq!((steps.len(), orphans), (6, vec!["service".to_owned()]));
+        assert_eq!((steps.len(), orphans), (3, vec!["service".to_owned()]));
     }
 
     fn sandbox(name: &str, extra: Value) -> (ObjectRef, Arc<Value>) {

@@ -197,6 +197,18 @@ async fn gw_w04_teardown_goes_in_order() {
     assert_eq!(order[order.len() - 3..], ["persistentvolumeclaims", "secrets", "configmaps"]);
 }
 
+/// It begins, what is gone is no longer on record, and what stays is named.
+#[tokio::test]
+async fn gw_w04_teardown_writes_its_anchor_three_times() {
+    let (cluster, mut process) = settled(NEW, &subject()).await;
+    cluster.config("[]").await;
+    process.tap.clear();
+    process.settle().await;
+    let writes = process.tap.writes();
+    let anchor = writes.iter().filter(|write| write.method == "PATCH" && write.name == ANCHOR);
+    assert_eq!((anchor.count(), cluster.summary().await.1), (3, "Removed".to_owned()), "{writes:#?}");
+}
+
 #[tokio::test]
 async fn gw_w04_crash_after_any_write_of_a_teardown_converges() {
     let fresh = async || {

@@ -21,6 +21,7 @@ pub(super) struct Record {
     limit: usize,
     keep: Vec<ObjectRef>,
     labels: Vec<(String, String)>,
+    order: Vec<ObjectRef>,
     exists: bool,
     text: String,
     items: Vec<(ObjectRef, String)>,
@@ -31,7 +32,7 @@ impl Record {
     /// Reads the record, if the plan has one.
     pub(super) async fn open(cx: &Context, prune: &Prune) -> Result<Option<Self>, Error> {
         let Prune::Recorded(recorded) = prune else { return Ok(None) };
-        let Recorded { record, entry, limit, keep, labels } = &**recorded;
+        let Recorded { record, entry, limit, keep, labels, order } = &**recorded;
         let found = cx.get(record).await?;
         let text = found.as_ref().and_then(|o| o.get("data")?.get(entry)?.as_str()).unwrap_or("[]").to_owned();
         // A record that cannot be read is not an empty one.
@@ -44,7 +45,8 @@ impl Record {
         let wanted = Vec::new();
         let exists = found.is_some();
         let (at, entry, keep, labels) = (record.clone(), entry.clone(), keep.clone(), labels.clone());
-        Ok(Some(Self { at, entry, limit: *limit, keep, labels, exists, text, items, wanted }))
+        let order = order.clone();
+        Ok(Some(Self { at, entry, limit: *limit, keep, labels, order, exists, text, items, wanted }))
     }
 
     /// Writes down what is about to be made.
@@ -84,10 +86,15 @@ impl Record {
         }
     }
 
-    /// Deletes what is recorded and no longer wanted, the newest first, and writes down what is left.
+    /// Where this object stands among those that go one after the other.
+    fn place(&self, target: &ObjectRef) -> Option<usize> {
+        self.order.iter().position(|one| one == target)
+    }
+
+    /// Deletes what is recorded and no longer wanted, the newest first or in the plan's order, and writes down what is left.
     pub(super) async fn prune(mut self, pass: &mut Pass<'_>) -> Result<(), Error> {
         let mut doomed = Vec::new();
-        let mut lingering = None;
+        let (mut lingering, mut waits_for) = (None, None);
         let mut gone = Vec::new();
         let unwanted = |target: &ObjectRef| !self.wanted.contains(target);
         for (target, uid) in self.items.iter().rev().filter(|(target, _)| unwanted(target)) {
@@ -102,6 +109,7 @@ impl Record {
             if namesake || strange {
                 gone.push(target.clone());
             } else if object::is_terminating(&live) {
+                waits_for = self.place(target).into_iter().chain(waits_for).min();
                 lingering = Some(target.clone());
             } else if !self.keep.contains(target) && !is_protected(pass, &live) {
                 doomed.push((target.clone(), object::uid(&live).to_owned()));
@@ -115,11 +123,18 @@ impl Record {
             );
             return Err(Error::invalid("TooManyDeletions", what));
         }
+        doomed.sort_by_key(|(target, _)| self.place(target));
         for (target, uid) in doomed {
+            if self.place(&target).is_some_and(|place| waits_for.is_some_and(|before| before < place)) {
+                break;
+            }
             pass.delete(&target, &uid, PropagationPolicy::Background).await?;
             match pass.cx.get_live(&target).await? {
                 None => gone.push(target),
-                Some(_) => lingering = Some(target),
+                Some(_) => {
+                    waits_for = self.place(&target).into_iter().chain(waits_for).min();
+                    lingering = Some(target);
+                }
             }
         }
         self.items.retain(|(target, _)| !gone.contains(target));

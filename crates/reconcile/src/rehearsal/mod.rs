@@ -8,6 +8,7 @@ mod desk;
 mod place;
 
 use std::collections::{BTreeSet, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -17,18 +18,28 @@ use crate::context::{Context, Identity};
 use crate::controller::{Change, Controller};
 use crate::error::Error;
 use crate::execute::Said;
+use crate::object;
 use crate::pass::run_pass;
 use crate::plan::Verdict;
 use crate::watch::Watch;
 use desk::Desk;
 
-/// One object that a controller would write.
-#[derive(Clone, Debug, PartialEq)]
+/// One object that a controller would write. Debug output names it and holds nothing of it: it may be a Secret.
+#[derive(Clone, PartialEq)]
 pub struct Foreseen {
     /// As it is; `None` when it does not exist.
     pub before: Option<Value>,
     /// As it would be; `None` when it would be deleted.
     pub after: Option<Value>,
+}
+
+impl fmt::Debug for Foreseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let object = self.after.as_ref().or(self.before.as_ref()).unwrap_or(&Value::Null);
+        let text = |pointer| object::text(object, pointer);
+        let name = format!("{} {}/{}", text("/kind"), text("/metadata/namespace"), text("/metadata/name"));
+        f.debug_tuple("Foreseen").field(&name).finish()
+    }
 }
 
 /// What the passes of one key would do.
@@ -133,5 +144,21 @@ impl<C: Controller> Rehearsal<C> {
         }
         let (objects, notes) = self.desk.end();
         Rehearsed { objects, notes, result }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn secret_that_would_be_written_is_not_printed() {
+        let secret = json!({
+            "kind": "Secret", "metadata": {"name": "a", "namespace": "n"}, "data": {"key": "aGlkZGVu"},
+        });
+        let foreseen = Foreseen { before: Some(secret.clone()), after: Some(secret) };
+        assert_eq!(format!("{foreseen:?}"), r#"Foreseen("Secret n/a")"#);
     }
 }
