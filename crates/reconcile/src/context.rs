@@ -316,7 +316,8 @@ impl Context {
         self.wakers.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(|waker| waker(on));
     }
 
-    pub(crate) fn on_wake(&self, waker: Waker) {
+    /// Has `waker` called with everything that is woken from now on: the runtime, and tests that run passes without one.
+    pub fn on_wake(&self, waker: Waker) {
         self.wakers.write().unwrap_or_else(PoisonError::into_inner).push(waker);
     }
 

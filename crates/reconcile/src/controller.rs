@@ -93,12 +93,16 @@ pub struct Selection {
     pub labels: String,
     /// Field selector, empty for all.
     pub fields: String,
+    /// Whether only their metadata is asked for and kept: who has to hear of changes need not hold what changed. Such a watch
+    /// answers no reads.
+    pub metadata_only: bool,
 }
 
 impl Display for Selection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         Display::fmt(&self.kind, f)?;
-        for part in [self.namespace.as_deref().unwrap_or_default(), &self.labels, &self.fields] {
+        let only = if self.metadata_only { "metadata" } else { "" };
+        for part in [self.namespace.as_deref().unwrap_or_default(), &self.labels, &self.fields, only] {
             if !part.is_empty() {
                 write!(f, " {part}")?;
             }
@@ -138,20 +142,30 @@ impl<K: Key> Source<K> {
         (self.keys)(change)
     }
 
+    /// What it watches.
+    pub fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
     /// Everything the source would watch, asked of the API server: for tests and for commands that run without watches.
     ///
     /// # Errors
     /// Waiting when the kind is not served; otherwise as [`Error::from_kube`].
     pub async fn list(&self, cx: &Context) -> Result<Vec<Value>, Error> {
-        let Selection { kind, namespace, labels, fields } = &self.selection;
+        let Selection { kind, namespace, labels, fields, metadata_only } = &self.selection;
         let target = kind.named(namespace.as_deref(), "");
         let mut params = ListParams::default().limit(500);
         params.label_selector = (!labels.is_empty()).then(|| labels.clone());
         params.field_selector = (!fields.is_empty()).then(|| fields.clone());
         let api = kind.api(cx.client().clone(), namespace.as_deref());
+        let metadata = kind.metadata_api(cx.client().clone(), namespace.as_deref());
         let mut found = Vec::new();
         loop {
-            let page = api.list(&params).await.map_err(|e| Error::from_kube(&e, &target))?;
+            let page = match metadata_only {
+                true => metadata.list(&params).await.map(object::whole_list),
+                false => api.list(&params).await,
+            };
+            let page = page.map_err(|e| Error::from_kube(&e, &target))?;
             for object in &page.items {
                 found.push(cx.slimmed(object, &target)?);
             }
@@ -173,7 +187,8 @@ impl<K: Key> Source<K> {
 
     /// Watches a kind everywhere. When it is not served the source waits for it and blocks nothing.
     pub fn kind(kind: Kind, keys: impl Fn(&Change<'_>) -> Vec<K> + Send + Sync + 'static) -> Self {
-        let selection = Selection { kind, namespace: None, labels: String::new(), fields: String::new() };
+        let (labels, fields) = (String::new(), String::new());
+        let selection = Selection { kind, namespace: None, labels, fields, metadata_only: false };
         Self { selection, keys: Arc::new(keys) }
     }
 
@@ -199,6 +214,13 @@ impl<K: Key> Source<K> {
     #[must_use]
     pub fn labels(mut self, selector: impl Into<String>) -> Self {
         self.selection.labels = selector.into();
+        self
+    }
+
+    /// Only the metadata of the objects: changes are told, contents are neither asked for nor kept.
+    #[must_use]
+    pub fn metadata_only(mut self) -> Self {
+        self.selection.metadata_only = true;
         self
     }
 

@@ -6,8 +6,19 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hasher as _};
 
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::{Api, ApiResource, DynamicObject};
+use kube::api::{Api, ApiResource, DynamicObject, ObjectList, PartialObjectMeta};
 use serde_json::Value;
+
+/// Metadata alone, as an object with nothing else in it.
+pub(crate) fn whole(part: PartialObjectMeta<DynamicObject>) -> DynamicObject {
+    DynamicObject { types: part.types, metadata: part.metadata, data: Value::Null }
+}
+
+/// A page of metadata alone, as one of such objects.
+pub(crate) fn whole_list(page: ObjectList<PartialObjectMeta<DynamicObject>>) -> ObjectList<DynamicObject> {
+    let ObjectList { types, metadata, items } = page;
+    ObjectList { types, metadata, items: items.into_iter().map(whole).collect() }
+}
 
 /// A served resource: group, version, kind, plural and whether its objects live in namespaces.
 ///
@@ -86,6 +97,18 @@ impl Kind {
         match namespace {
             Some(namespace) if self.namespaced => Api::namespaced_with(client, namespace, &self.api_resource()),
             _ => Api::all_with(client, &self.api_resource()),
+        }
+    }
+
+    /// The same for metadata alone.
+    pub(crate) fn metadata_api(
+        &self,
+        client: kube::Client,
+        namespace: Option<&str>,
+    ) -> Api<PartialObjectMeta<DynamicObject>> {
+        match namespace.filter(|_| self.namespaced) {
+            Some(namespace) => Api::namespaced_with(client, namespace, &self.api_resource()),
+            None => Api::all_with(client, &self.api_resource()),
         }
     }
 }

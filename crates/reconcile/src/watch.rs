@@ -4,9 +4,9 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher::{self, watcher};
 use serde_json::Value;
 use tokio::sync::watch as signal;
@@ -16,7 +16,7 @@ use crate::cache::{Cache, Changed, Sync};
 use crate::context::Context;
 use crate::controller::{Change, Selection};
 use crate::error::{Dependency, Error};
-use crate::object::{Kind, ObjectRef};
+use crate::object::{self, Kind, ObjectRef};
 
 /// Told of every change.
 pub(crate) type Listener = Box<dyn Fn(&Change<'_>) + Send + std::marker::Sync>;
@@ -70,7 +70,7 @@ impl Watch {
 }
 
 fn name(kind: &Kind, object: &Value) -> ObjectRef {
-    let text = |pointer| crate::object::text(object, pointer);
+    let text = |pointer| object::text(object, pointer);
     kind.named(Some(text("/metadata/namespace")), text("/metadata/name"))
 }
 
@@ -95,6 +95,7 @@ pub(crate) async fn run(
 ) {
     let selection = watch.cache.selection.clone();
     let api = selection.kind.api(cx.client.clone(), selection.namespace.as_deref());
+    let metadata = selection.kind.metadata_api(cx.client.clone(), selection.namespace.as_deref());
     let mut config = watcher::Config::default().page_size(PAGE);
     if !selection.labels.is_empty() {
         config = config.labels(&selection.labels);
@@ -105,7 +106,10 @@ pub(crate) async fn run(
     let target = selection.kind.named(selection.namespace.as_deref(), "");
     let mut failures = 0_u32;
     loop {
-        let mut events = pin!(watcher(api.clone(), config.clone()));
+        let mut events = match selection.metadata_only {
+            true => watcher(metadata.clone(), config.clone()).map_ok(whole).boxed(),
+            false => watcher(api.clone(), config.clone()).boxed(),
+        };
         // A stream is read until it fails; a new one lists anew, and the cache reports what was missed.
         let error = loop {
             let event = tokio::select! {
@@ -147,6 +151,17 @@ pub(crate) async fn run(
             () = cx.clock().sleep(wait) => {}
             Ok(()) = definitions.changed(), if missing => failures = 0,
         }
+    }
+}
+
+/// What a watch of metadata tells, as one of objects with nothing else in them.
+fn whole(event: watcher::Event<PartialObjectMeta<DynamicObject>>) -> watcher::Event<DynamicObject> {
+    match event {
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitApply(part) => watcher::Event::InitApply(object::whole(part)),
+        watcher::Event::InitDone => watcher::Event::InitDone,
+        watcher::Event::Apply(part) => watcher::Event::Apply(object::whole(part)),
+        watcher::Event::Delete(part) => watcher::Event::Delete(object::whole(part)),
     }
 }
 

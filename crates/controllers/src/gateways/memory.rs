@@ -11,11 +11,11 @@ use paddock_reconcile::{Change, Context, Error, object};
 use serde_json::{Value, json};
 
 use super::condition::{Row, Summary};
-use super::controller::NAMESPACES_KEY;
+use super::controller::{NAMESPACES_KEY, PLATFORM_CONFIG};
 use super::fleet;
 use super::intent::{Entry, Intents, Origin, Rules};
 use super::key::GatewayKey;
-use super::platform::{ClusterVersion, Facts};
+use super::platform::{ClusterVersion, Database, Facts};
 use super::problem::Problem;
 use super::rollout::{self, Record};
 use super::waves::Member;
@@ -30,6 +30,8 @@ pub(super) struct Memory {
 #[derive(Debug)]
 struct Held {
     rules: Rules,
+    /// The namespace of `platform-config`.
+    home: String,
     /// `None` until the first document was seen.
     text: Option<Option<String>>,
     intents: Arc<Intents>,
@@ -141,6 +143,7 @@ impl Memory {
     pub(super) fn new(rules: Rules) -> Self {
         let held = Held {
             rules,
+            home: String::new(),
             text: None,
             intents: Arc::default(),
             resources: BTreeMap::new(),
@@ -209,6 +212,11 @@ impl Memory {
         let text = config_map.and_then(|map| map["data"][NAMESPACES_KEY].as_str());
         let word = config_map.and_then(|map| object::annotation(map, annotations::ACKNOWLEDGE_REMOVALS));
         let mut held = self.held();
+        if let Some(home) = config_map.and_then(|map| map["metadata"]["namespace"].as_str())
+            && held.home != home
+        {
+            home.clone_into(&mut held.home);
+        }
         if held.acknowledged.as_deref() != word {
             held.acknowledged = word.map(str::to_owned);
         }
@@ -257,14 +265,14 @@ impl Memory {
         }
     }
 
-    /// A ConfigMap of ours changed: it may be an anchor.
-    pub(super) fn see_anchor(&self, change: &Change<'_>) {
+    /// A ConfigMap of ours changed: it may be an anchor. Returns whether one is gone.
+    pub(super) fn see_anchor(&self, change: &Change<'_>) -> bool {
         let anchor = change.object();
-        let Some(key) = GatewayKey::of_object(anchor) else { return };
+        let Some(key) = GatewayKey::of_object(anchor) else { return false };
         let is_anchor = anchor["metadata"]["name"].as_str() == Some(&key.name_of(names::ANCHOR))
             && anchor["metadata"]["namespace"].as_str() == Some(key.namespace());
         if !is_anchor {
-            return;
+            return false;
         }
         match change.after {
             Some(anchor) => {
@@ -277,6 +285,7 @@ impl Memory {
                 self.held().anchors.remove(&key);
             }
         }
+        change.after.is_none()
     }
 
     /// What the status tells of this gateway's anchor; `None` when there is none.
@@ -372,6 +381,27 @@ impl Memory {
         held.resources.iter().filter(|(_, resource)| serves(&resource.entry)).map(|(key, _)| key.clone()).collect()
     }
 
+    /// The gateways that somebody asks for no more and that are not gone as far as they go.
+    pub(super) fn leaving(&self) -> Vec<GatewayKey> {
+        let held = self.held();
+        let is_done = |anchor: &Anchor| removal::entry(&anchor.told.anchor, removal::REMOVAL) == Some(removal::DONE);
+        let leaves = |(key, anchor): &(&GatewayKey, &Anchor)| !held.wants(key) && !is_done(anchor);
+        held.anchors.iter().filter(leaves).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// The gateways of a namespace whose database is told by the Secret of that name.
+    pub(super) fn with_database(&self, namespace: &str, name: &str) -> Vec<GatewayKey> {
+        let mut keys = self.keys_in(namespace);
+        let held = self.held();
+        keys.retain(|key| {
+            let platform = || held.intents.entry(key);
+            let entry = held.resources.get(key).map_or_else(platform, |resource| Some(&resource.entry));
+            let database = entry.and_then(|entry| entry.intent.as_ref()).map(|intent| &intent.database);
+            matches!(database, Some(Database::Postgres { secret }) if secret == name)
+        });
+        keys
+    }
+
     /// The gateways that exist though nobody asks for them, with who did last.
     pub(super) fn leftovers(&self) -> Vec<(GatewayKey, Origin)> {
         let held = self.held();
@@ -408,7 +438,11 @@ impl Memory {
             (Origin::PlatformConfig, _) => {
                 let digest = paddock_pki::sha256_hex(text.unwrap_or_default().as_bytes());
                 let digest = digest.get(..12).unwrap_or_default();
-                let how = format!("configmap platform-config {}={digest}", annotations::ACKNOWLEDGE_REMOVALS);
+                let how = format!(
+                    "--namespace {} configmap {PLATFORM_CONFIG} {}={digest}",
+                    held.home,
+                    annotations::ACKNOWLEDGE_REMOVALS
+                );
                 (held.acknowledged.as_deref() == Some(digest), how)
             }
             (Origin::Resource, Some(object)) => {

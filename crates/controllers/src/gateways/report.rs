@@ -9,7 +9,7 @@ use paddock_reconcile::{Desired, Drift, Error, Event, Plan, Severity, StatusPatc
 use serde_json::Value;
 
 use super::condition::{Conditions, DOWNGRADE_REFUSED, PROGRESSING, ROLLED_BACK, Summary, WAITING_FOR_WAVE};
-use super::controller::{PLATFORM_CONFIG, Snapshot, anchor_ref};
+use super::controller::{Snapshot, anchor_ref};
 use super::fleet::ROLLOUT;
 use super::intent::{Intent, Origin};
 use super::key::GatewayKey;
@@ -89,7 +89,7 @@ impl Report {
             false => conditions.set(Applied, false, PROGRESSING, "objects are being applied"),
         }
         let (rolled_out, reason, message) =
-            scaled(intent, snapshot).unwrap_or_else(|| progress(step, applied, snapshot.has_node));
+            scaled(intent, snapshot).unwrap_or_else(|| progress(step, applied, snapshot.has_node, &intent.key));
         conditions.set(RolledOut, rolled_out, reason, &*message);
         let mut waits = matches!(reason, PROGRESSING | "NoNode").then(|| (true, format!("{reason}: {message}")));
         if let Some((holds, reason, message)) = snapshot.view.serving() {
@@ -231,7 +231,8 @@ fn is_applied(snapshot: &Snapshot, intent: &Intent, step: &Step) -> bool {
 }
 
 /// The condition `RolledOut`: whether, reason and message.
-fn progress(step: &Step, applied: bool, has_node: bool) -> (bool, &'static str, Cow<'static, str>) {
+fn progress(step: &Step, applied: bool, has_node: bool, key: &GatewayKey) -> (bool, &'static str, Cow<'static, str>) {
+    let namespace = key.namespace();
     match &step.progress {
         Progress::Done if applied => (true, "RolledOut", "".into()),
         Progress::Waiting { ready: true } => {
@@ -247,7 +248,7 @@ fn progress(step: &Step, applied: bool, has_node: bool) -> (bool, &'static str, 
         Progress::DowngradeRefused { from, to } => {
             let message = format!(
                 "gateway {from} ran with this database, and {to} may not understand it; to go back all the same: kubectl \
-                 annotate namespace or {PLATFORM_CONFIG} {}={to}",
+                 annotate --overwrite namespace {namespace} {}={to}",
                 annotations::ALLOW_DOWNGRADE
             );
             (false, DOWNGRADE_REFUSED, message.into())

@@ -10,11 +10,11 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use paddock_api::labels;
-use paddock_reconcile::{Change, Kind, Source};
+use paddock_api::{annotations, labels};
+use paddock_reconcile::{Change, Kind, Source, object};
 use serde_json::Value;
 
-use super::controller::PLATFORM_CONFIG;
+use super::controller::{NAMESPACES_KEY, PLATFORM_CONFIG};
 use super::fleet::{self, ROLLOUT};
 use super::intent::Intents;
 use super::key::GatewayKey;
@@ -22,6 +22,37 @@ use super::memory::Memory;
 use super::options::Options;
 use super::platform::Database;
 use super::{claim, names, pods, resource};
+
+/// What of `platform-config` concerns gateways.
+#[derive(Clone, Default)]
+struct Seen {
+    intents: Arc<Intents>,
+    text: Option<String>,
+    acknowledged: Option<String>,
+    downgrade: Option<String>,
+}
+
+impl Seen {
+    fn of(intents: Arc<Intents>, map: Option<&Value>) -> Self {
+        let text = map.and_then(|map| map["data"][NAMESPACES_KEY].as_str()).map(str::to_owned);
+        let word = |key: &str| map.and_then(|map| object::annotation(map, key)).map(str::to_owned);
+        let [acknowledged, downgrade] = [annotations::ACKNOWLEDGE_REMOVALS, annotations::ALLOW_DOWNGRADE].map(word);
+        Self { intents, text, acknowledged, downgrade }
+    }
+
+    /// Whom it concerns that `before` is this now.
+    fn concerns(&self, before: &Self, memory: &Memory) -> Vec<GatewayKey> {
+        if self.downgrade != before.downgrade {
+            return memory.keys();
+        }
+        let mut keys = self.intents.changed_since(&before.intents);
+        // Who is not named any more may go, or not, by what the document says as a whole and by what a person says of it.
+        if (&self.text, &self.acknowledged) != (&before.text, &before.acknowledged) {
+            keys.extend(memory.leaving());
+        }
+        keys
+    }
+}
 
 /// All of them.
 pub(super) fn all(options: &Options, memory: &Memory) -> Vec<Source<GatewayKey>> {
@@ -32,12 +63,13 @@ pub(super) fn all(options: &Options, memory: &Memory) -> Vec<Source<GatewayKey>>
     let intent = {
         let memory = memory.clone();
         // The other controller may have judged the document first, so what was seen last is remembered here.
-        let seen = Mutex::<Arc<Intents>>::default();
+        let seen = Mutex::<Seen>::default();
         move |change: &Change<'_>| {
-            let now = memory.observe(change.after);
+            let now = Seen::of(memory.observe(change.after), change.after);
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            let before = std::mem::replace(&mut *seen, Arc::clone(&now));
-            now.changed_since(&before)
+            let before = std::mem::replace(&mut *seen, now.clone());
+            drop(seen);
+            now.concerns(&before, &memory)
         }
     };
     let namespaces = {
@@ -90,6 +122,15 @@ pub(super) fn all(options: &Options, memory: &Memory) -> Vec<Source<GatewayKey>>
             namespace.map(|name| memory.keys_in(name)).unwrap_or_default()
         }
     };
+    // Whatever Secret an author names, without holding what is in everybody's Secrets. Of ours none is one.
+    let database = {
+        let memory = memory.clone();
+        move |change: &Change<'_>| {
+            let text = |field: &str| change.object()["metadata"][field].as_str().unwrap_or_default();
+            memory.with_database(text("namespace"), text("name"))
+        }
+    };
+    sources.push(Source::of::<Secret>(database).labels(format!("!{}", labels::TENANT)).metadata_only());
     if let Database::Postgres { secret } = &options.rules.database {
         sources.push(Source::of::<Secret>(in_tenant(memory)).fields(format!("metadata.name={secret}")));
     }
@@ -128,8 +169,12 @@ pub(super) fn all(options: &Options, memory: &Memory) -> Vec<Source<GatewayKey>>
     };
     let memory = memory.clone();
     let owners = move |change: &Change<'_>| {
-        memory.see_anchor(change);
-        owners(change)
+        let mut keys = owners(change);
+        if memory.see_anchor(change) {
+            // Of those that are too many to go at once there is one less.
+            keys.extend(memory.leaving());
+        }
+        keys
     };
     sources.extend(children.map(|kind| Source::kind(kind, owners.clone()).labels(labels::TENANT)));
     // Claims are made by the StatefulSet's controller, which knows nothing of tenants.

@@ -1,5 +1,7 @@
 //! The life of gateways: removal, what keeps it from happening, what stays, drift, adoption, namespaces that come and go.
 
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Role, RoleBinding};
@@ -229,6 +231,97 @@ async fn gw_w04_finished_teardown_with_retained_data_is_silent() {
     assert_eq!(restarted.tap.writes(), []);
 }
 
+/// Follows the command in a message: `kubectl annotate --overwrite …`.
+async fn annotate(cluster: &Cluster, message: &str) {
+    let command = message.split("kubectl annotate --overwrite ").nth(1).unwrap().split([';', '\n']).next().unwrap();
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let (key, value) = words.last().unwrap().split_once('=').unwrap();
+    let patch = json!({"metadata": {"annotations": {key: value}}});
+    match words[..] {
+        ["--namespace", namespace, "configmap", name, _] => {
+            cluster.edit::<ConfigMap>(namespace, name, "user", &patch).await;
+        }
+        ["namespace", name, _] => cluster.edit::<Namespace>("", name, "user", &patch).await,
+        _ => panic!("no command: {message}"),
+    }
+}
+
+const THREE: &str = "- name: tenant-a\n- name: tenant-b\n- name: tenant-c\n";
+
+/// Three gateways, of which one may go at once.
+async fn three() -> (Cluster, Process<Gateways>) {
+    let subject = with(options(|options| {
+        options.rules.max_removals = 1;
+        options.rules.policies.data = DataPolicy::Delete;
+    }));
+    let cluster = Cluster::with(THREE).await;
+    cluster.namespace("tenant-c").await;
+    let mut process = subject.start(&cluster);
+    process.settle().await;
+    (cluster, process)
+}
+
+impl Cluster {
+    async fn said(&self, tenant: &str) -> (String, String) {
+        let summary: Value = serde_json::from_str(&self.anchor(tenant).await["summary"]).unwrap();
+        let text = |name: &str| summary[name].as_str().unwrap().to_owned();
+        (text("reason"), text("message"))
+    }
+
+    async fn runs(&self, tenant: &str) -> bool {
+        self.find::<StatefulSet>(tenant, GATEWAY).await.is_some()
+    }
+}
+
+#[tokio::test]
+async fn gw_w04_word_that_many_removals_are_meant_is_heard_at_once() {
+    let (cluster, mut process) = three().await;
+    cluster.config("- name: tenant-a\n").await;
+    process.settle().await;
+    let (reason, message) = cluster.said("tenant-b").await;
+    assert_eq!(reason, "TooManyRemovals");
+    annotate(&cluster, &message).await;
+    process.settle().await;
+    assert_eq!(
+        [cluster.runs("tenant-a").await, cluster.runs("tenant-b").await, cluster.runs("tenant-c").await],
+        [true, false, false]
+    );
+}
+
+#[tokio::test]
+async fn gw_w04_command_that_lifts_the_breaker_is_always_about_the_document_as_it_is() {
+    let (cluster, mut process) = three().await;
+    for document in ["- name: tenant-a\n", "- name: tenant-a\n  gateway: {serverDnsNames: [a.example]}\n"] {
+        cluster.config(document).await;
+        process.settle().await;
+    }
+    annotate(&cluster, &cluster.said("tenant-b").await.1).await;
+    process.settle().await;
+    assert!(!cluster.runs("tenant-b").await && !cluster.runs("tenant-c").await);
+}
+
+#[tokio::test]
+async fn gw_w04_gateway_that_is_not_one_of_too_many_any_more_goes() {
+    let (cluster, mut process) = three().await;
+    cluster.config("- name: tenant-a\n").await;
+    process.settle().await;
+    assert!(cluster.runs("tenant-c").await);
+    cluster.delete::<ConfigMap>("tenant-b", ANCHOR).await;
+    process.settle().await;
+    assert!(!cluster.runs("tenant-c").await);
+}
+
+#[tokio::test]
+async fn gw_d17_who_was_kept_for_a_neighbours_mistake_goes_when_that_is_mended() {
+    let (cluster, mut process) = settled(TWO, &deleting()).await;
+    cluster.config("- name: tenant-a\n- name: 'B!'\n").await;
+    process.settle().await;
+    assert!(cluster.runs("tenant-b").await, "B! may have been meant to be it");
+    cluster.config("- name: tenant-a\n").await;
+    process.settle().await;
+    assert!(!cluster.runs("tenant-b").await);
+}
+
 #[tokio::test]
 async fn gw_d17_missing_document_removes_nothing() {
     let (cluster, mut process) = settled(TWO, &subject()).await;
@@ -297,6 +390,29 @@ async fn gw_w08_retained_data_is_not_given_to_an_older_gateway() {
     cluster.config(NEW).await;
     restarted.settle().await;
     cluster.workload("tenant-a").await;
+}
+
+#[tokio::test]
+async fn gw_w08_word_that_a_downgrade_is_meant_is_heard_at_once_where_either_is_annotated() {
+    for told in [None, Some("--namespace paddock-system configmap platform-config paddock.dev/allow-downgrade=0.0.99")]
+    {
+        let subject = with(options(|options| options.probe = false));
+        let (cluster, mut process) = settled(NEW, &subject).await;
+        comes_up(&cluster).await;
+        process.settle().await;
+        cluster.config(&NEW.replace("0.0.100", "0.0.99")).await;
+        process.settle().await;
+        let (_, reason, message) = cluster.summary().await;
+        assert_eq!(reason, "DowngradeRefused", "{message}");
+        let command = told.map_or(message, |told| format!("kubectl annotate --overwrite {told}"));
+        annotate(&cluster, &command).await;
+        process.settle().await;
+        let set = cluster.find::<StatefulSet>("tenant-a", GATEWAY).await.unwrap();
+        assert_eq!(
+            set["spec"]["template"]["spec"]["containers"][0]["image"],
+            "ghcr.io/nvidia/openshell/gateway:0.0.99"
+        );
+    }
 }
 
 #[tokio::test]
@@ -418,6 +534,11 @@ async fn sandbox(cluster: &Cluster) {
     cluster.add::<Pod>("tenant-a", json!({"metadata": metadata, "spec": spec})).await;
 }
 
+/// Sandboxes are nobody's news: they are counted again after a while.
+fn counts_again(process: &Process<Gateways>) {
+    process.cx.clock().advance(Duration::from_secs(5));
+}
+
 async fn has_sandbox(cluster: &Cluster) -> bool {
     SANDBOX.api(cluster.client(), Some("tenant-a")).get_opt("work").await.unwrap().is_some()
 }
@@ -435,6 +556,7 @@ async fn gw_w24_live_sandboxes_block_the_removal_until_they_are_gone() {
     assert_eq!(said, ("Deleting".to_owned(), "SandboxesLive".to_owned(), "1 sandbox lives in it: work".to_owned()));
     SANDBOX.api(cluster.client(), Some("tenant-a")).delete("work", &DeleteParams::default()).await.unwrap();
     cluster.delete::<Pod>("tenant-a", "work").await;
+    counts_again(&process);
     process.settle().await;
     assert_eq!(cluster.remains().await, [""; 0]);
 }
@@ -452,6 +574,7 @@ async fn gw_w24_drain_deletes_the_sandboxes_first_and_waits_for_their_pods() {
     assert_eq!(cluster.summary().await.1, "Draining");
     cluster.workload("tenant-a").await;
     cluster.delete::<Pod>("tenant-a", "work").await;
+    counts_again(&process);
     process.settle().await;
     assert_eq!(cluster.remains().await, [""; 0]);
 }
@@ -552,7 +675,7 @@ async fn gw_d11_namespace_that_cannot_be_read_is_not_taken_for_missing() {
     use paddock_apiserver::request::Verb;
 
     let (cluster, mut process) = settled("- name: tenant-a\n", &subject()).await;
-    let key = process.observe().await.unwrap().into_iter().next().unwrap();
+    let key = process.settle().await.into_keys().next().unwrap();
     for status in [403, 500] {
         cluster.0.faults().add(Rule::new(Action::Status(status)).verb(Verb::Get).resource("namespaces").times(1));
         assert_eq!(process.pass(&key).await.outcome(), "transient", "{status}");

@@ -610,3 +610,32 @@ async fn gw_w04_a_shared_gateway_that_goes_takes_along_what_it_had_elsewhere() {
         assert!(cluster.names(kind, "tenant-b").await.is_empty(), "{kind}");
     }
 }
+
+#[tokio::test]
+async fn gw_d29_secret_of_an_external_database_is_heard_when_it_comes_changes_and_goes() {
+    let cluster = Cluster::new().await;
+    let database = json!({ "type": "Postgres", "secretName": "their-database" });
+    cluster.gateway("tenant-a", "team", json!({ "database": database })).await;
+    let mut process = settled(&cluster).await;
+    let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(cluster.client(), "tenant-a");
+    let lacks =
+        async || cluster.condition("tenant-a", "team", "Prerequisites").await.2.contains("Secret of the database");
+    let hash = async || {
+        let set = cluster.body("StatefulSet", "tenant-a", "team").await;
+        set["spec"]["template"]["metadata"]["annotations"]["paddock.dev/config-hash"].to_string()
+    };
+    assert!(lacks().await);
+    let mut seen = BTreeSet::new();
+    for uri in ["postgres://one", "postgres://two"] {
+        let body = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "their-database" }, "stringData": { "uri": uri },
+        });
+        secrets.patch("their-database", &PatchParams::apply("user").force(), &Patch::Apply(&body)).await.unwrap();
+        process.settle().await;
+        assert!(!lacks().await);
+        assert!(seen.insert(hash().await), "{uri} is another database");
+    }
+    secrets.delete("their-database", &DeleteParams::default()).await.unwrap();
+    process.settle().await;
+    assert!(lacks().await);
+}

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde_json::Value;
 
 use super::Sync;
+use crate::controller::Selection;
 use crate::object::{self, Kind, ObjectRef};
 use crate::watch::Watch;
 
@@ -30,9 +31,11 @@ impl Caches {
         self.0.write().unwrap_or_else(PoisonError::into_inner).push(watch);
     }
 
+    /// Those that hold whole objects of the kind.
     pub(crate) fn of_kind(&self, kind: &Kind) -> Vec<Arc<Watch>> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.iter().filter(|watch| watch.cache.selection.kind == *kind).cloned().collect()
+        let is_of = |selection: &Selection| selection.kind == *kind && !selection.metadata_only;
+        all.iter().filter(|watch| is_of(&watch.cache.selection)).cloned().collect()
     }
 
     pub(crate) fn get(&self, target: &ObjectRef) -> Known {

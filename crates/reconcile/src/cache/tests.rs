@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 fn selection(labels: &str, fields: &str) -> Selection {
-    Selection { kind: Kind::of::<ConfigMap>(), namespace: None, labels: labels.into(), fields: fields.into() }
+    let (labels, fields) = (labels.into(), fields.into());
+    Selection { kind: Kind::of::<ConfigMap>(), namespace: None, labels, fields, metadata_only: false }
 }
 
 fn cache(labels: &str, fields: &str) -> Cache {

@@ -15,8 +15,8 @@ async fn two(policy: Value) -> (Cluster, impl AsyncFnMut()) {
         cluster.deployment(name, json!({}), json!({}), json!({})).await;
     }
     let Controllers { decider, deliverer, .. } = controllers(options());
-    let mut deciding: Process<_> = Subject::new(move || decider.clone()).start(&cluster);
-    let mut delivering: Process<_> = Subject::new(move || deliverer.clone()).start(&cluster);
+    let mut deciding: Process<_> = Subject::woken_by_others(move || decider.clone()).start(&cluster);
+    let mut delivering: Process<_> = Subject::woken_by_others(move || deliverer.clone()).start(&cluster);
     let settle = async move || {
         deciding.settle().await;
         delivering.settle().await;

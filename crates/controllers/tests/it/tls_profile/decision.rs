@@ -267,7 +267,7 @@ async fn tls_f18_requests_that_fail_now_and_then_lead_to_the_same_decision() {
 async fn tls_f27_fips_is_part_of_the_decision() {
     let cluster = modern().await;
     let of = async |fips: bool| {
-        let subject = Subject::new(move || controllers(Options { fips, ..options() }).decider);
+        let subject = Subject::woken_by_others(move || controllers(Options { fips, ..options() }).decider);
         subject.start(&cluster).settle().await;
         cluster.decided().await.unwrap().0.decision
     };

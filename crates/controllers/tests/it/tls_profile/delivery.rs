@@ -160,8 +160,8 @@ async fn tls_f12_a_decision_that_was_written_over_is_handed_to_nobody() {
     let cluster = modern().await;
     cluster.deployment("w", json!({}), json!({}), json!({})).await;
     let Controllers { decider, deliverer, .. } = controllers(options());
-    Subject::new(move || decider.clone()).start(&cluster).settle().await;
-    let mut delivering = Subject::new(move || deliverer.clone()).start(&cluster);
+    Subject::woken_by_others(move || decider.clone()).start(&cluster).settle().await;
+    let mut delivering = Subject::woken_by_others(move || deliverer.clone()).start(&cluster);
     delivering.settle().await;
     let good = cluster.files("w-tls-profile").await;
     let (mut contract, _) = cluster.decided().await.unwrap();
@@ -284,8 +284,8 @@ async fn a_disruption_budget_of_somebody_else_that_has_our_name_is_told_with_how
     cluster.create("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", Some("apps"), other).await;
     cluster.deployment("w", json!({}), json!({}), json!({"replicas": 2})).await;
     let Controllers { decider, deliverer, .. } = controllers(options());
-    let mut delivering = Subject::new(move || deliverer.clone()).start(&cluster);
-    let mut deciding = Subject::new(move || decider.clone()).start(&cluster);
+    let mut delivering = Subject::woken_by_others(move || deliverer.clone()).start(&cluster);
+    let mut deciding = Subject::woken_by_others(move || decider.clone()).start(&cluster);
     delivering.settle().await;
     deciding.settle().await;
     assert_eq!(cluster.template_annotation("w", HASH).await, None, "it does not roll unguarded");

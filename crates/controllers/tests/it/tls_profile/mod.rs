@@ -211,11 +211,11 @@ fn options() -> Options {
 }
 
 fn decider() -> Subject<Decider> {
-    Subject::new(|| controllers(options()).decider)
+    Subject::woken_by_others(|| controllers(options()).decider)
 }
 
 fn deliverer() -> Subject<Deliverer> {
-    Subject::new(|| controllers(options()).deliverer)
+    Subject::woken_by_others(|| controllers(options()).deliverer)
 }
 
 /// A cluster where Modern was decided on.

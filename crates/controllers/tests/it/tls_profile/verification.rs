@@ -56,11 +56,11 @@ async fn reported(port: u16) -> (Cluster, Value) {
     pods.patch_status("w-abc-1", &PatchParams::default(), &Patch::Merge(runs)).await.unwrap();
 
     let Controllers { decider, deliverer, verifier, .. } = controllers(options());
-    let mut delivering = Subject::new(move || deliverer.clone()).start(&cluster);
+    let mut delivering = Subject::woken_by_others(move || deliverer.clone()).start(&cluster);
     delivering.settle().await;
-    Subject::new(move || verifier.clone()).start(&cluster).settle().await;
+    Subject::woken_by_others(move || verifier.clone()).start(&cluster).settle().await;
     delivering.settle().await;
-    Subject::new(move || decider.clone()).start(&cluster).settle().await;
+    Subject::woken_by_others(move || decider.clone()).start(&cluster).settle().await;
     let status = cluster.policies().get("cluster").await.unwrap().data["status"]["components"][0].clone();
     (cluster, status)
 }
