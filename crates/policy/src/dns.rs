@@ -47,6 +47,9 @@ pub enum NameError {
     /// An address with a dot behind it: as a name it would stand in a certificate that no client takes for that address.
     #[error("{0:?} is no name; an IP address has no dot at its end")]
     Address(String),
+    /// The last label is a number, so that browsers and TLS stacks take the whole for an IPv4 address, mostly a wrong one.
+    #[error("the last label of a DNS name is no number, {0:?} would be taken for an IP address")]
+    Number(String),
     /// More than [`MAX_NAMES`].
     #[error("at most {MAX_NAMES} names are allowed, these are {0}")]
     TooMany(usize),
@@ -74,8 +77,17 @@ impl FromStr for SubjectName {
             return Err(NameError::Wildcard);
         }
         host.split('.').try_for_each(check_label)?;
+        if let Some(last) = host.rsplit('.').next().filter(|last| is_number(last)) {
+            return Err(NameError::Number(last.to_owned()));
+        }
         Ok(Self::Dns(name))
     }
+}
+
+/// What the WHATWG's URL standard reads as a number at the end of a host: digits, or `0x` and hexadecimal digits.
+fn is_number(label: &str) -> bool {
+    let hexadecimal = label.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
+    hexadecimal || label.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// One label of a host name (RFC 1123, lower case).
@@ -130,6 +142,11 @@ mod tests {
             ("", NameError::Empty),
             (".", NameError::Empty),
             ("0.0.0.0.", NameError::Address("0.0.0.0.".to_owned())),
+            ("1.2.3", NameError::Number("3".to_owned())),
+            ("256.256.256.256", NameError::Number("256".to_owned())),
+            ("*.7", NameError::Number("7".to_owned())),
+            ("a.0x7F", NameError::Number("0x7f".to_owned())),
+            ("0x", NameError::Number("0x".to_owned())),
             ("*", NameError::Wildcard),
             ("a.*.b", NameError::Wildcard),
             ("*.*.b", NameError::Wildcard),

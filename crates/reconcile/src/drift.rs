@@ -134,6 +134,18 @@ struct Manager<'a> {
     fields: Option<&'a Map<String, Value>>,
 }
 
+/// That somebody made an object unchangeable, which must have its whole `managedFields`.
+pub(crate) fn frozen(live: &Value) -> Change {
+    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
+    let by = entries.filter(|entry| entry["fieldsV1"].get("f:immutable").is_some()).max_by_key(|entry| time(entry));
+    Change { path: "immutable".to_owned(), by: by.map(writer) }
+}
+
+fn writer(entry: &Value) -> Writer {
+    let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+    Writer { manager: text("manager"), operation: text("operation"), time: time(entry) }
+}
+
 /// The fields of `desired` that others changed in `live`, which must have its whole `managedFields`. A field that is still
 /// ours and has another value is none: then what is wanted has changed.
 pub(crate) fn find(desired: &Value, live: &Value, manager: &str) -> Vec<Found> {
@@ -142,13 +154,8 @@ pub(crate) fn find(desired: &Value, live: &Value, manager: &str) -> Vec<Found> {
     let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
     // The status is nobody's drift; other parts, such as scale, write fields of the object itself.
     let others = entries.filter(|entry| entry["manager"] != manager && entry["subresource"] != "status");
-    let others: Vec<Manager<'_>> = others
-        .map(|entry| {
-            let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
-            let writer = Writer { manager: text("manager"), operation: text("operation"), time: time(entry) };
-            Manager { writer, fields: entry["fieldsV1"].as_object() }
-        })
-        .collect();
+    let others: Vec<Manager<'_>> =
+        others.map(|entry| Manager { writer: writer(entry), fields: entry["fieldsV1"].as_object() }).collect();
     let mut found = Vec::new();
     let (Value::Object(desired), Some(ours)) = (desired, ours) else { return found };
     let mut root = desired.clone();

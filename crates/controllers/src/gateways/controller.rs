@@ -26,7 +26,9 @@ use super::preflight::{self, Preflight, Premises, Rights};
 use super::probe::Probes;
 use super::problem::Problem;
 use super::removal::{self, Removal};
-use super::report::{APPLY_FAILED, OVERRIDES, Report, config_hash_of, is_rolled_out, overrides, running_hash};
+use super::report::{
+    APPLY_FAILED, OVERRIDES, Report, config_hash_of, has_ready, is_rolled_out, overrides, running_hash,
+};
 use super::restart::Inputs;
 use super::rollout::{self, Apply, Body, Found, Step, Wanted};
 use super::selection::{Home, home, served_names};
@@ -301,7 +303,8 @@ impl Controller for Gateways {
             if pki::replaces_authority(existing.authority.as_ref()) {
                 existing.sandboxes = lookup::sandboxes(cx, key, &intent, &snapshot.served).await;
             }
-            let runs = snapshot.workload.as_deref().is_some_and(is_rolled_out);
+            // Of one that is scaled away nothing can be asked, though its rollout is complete.
+            let runs = snapshot.workload.as_deref().is_some_and(|it| is_rolled_out(it) && has_ready(it));
             snapshot.view = self.view(cx, key, &existing, runs).await?;
             existing.served = snapshot.view.served();
             let material = pki::ensure(&existing, &intent, self.options.adopt, cx.clock().now());

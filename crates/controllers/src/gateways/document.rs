@@ -80,6 +80,10 @@ pub(super) fn read(text: &str) -> Result<Vec<(RawEntry, Vec<Problem>)>, Problem>
     let root: Spanned<Node> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let position = error.location().and_then(place);
         match first_line(&error) {
+            _ if is_many(text) => {
+                let message = "more than one YAML document".to_owned();
+                whole(position, message, "take the lines --- out: all tenants are one list")
+            }
             text if text.starts_with("budget breached") => {
                 let message = "too deep, or too many values or aliases: no list of tenants needs so many".to_owned();
                 whole(position, message, "write values out instead of repeating them by aliases")
@@ -94,6 +98,17 @@ pub(super) fn read(text: &str) -> Result<Vec<(RawEntry, Vec<Problem>)>, Problem>
             Err(whole(place(root.referenced), message, "start each tenant with \"- name: …\""))
         }
     }
+}
+
+/// Whether a line that begins another document comes after something else.
+fn is_many(text: &str) -> bool {
+    let mut has_content = false;
+    text.lines().any(|line| {
+        let begins = line == "---" || line.starts_with("--- ");
+        let another = begins && has_content;
+        has_content |= if begins { line.len() > 4 } else { !line.trim().is_empty() && !line.starts_with(['#', '%']) };
+        another
+    })
 }
 
 fn read_entry(index: usize, node: Spanned<Node>) -> (RawEntry, Vec<Problem>) {
@@ -313,6 +328,17 @@ mod tests {
         match read(text) {
             Ok(entries) => entries.into_iter().flat_map(|(_, problems)| problems).map(|p| p.to_string()).collect(),
             Err(problem) => vec![problem.to_string()],
+        }
+    }
+
+    #[test]
+    fn more_than_one_document_is_told_as_that() {
+        for text in ["- name: a\n---\n- name: b\n", "---\n- name: a\n--- \n- name: b\n", "--- []\n---\n[]\n"] {
+            let problem = read(text).unwrap_err();
+            assert_eq!(problem.message, "more than one YAML document", "{text:?}");
+        }
+        for text in ["---\n- name: a\n", "# first\n---\n[]\n", "- name: a\n  gateway: {config: \"---\"}\n"] {
+            assert!(read(text).is_ok(), "{text:?}");
         }
     }
 

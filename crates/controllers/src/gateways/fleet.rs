@@ -4,7 +4,7 @@
 //! `platform-config-rollout`, which names only the few gateways whose turn it is. One gateway that changes costs a look over
 //! one short line per gateway here, and nothing at all for the others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use paddock_api::{annotations, labels};
+use paddock_policy::image::ImagePolicy;
 use paddock_policy::tenant::ReservedNames;
 use paddock_reconcile::{
     Change, Context, Controller, Desired, Error, Event, Kind, ObjectRef, Plan, Settings, Source, object,
@@ -33,6 +34,8 @@ use super::{render, resource};
 
 /// The ConfigMap with the decision.
 pub const ROLLOUT: &str = "platform-config-rollout";
+/// An image of whatever version.
+const ANY_VERSION: &str = "gateway.invalid/any:version";
 const ADMITTED: &str = "admitted";
 /// The most gateways that are named as failed.
 const MAX_NAMED: usize = 20;
@@ -232,15 +235,20 @@ pub(super) fn concerned(change: &Change<'_>) -> Vec<GatewayKey> {
 /// with what the cluster is, and with what this version of ours renders otherwise than the one before.
 pub(super) fn platform_revision(rules: &Rules, sandbox_versions: &str) -> String {
     // One gateway for each version at which the rendering is known to change, besides one that names none.
-    let mut document = "- name: unversioned\n".to_owned();
+    let mut document = String::new();
     for version in [60, 76, 82, 97, 100, 107, 111] {
         let version = GatewayVersion::patch(version).to_string();
         let name = version.replace('.', "-");
         let _ = writeln!(document, "- name: v{name}\n  gateway: {{version: {version}}}");
     }
     let rules = Rules { reserved: ReservedNames::new([]), ..rules.clone() };
+    // An image whose tag says no version goes with each of them.
+    let any = ANY_VERSION.parse().unwrap_or_else(|_| rules.default_image.clone());
+    let of_any = Rules { default_image: any, images: ImagePolicy::default(), ..rules.clone() };
     let mut text = format!("{}\0{sandbox_versions}\0", rules.default_image);
-    for entry in Intents::default().next(Some(&document), &rules).entries.values() {
+    let judged = [("- name: unversioned\n", &rules), (&document, &of_any)];
+    let judged = judged.map(|(document, rules)| Intents::default().next(Some(document), rules).entries);
+    for entry in judged.iter().flat_map(BTreeMap::values) {
         let inputs = Inputs { file: "", tokens: "", sandboxes: "", database: None };
         let revision = entry.intent.as_ref().and_then(|intent| render::revision(intent, &inputs).ok());
         text.push_str(&revision.map(|(id, _)| id).unwrap_or_default());

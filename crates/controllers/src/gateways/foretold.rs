@@ -1,13 +1,15 @@
 //! What would be done for one gateway, for people to read: objects as they are and would be, without what is secret or only
 //! reports, and what becomes of the pod. Pure.
 
+use std::collections::BTreeSet;
+
 use paddock_reconcile::{Error, Foreseen, Rehearsed, Verdict};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::forecast::{Forecast, forecast};
 use super::key::GatewayKey;
-use super::names;
+use super::{names, removal};
 
 /// What would be done with an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -63,6 +65,8 @@ pub struct Foretold {
     pub waits: Option<String>,
     /// What keeps it from being done.
     pub error: Option<Error>,
+    /// Whether a person has to say first that it is meant.
+    pub refused: bool,
 }
 
 impl Foretold {
@@ -72,11 +76,17 @@ impl Foretold {
         let (waits, error) = match &rehearsed.result {
             Ok(Verdict::Waiting { message, .. }) => (Some(message.clone()), None),
             Err(Error::Waiting { message, .. }) => (Some(message.clone()), None),
+            // What is wrong with entries and objects is told beside the plan.
+            Ok(Verdict::Invalid { reason, message }) if *reason == removal::TOO_MANY => (Some(message.clone()), None),
             Ok(_) => (None, None),
             Err(error) => (None, Some(error.clone())),
         };
-        let notes = if changes.is_empty() { Vec::new() } else { rehearsed.notes.clone() };
-        Self { changes, forecast: forecast(&rehearsed.objects), notes, waits, error }
+        let refused = matches!(&rehearsed.result, Ok(Verdict::Invalid { reason, .. }) if *reason == removal::TOO_MANY);
+        // Its passes may say a thing more than once, and it happens once.
+        let mut said = BTreeSet::new();
+        let notes = rehearsed.notes.iter().filter(|note| !changes.is_empty() && said.insert(note.as_str()));
+        let notes = notes.cloned().collect();
+        Self { changes, forecast: forecast(&rehearsed.objects), notes, waits, error, refused }
     }
 }
 

@@ -431,6 +431,20 @@ pub(super) fn judge_wish(
         }
         (None, None) => None,
     };
+    // Keys are chosen by the version: those of another release than the image's would keep the gateway from starting.
+    if let (Some(said), Some(tag)) =
+        (version, image.as_ref().and_then(|image| image.tag()?.parse::<GatewayVersion>().ok()))
+        && raw.version.is_some()
+        && said != tag
+    {
+        let message = format!("{said} contradicts the image, whose tag says {tag}");
+        fail(
+            "version",
+            raw.version.as_ref(),
+            message,
+            "leave gateway.version out: it is for images without a version tag",
+        );
+    }
     let version = version.filter(|version| {
         let known = *version >= GatewayVersion::OLDEST;
         if !known {

@@ -50,6 +50,9 @@ pub(super) const REMOVED: &str = "Removed";
 /// The reason of a step that failed.
 const FAILED: &str = "RemovalFailed";
 
+/// The reason when more gateways would go at once than may.
+pub(super) const TOO_MANY: &str = "TooManyRemovals";
+
 /// How often live sandboxes are counted while they keep a gateway from going.
 const COUNT_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
@@ -259,7 +262,7 @@ fn step(key: &GatewayKey, removal: &Removal, told: &ObjectRef, now: Timestamp) -
     let has_begun = entry(anchor, REMOVAL).is_some();
     plan.prune = recorded(key).keeping(removal.items.iter().map(|item| item.target.clone()));
     if !has_begun && !removal.removals.may_go() {
-        let (reason, message) = ("TooManyRemovals", removal.removals.refusal());
+        let (reason, message) = (TOO_MANY, removal.removals.refusal());
         plan.apply(leaving(key, anchor, None, reason, &message)?);
         plan.event(Event::warning(told.clone(), reason, message.clone()));
         plan.verdict = Verdict::Invalid { reason, message: message.clone() };

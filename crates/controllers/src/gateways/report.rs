@@ -291,6 +291,11 @@ pub(super) fn config_hash_of(workload: &Value) -> Option<&str> {
     workload.pointer("/spec/template/metadata/annotations")?.get(annotations::CONFIG_HASH)?.as_str()
 }
 
+/// Whether a replica is ready.
+pub(super) fn has_ready(live: &Value) -> bool {
+    live.pointer("/status/readyReplicas").and_then(Value::as_i64).is_some_and(|ready| ready > 0)
+}
+
 pub(super) fn is_rolled_out(live: &Value) -> bool {
     let number = |pointer: &str| live.pointer(pointer).and_then(Value::as_i64);
     let want = number("/spec/replicas").unwrap_or(1);

@@ -162,3 +162,32 @@ async fn gw_w21_a_missing_namespace_is_waited_for() {
     let told = foretold(&rehearsal(server.client())).await;
     assert_eq!(told[0].1.waits.as_deref(), Some("namespace late does not exist"));
 }
+
+#[tokio::test]
+async fn gw_w21_removals_that_are_too_many_are_told_and_need_a_word() {
+    let server = cluster("- name: tenant-a\n- name: tenant-b\n").await;
+    settle(&server).await;
+    let mut options = Options::new(HOME, None).unwrap();
+    options.rules.max_removals = 1;
+    let next = controllers(options, GatewayMetrics::default()).0.foreseeing();
+    let identity = Identity::new("paddock", "paddock.dev", "plan");
+    let rehearsal = Rehearsal::against(server.client(), identity, next).with_clock(subject().clock);
+    rehearsal.assume("configmaps", config("[]")).unwrap();
+    for key in rehearsal.gather().await.unwrap() {
+        let told = Foretold::of(&rehearsal.rehearse(&key).await);
+        assert!(told.refused && told.error.is_none(), "{key}: {told:?}");
+        assert!(told.waits.unwrap().starts_with("2 gateways would go at once, 1 may"), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn gw_w21_each_note_is_told_once() {
+    let server = cluster("- name: tenant-a\n").await;
+    settle(&server).await;
+    let rehearsal = rehearsal(server.client());
+    let edited = "- name: tenant-a\n  gateway: {config: \"openshell.gateway.log_level = 'debug'\"}\n";
+    rehearsal.assume("configmaps", config(edited)).unwrap();
+    let notes = foretold(&rehearsal).await[0].1.notes.clone();
+    let restarts = notes.iter().filter(|note| note.contains("restarts once")).count();
+    assert_eq!(restarts, 1, "{notes:?}");
+}

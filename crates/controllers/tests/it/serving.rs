@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use paddock_apiserver::Server;
@@ -219,6 +220,21 @@ async fn gw_w13_ready_is_what_the_gateway_itself_says() {
     scene.says("Serving", "True", "Healthy").await;
     scene.says("PkiReady", "True", "Complete").await;
     scene.says("Ready", "True", "Ready").await;
+}
+
+#[tokio::test]
+async fn gw_w13_a_gateway_that_is_scaled_away_is_not_dialled() {
+    let mut scene = Scene::running().await;
+    let sets: Api<StatefulSet> = Api::namespaced(scene.cluster.client(), TENANT);
+    let none = json!({"spec": {"replicas": 0}});
+    sets.patch(GATEWAY, &PatchParams::default(), &Patch::Merge(none)).await.unwrap();
+    scene.node().await;
+    scene.says("RolledOut", "False", "ScaledToZero").await;
+    scene.says("Serving", "False", "Waiting").await;
+    let looks = scene.probes.looks().borrow().begun;
+    scene.advance(Duration::from_secs(61));
+    scene.quiet().await;
+    assert_eq!(scene.probes.looks().borrow().begun, looks, "nobody is asked");
 }
 
 #[tokio::test]

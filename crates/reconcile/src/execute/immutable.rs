@@ -62,7 +62,7 @@ pub(crate) fn changed(
     let frozen = live.get("immutable") == Some(&Value::Bool(true)) && kind.group.is_empty();
     if frozen && matches!(&*kind.kind, "ConfigMap" | "Secret") {
         let fields: Vec<_> = ["/data", "/binaryData"].into_iter().filter(|at| differs(desired, live, at)).collect();
-        return (!fields.is_empty()).then_some((fields, Invalid));
+        return (!fields.is_empty()).then_some((fields, Recreate));
     }
     let (_, _, fields, rule) = TABLE.iter().find(|row| row.0 == kind.group && row.1 == kind.kind)?;
     let ours = owned::entry_of(live, manager).map(|entry| &entry["fieldsV1"]);
@@ -73,6 +73,11 @@ pub(crate) fn changed(
     };
     let fields: Vec<_> = fields.iter().copied().filter(|at| differs(desired, live, at) || given_up(at)).collect();
     (!fields.is_empty()).then_some((fields, *rule))
+}
+
+/// Whether somebody made this object of ours unchangeable: we never do.
+pub(crate) fn is_frozen(desired: &Value, live: &Value) -> bool {
+    live.get("immutable") == Some(&Value::Bool(true)) && desired.get("immutable") != Some(&Value::Bool(true))
 }
 
 /// Removes fields from what we apply, so that they stay as they are.
@@ -157,8 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn frozen_configmap_is_reported() {
+    fn frozen_configmap_is_made_anew_when_its_data_must_change() {
         let (want, live) = (json!({"data": {"a": "2"}}), json!({"data": {"a": "1"}, "immutable": true}));
-        assert_eq!(changed(&Kind::of::<ConfigMap>(), &want, &live, "me"), Some((vec!["/data"], Invalid)));
+        assert_eq!(changed(&Kind::of::<ConfigMap>(), &want, &live, "me"), Some((vec!["/data"], Recreate)));
+        assert_eq!(changed(&Kind::of::<ConfigMap>(), &live, &live, "me"), None);
     }
 }

@@ -281,7 +281,12 @@ impl Pass<'_> {
                 self.take_over(target, takeover::managed_fields).await?;
             }
             if let Some((fields, rule)) = immutable::changed(&target.kind, &body, &live, &identity.field_manager) {
+                let frozen = immutable::is_frozen(&whole, &live);
+                if frozen {
+                    self.frozen(desired).await?;
+                }
                 match desired.on_immutable.unwrap_or(rule) {
+                    _ if frozen && desired.on_drift == OnDrift::Report => immutable::leave_out(&mut body, &fields),
                     OnImmutable::Keep => immutable::leave_out(&mut body, &fields),
                     OnImmutable::Invalid => {
                         let what = format!("{target}: {} cannot change", fields.join(", "));
@@ -411,6 +416,16 @@ impl Pass<'_> {
         }
         let uid = object::uid(&read).to_owned();
         let what = Drifted::Changed(found.into_iter().map(|found| found.change).collect());
+        self.drifts.push(Drift { target: target.clone(), uid, what, reverted });
+        Ok(())
+    }
+
+    /// Somebody made the object unchangeable, which nothing but another object takes back: told as what others did to it.
+    async fn frozen(&mut self, desired: &Desired) -> Result<(), Error> {
+        let target = desired.target();
+        let Some(read) = self.read_whole(target).await? else { return Ok(()) };
+        let what = Drifted::Changed(vec![drift::frozen(&read)]);
+        let (uid, reverted) = (object::uid(&read).to_owned(), desired.on_drift == OnDrift::Revert);
         self.drifts.push(Drift { target: target.clone(), uid, what, reverted });
         Ok(())
     }

@@ -76,7 +76,7 @@ async fn told(settings: &Effective, rehearsal: &Rehearsal<Gateways>, file: Optio
         match &foretold.error {
             Some(Error::Transient { .. } | Error::Fatal { .. }) => undetermined += 1,
             Some(_) => refused += 1,
-            None => {}
+            None => refused += usize::from(foretold.refused),
         }
         output::data(&if json { json_line(key, &foretold)? } else { text(key, &foretold, colours)? })?;
     }
@@ -108,6 +108,9 @@ fn text(key: &GatewayKey, foretold: &Foretold, colours: bool) -> Result<String, 
     let name = key.called();
     let mut text = String::new();
     let waits = foretold.waits.as_ref().map(|waits| format!(" (waits: {waits})")).unwrap_or_default();
+    if foretold.refused {
+        return Ok(plain_lines(&format!("{name} waits: {}\n", foretold.waits.as_deref().unwrap_or_default())));
+    }
     if foretold.changes.is_empty() && foretold.error.is_none() {
         return Ok(format!("{name}: nothing to do{waits}\n"));
     }

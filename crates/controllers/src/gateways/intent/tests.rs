@@ -256,7 +256,12 @@ fn gw_f14_an_edit_concerns_the_gateways_whose_entries_it_changed() {
 fn gw_w22_what_the_cluster_is_does_not_make_every_entry_a_changed_one() {
     let before = intents("- name: c\n  x: 1\n- name: a\n- name: b\n");
     let rules = Rules { cluster: Some("v1.36.0".parse().unwrap()), ..rules() };
-    let after = before.next(Some("- name: c\n  x: 1\n- name: a\n  gateway: {version: 0.0.100}\n- name: b\n"), &rules);
+    let after = before.next(
+        Some(
+            "- name: c\n  x: 1\n- name: a\n  gateway: {image: 'ghcr.io/nvidia/openshell/gateway:0.0.100'}\n- name: b\n",
+        ),
+        &rules,
+    );
     assert_ne!(after.entries["b"], before.entries["b"], "it is rendered otherwise");
     let names: Vec<_> = after.changed_since(&before).iter().map(|key| key.namespace().to_owned()).collect();
     assert_eq!(names, ["a"]);
@@ -265,8 +270,7 @@ fn gw_w22_what_the_cluster_is_does_not_make_every_entry_a_changed_one() {
 #[test]
 fn an_entry_that_says_what_it_said_is_not_judged_again() {
     let before = intents("- name: a\n- name: b\n  gateway: {serverDnsNames: [x.example]}\n");
-    let edited =
-        "# moved\n- name: b\n  gateway:\n    serverDnsNames: [x.example]\n- name: a\n  gateway: {version: 0.0.100}\n";
+    let edited = "# moved\n- name: b\n  gateway:\n    serverDnsNames: [x.example]\n- name: a\n  gateway: {image: 'ghcr.io/nvidia/openshell/gateway:0.0.100'}\n";
     let after = before.next(Some(edited), &rules());
     let of = |intents: &Intents, name: &str| intents.entries[name].intent.clone().unwrap();
     assert!(Arc::ptr_eq(&of(&before, "b"), &of(&after, "b")));
@@ -288,4 +292,26 @@ fn places_in_a_flood_of_wrong_texts_are_told_by_the_texts_own_lines() {
     let unknown = "the gateway 0.0.71 does not know this key";
     assert_eq!(messages[MAX_FOLLOWED - 1], unknown);
     assert_eq!(messages[MAX_FOLLOWED..], [format!("at line 1, column 1 of its text: {unknown}")]);
+}
+
+#[test]
+fn gw_l02_version_that_contradicts_the_images_tag_is_refused() {
+    let found = |gateway: &str| {
+        let document = format!("- name: a\n  gateway: {{{gateway}}}\n");
+        let intents = Intents::default().next(Some(&document), &rules());
+        intents.problems().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let told = found("image: 'ghcr.io/nvidia/openshell/gateway:0.0.107', version: 0.0.83");
+    assert!(
+        told.contains("gateway.version") && told.contains("contradicts the image, whose tag says 0.0.107"),
+        "{told}"
+    );
+    let digest = "a".repeat(64);
+    for fine in [
+        "image: 'ghcr.io/nvidia/openshell/gateway:0.0.107', version: 0.0.107".to_owned(),
+        "image: 'ghcr.io/nvidia/openshell/gateway:stable', version: 0.0.83".to_owned(),
+        format!("image: 'ghcr.io/nvidia/openshell/gateway@sha256:{digest}', version: 0.0.83"),
+    ] {
+        assert_eq!(found(&fine), "");
+    }
 }

@@ -27,7 +27,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use paddock_api::{annotations, labels};
 use paddock_pki::{CertificateInfo, PkiError, inspect};
-use paddock_reconcile::{Adopt, Desired, Error};
+use paddock_reconcile::{Adopt, Desired, Error, OnImmutable};
 
 use self::authority::{Held, Previous};
 use self::leaf::{Issuers, Want};
@@ -368,7 +368,9 @@ impl Material {
             namespace: Some(control_plane.to_owned()),
             ..render::meta(key, "openshell-ca")
         };
+        // Its key exists nowhere else: nobody takes it down to make it anew.
         let authority = self.authority.as_ref().map(|data| secret(elsewhere, tls, data)).transpose()?;
+        let authority = authority.map(|authority| authority.on_immutable(OnImmutable::Invalid));
         let secrets = [
             (names::SERVER_TLS, tls, &self.server),
             (names::CLIENT_TLS, tls, &self.client),
