@@ -308,6 +308,25 @@ impl Desired {
         Ok(self)
     }
 
+    /// Makes all of `owners`, each with its uid, owners of it, none of them the controlling one: it goes with the last of them.
+    ///
+    /// # Errors
+    /// As [`Desired::owned_by`].
+    pub fn owned_together(mut self, owners: &[(ObjectRef, String)]) -> Result<Self, Error> {
+        if let Some((owner, _)) =
+            owners.iter().find(|(owner, _)| owner.namespace.is_some() && owner.namespace != self.target.namespace)
+        {
+            return Err(Error::fatal(format!("bug: {} cannot be owned by {owner}", self.target)));
+        }
+        let reference = |(owner, uid): &(ObjectRef, String)| {
+            serde_json::json!({
+                "apiVersion": owner.kind.api_version(), "kind": owner.kind.kind, "name": owner.name, "uid": uid,
+            })
+        };
+        self.body["metadata"]["ownerReferences"] = owners.iter().map(reference).collect();
+        Ok(self)
+    }
+
     /// Adds an annotation.
     #[must_use]
     pub fn annotated(mut self, key: &str, value: &str) -> Self {

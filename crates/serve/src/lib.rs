@@ -30,6 +30,6 @@ pub use metrics::TlsMetrics;
 pub use paddock_pki::crypto_provider;
 pub use protected::Protected;
 pub use serve::{BoxError, Drained, Listener, Options, Peer, serve};
-pub use startup::{NothingValid, Overrides, Startup, StartupOptions};
+pub use startup::{NothingValid, Overrides, Startup, StartupOptions, place};
 pub use tls::{Certificate, Tls, TlsError, TlsSource, keep_renewed};
 pub use traffic::{Counts, Traffic};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::{Answer, Nonsense, Offer, Reader};
@@ -71,6 +71,16 @@ impl Dialer {
         self.address
     }
 
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
+    /// A place among the connections that may be open at once.
+    pub(crate) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        self.permits.acquire().await.ok()
+    }
+
     pub(crate) fn limits(&self) -> Limits {
         self.limits
     }
@@ -80,8 +90,7 @@ impl Dialer {
     /// # Errors
     /// When there is no connection, no answer in time, or none that is TLS. A refusal is an answer.
     pub async fn ask(&self, offer: &Offer) -> Result<Answer, Trouble> {
-        // The semaphore is never closed.
-        let _permit = self.permits.acquire().await;
+        let _permit = self.permit().await;
         let hello = Offer { server_name: self.server_name.clone(), ..offer.clone() }.encode(rand::random());
         match timeout(self.limits.handshake, self.exchange(&hello)).await {
             Ok(answer) => answer,

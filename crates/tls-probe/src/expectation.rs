@@ -105,6 +105,17 @@ impl Expectation {
         self.groups.is_some()
     }
 
+    /// Why a version that may be spoken is not served.
+    fn why_not(&self, version: Version) -> Reason {
+        if version < Version::Tls12 {
+            return Reason::Unsupported;
+        }
+        let of_version = |suite: &Suite| suite.is_tls13() == (version == Version::Tls13);
+        let dropped = self.resolution.dropped.iter();
+        let mut why = dropped.filter(|one| Suite::from_name(&one.name).is_some_and(|suite| of_version(&suite)));
+        why.next_back().map_or(Reason::NoSuiteListed, |one| one.reason)
+    }
+
     /// Compares what a server accepts with this.
     pub fn compare(&self, observed: &Observed) -> Comparison {
         let effective = self.resolution.effective.as_ref();
@@ -130,7 +141,7 @@ impl Expectation {
             .filter(|version| *version >= self.lowest && !versions.contains(version) && lacking(version));
         let unknown = self.resolution.dropped.iter().filter(|dropped| dropped.reason == Reason::Unknown).cloned();
         let left_out = left_versions
-            .map(|version| Dropped { name: version.name().to_owned(), reason: Reason::Unsupported })
+            .map(|version| Dropped { name: version.name().to_owned(), reason: self.why_not(version) })
             .chain(left_suites.iter().map(|s| Dropped { name: s.openssl().to_owned(), reason: reason(s.openssl()) }))
             .chain(left_groups.iter().map(|g| Dropped { name: g.name().to_owned(), reason: reason(g.name()) }))
             .chain(unknown)
@@ -289,6 +300,23 @@ mod tests {
         let modern = Named::Modern.profile(Generation::B);
         let observed = seen(&[(Protocol::TLS13, &TLS13)], &[0x001D, 0x0019, 0x001E]);
         assert_eq!(compared(&modern, &observed), (Verdict::Exact, vec![], vec![]));
+    }
+
+    #[test]
+    fn a_version_that_is_left_out_has_the_reason_of_its_suites() {
+        let reasons = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            let profile = Profile { ciphers: Some(names), ..Named::Intermediate.profile(Generation::C) };
+            let options = Options { key: Some(KeyKind::Rsa), ..Options::default() };
+            let comparison = Expectation::new(&profile, &Backend::RUSTLS_AWS_LC, &options)
+                .compare(&seen(&[(Protocol::TLS13, &TLS13)], &GROUPS));
+            assert_eq!(comparison.verdict(), Verdict::Reduced, "{comparison:?}");
+            comparison.left_out.into_iter().find(|one| one.name == "VersionTLS12").unwrap().reason
+        };
+        let tls13 = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
+        assert_eq!(reasons(&tls13), Reason::NoSuiteListed);
+        assert_eq!(reasons(&["ECDHE-ECDSA-AES128-GCM-SHA256"]), Reason::Key);
+        assert_eq!(reasons(&["AES128-SHA"]), Reason::Unsupported);
     }
 
     #[test]

@@ -11,11 +11,12 @@
 //! | `dial` | one offer over one connection, with a deadline | sockets |
 //! | `scan` | everything that a server accepts, an [`Observed`] | `dial` |
 //! | `expectation` | whether that is what a profile asks for | nothing: computes |
+//! | `handshake` | the certificates of a server of TLS 1.3 alone | `dial` |
 //! | `verify` | the operator's question: is what is allowed accepted, and what is excluded refused | `dial` |
 //!
 //! A probe is a hello and what is answered to it, no more: nothing secret is agreed on, no certificate is trusted, no request
 //! is sent. For TLS 1.2 and older that is the server's whole first flight, so the server has chosen, shown its certificate and signed; for
-//! TLS 1.3 its ServerHello to a key share that it could use.
+//! TLS 1.3 its ServerHello to a key share that it could use; and only to see the key of a server of TLS 1.3 alone a handshake is finished.
 
 mod answer;
 pub mod catalogue;
@@ -24,6 +25,7 @@ mod dial;
 mod expectation;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod handshake;
 mod observed;
 mod offer;
 mod scan;

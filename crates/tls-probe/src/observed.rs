@@ -34,7 +34,7 @@ pub struct Spoken {
 pub struct Observed {
     /// The versions that it speaks, oldest first.
     pub spoken: Vec<Spoken>,
-    /// The certificates that it showed, one for each kind of key. TLS 1.3 does not show them in the open.
+    /// The certificates that it showed, one for each kind of key.
     pub certificates: Vec<Certificate>,
     /// The application protocols that it takes, of `h2` and `http/1.1`. `None`: it only speaks TLS 1.3, which does not say so in the
     /// open.

@@ -6,6 +6,7 @@ use futures::future::try_join_all;
 use tokio::time::timeout;
 
 use crate::catalogue::{self, Exchange};
+use crate::handshake;
 use crate::sweep::Sweep;
 use crate::{Answer, Certificate, Dialer, Observed, Offer, Order, Protocol, Spoken, Trouble};
 
@@ -68,6 +69,10 @@ impl Scan<'_> {
         if let Some(spoken) = observed.spoken.last() {
             let offer = Offer { grease: true, ..everything(spoken) };
             observed.tolerant = !matches!(self.ask(&offer).await?, Answer::Refused { .. });
+        }
+        if observed.certificates.is_empty() {
+            observed.certificates = handshake::certificates(self.dialer).await;
+            self.handshakes.fetch_add(handshake::HANDSHAKES, Ordering::Relaxed);
         }
         observed.handshakes = self.handshakes.load(Ordering::Relaxed);
         Ok(observed)

@@ -150,6 +150,9 @@ pub enum Reason {
     /// The serving key is of the other kind.
     #[error("the serving key is of another kind")]
     Key,
+    /// A version without suites: the profile lists none of it.
+    #[error("the profile lists no cipher suite of it")]
+    NoSuiteListed,
     /// Every group that is left works with TLS 1.3 alone.
     #[error("no group that is left works with TLS 1.2")]
     NoTls12Group,

@@ -34,7 +34,7 @@ pub use invariants::{
 };
 pub use process::{Process, Subject};
 pub use role::{Right, account_with, grant, proves_role};
-pub use startup_lint::startup_lint;
+pub use startup_lint::{Allowed, startup_lint};
 pub use tap::{Request, Tap};
 
 /// Where a trial takes place: a Kubernetes API of its own, with whatever the test put there.

@@ -63,6 +63,7 @@ impl Options {
             flags: tls_profile::ProfileFlags { min_version, ciphers, groups },
             fips: in_fips_mode(),
             metrics: tls_profile::ProfileMetrics::default(),
+            own: tls_profile::OwnFiles::default(),
         };
         Ok(Self { namespace, controllers: settings.get(&table::CONTROLLERS), gateways, tls_profile, shared })
     }

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::controllers::{bind, hostname};
+use super::own_startup::OwnStartup;
 use crate::exit::{Failure, Outcome, chain};
 use crate::settings::{Effective, OptionalAddr, table};
 
@@ -47,6 +49,26 @@ pub(super) fn startup(settings: &Effective, metrics: TlsMetrics) -> Result<Start
         Some(options) => Ok(Startup::new(options, metrics)),
         None => builtin("operator", settings, metrics),
     }
+}
+
+/// The start-up data of `up`: of the directory that was named, else of the one that it keeps itself below `data`, which is made with the
+/// built-in profile where it is missing. Reads nothing of it yet.
+pub(super) fn own(settings: &Effective, data: &Path, metrics: TlsMetrics) -> Result<Startup, Failure> {
+    if settings.find(&table::TLS_STARTUP_DIR).is_some() {
+        return embedded(settings, metrics);
+    }
+    // Flags that leave nothing to serve are wrong whatever is decided.
+    builtin("apiserver", settings, TlsMetrics::default())?;
+    let own = OwnStartup::below(data);
+    own.seed()?;
+    let cache = settings.find(&table::TLS_CACHE_DIR).unwrap_or_else(|| own.cache());
+    let options = StartupOptions {
+        cache: Some(cache),
+        overrides: overrides(settings),
+        own_key: Some(KeyKind::Ecdsa),
+        ..StartupOptions::new(own.directory())
+    };
+    Ok(Startup::new(options, metrics))
 }
 
 /// The start-up data of the embedded API server, which brings its own certificate. Reads nothing yet.

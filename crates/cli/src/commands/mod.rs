@@ -11,6 +11,7 @@ pub(crate) mod listeners;
 pub(crate) mod manifests;
 mod metrics_page;
 pub(crate) mod operator;
+mod own_startup;
 mod storage_class;
 pub(crate) mod tls;
 pub(crate) mod up;

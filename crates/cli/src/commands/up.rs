@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::controllers::{CONTROL_NAMESPACE, Options, Running, account, install};
 use super::embedded::{Embedded, Place};
+use super::own_startup::OwnStartup;
 use super::{listeners, storage_class};
 use crate::exit::{Failure, Outcome};
 use crate::settings::{Effective, table};
@@ -16,27 +17,29 @@ use crate::settings::{Effective, table};
 /// first moment to the last.
 pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcome {
     let tls = TlsMetrics::default();
-    let startup = listeners::embedded(settings, tls.clone())?;
+    let dir = match settings.find(&table::DATA_DIR) {
+        Some(dir) => dir,
+        None => default_dir(|name| std::env::var_os(name).map(PathBuf::from))?,
+    };
+    let startup = listeners::own(settings, &dir, tls.clone())?;
     let health = listeners::starting(&startup);
-    listeners::beside_health(settings, &health, serve(settings, startup, &tls, &health, stop)).await
+    listeners::beside_health(settings, &health, serve(settings, dir, startup, &tls, &health, stop)).await
 }
 
 async fn serve(
     settings: &Effective,
+    dir: PathBuf,
     startup: Startup,
     tls: &TlsMetrics,
     health: &Health,
     stop: CancellationToken,
 ) -> Outcome {
-    let dir = match settings.find(&table::DATA_DIR) {
-        Some(dir) => dir,
-        None => default_dir(|name| std::env::var_os(name).map(PathBuf::from))?,
-    };
     let kubeconfig = settings.find(&table::KUBECONFIG_OUT).unwrap_or_else(|| dir.join("kubeconfig"));
     let options = Options::of(settings, CONTROL_NAMESPACE.to_owned(), false)?;
     if !listeners::load(&startup, settings, &stop).await? {
         return Ok(());
     }
+    let own = settings.find(&table::TLS_STARTUP_DIR).is_none().then(|| OwnStartup::below(&dir));
     let embedded = Embedded {
         listen: settings.get(&table::LISTEN),
         place: Place::Directory(dir),
@@ -50,6 +53,9 @@ async fn serve(
     storage_class::provide(&server.client()).await?;
 
     let quit = stop.child_token();
+    if let Some(own) = own {
+        tokio::spawn(own.follow(options.tls_profile.own.subscribe(), quit.clone()));
+    }
     let mut controllers = Running::start(account(&server), &options, tls, quit.clone());
     health.complete(controllers.readiness(Some(startup)), controllers.registry());
     embedded.announce(&server)?;

@@ -66,6 +66,51 @@ fn a_profile_from_a_file_or_its_directory_is_compared() {
     assert_eq!(json(&of_directory)["profile"], json(&output)["profile"]);
 }
 
+/// `paddock up` on a data directory, and `HOST:PORT` where it listens.
+fn up(dir: &Path) -> (Running, String) {
+    let data = dir.join("data");
+    let arguments = ["up", "--data-dir", data.to_str().unwrap(), "--listen", "127.0.0.1:0", "--health-listen", "off"];
+    let mut server = Running::start(&arguments, dir);
+    let line = server.line().unwrap();
+    let address = line.strip_prefix("Kubernetes API: https://").unwrap().to_owned();
+    (server, address)
+}
+
+async fn asks_for(dir: &Path, profile: &str) {
+    use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+    let client = paddock_reconcile::client::from_kubeconfig(&dir.join("data/kubeconfig"), None).await.unwrap();
+    let kind = GroupVersionKind::gvk("paddock.dev", "v1alpha1", "ServingPolicy");
+    let policies: Api<DynamicObject> =
+        Api::all_with(client, &ApiResource::from_gvk_with_plural(&kind, "servingpolicies"));
+    let policy = serde_json::json!({
+        "apiVersion": "paddock.dev/v1alpha1", "kind": "ServingPolicy", "metadata": {"name": "cluster"},
+        "spec": {"source": "Inline", "profile": {"type": profile}},
+    });
+    policies.patch("cluster", &PatchParams::apply("admin").force(), &Patch::Apply(policy)).await.unwrap();
+}
+
+fn becomes(address: &str, profile: &str) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while run(&["tls", "scan", address, "--profile", profile]).status.code() != Some(0) {
+        assert!(std::time::Instant::now() < end, "{address} does not come to serve {profile}");
+    }
+}
+
+#[tokio::test]
+async fn tls_f02_up_itself_follows_what_its_controllers_decide_and_begins_with_it_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, address) = up(dir.path());
+    assert_eq!(run(&["tls", "scan", &address, "--profile", "Intermediate"]).status.code(), Some(0));
+    asks_for(dir.path(), "Modern").await;
+    becomes(&address, "Modern");
+    drop(server); // killed
+    let (_server, address) = up(dir.path());
+    let output = run(&["tls", "scan", &address, "--profile", "Modern"]);
+    assert_eq!(code(&output), (Some(0), String::new()), "from its first connection on");
+    asks_for(dir.path(), "Intermediate").await;
+    becomes(&address, "Intermediate");
+}
+
 #[test]
 fn nobody_there_is_not_determined() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

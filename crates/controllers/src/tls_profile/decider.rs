@@ -16,6 +16,7 @@ use paddock_reconcile::{
 };
 use paddock_tls_profile::{Generation, Known};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::decision::{Decided, Finding, Inputs, Published, decide};
 use super::follower::FOLLOW;
@@ -62,7 +63,32 @@ pub struct Options {
     pub fips: bool,
     /// What is counted.
     pub metrics: ProfileMetrics,
+    /// Where the process's own listeners hear what was decided.
+    pub own: OwnFiles,
 }
+
+/// The start-up files of this process's own listeners, as they were decided on; empty before that. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct OwnFiles(watch::Sender<BTreeMap<String, String>>);
+
+impl OwnFiles {
+    /// Whoever puts them where the listeners read them.
+    pub fn subscribe(&self) -> watch::Receiver<BTreeMap<String, String>> {
+        self.0.subscribe()
+    }
+
+    fn are(&self, published: &Published) {
+        let files = published.files(OWN);
+        self.0.send_if_modified(|held| {
+            let new = *held != files;
+            *held = files;
+            new
+        });
+    }
+}
+
+/// The name of this process's own listeners in their contract.
+const OWN: &str = "apiserver";
 
 /// The name of the ConfigMap with the decision, in the control plane's namespace.
 pub const DECISION: &str = "paddock-tls-profile";
@@ -235,6 +261,7 @@ impl Controller for Decider {
             Err(Error::Waiting { .. }) => None,
             Err(error) => return Err(error),
         };
+        let written = read.published.clone();
         let before = self.memory.last(cx.term(), read);
         let answers = self.discover(cx).await;
         let now = cx.clock().now();
@@ -258,6 +285,10 @@ impl Controller for Decider {
             && let Some(took) = self.memory.arrived(published.contract.generation, now)
         {
             self.options.metrics.propagation.observe(took.as_secs_f64());
+        }
+        // As everybody else's: only what is written down and was read back.
+        if let Some(published) = decided.published.as_ref().filter(|published| Some(*published) == written.as_ref()) {
+            self.options.own.are(published);
         }
         self.memory.decides(cx.term(), Record { platform, published: decided.published }, now);
         Ok(snapshot)

@@ -1,5 +1,7 @@
 //! The controller that hands the decision to every workload that follows. Reads and writes through the API server alone.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -12,9 +14,11 @@ use super::components::{Told, told};
 use super::decider::{DECISION, Options, news};
 use super::decision::Published;
 use super::follower::{FOLLOW, Follower, Reload, Workload, WorkloadKind};
+use super::format::handed;
 use super::handover::{self, Guard, HANDED, Seen};
 use super::memory::Memory;
 use super::reads;
+use super::sharing::Claim;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
@@ -39,24 +43,39 @@ impl Deliverer {
         Snapshot(None)
     }
 
-    /// A workload of the same namespace that rolls before this one and has not finished.
-    async fn behind(
-        &self,
-        cx: &Context,
-        key: &Workload,
-        order: i32,
-        published: &Published,
-    ) -> Result<Option<String>, Error> {
-        for other in self.memory.followers_in(&key.namespace).iter().filter(|other| *other != key) {
-            let Some(object) = cx.get(&other.target()).await? else { continue };
-            let Some(Ok(mut follower)) = Follower::read(other, &object) else { continue };
-            let Told { published, .. } = told(published.clone(), other, &object, &mut follower);
-            let Some(hash) = handover::wanted_hash(other, &follower, &published) else { continue };
-            if follower.order < order && !follower.is_rolled_out(&object, &hash) {
-                return Ok(Some(other.to_string()));
-            }
+    /// Everybody else who follows in the namespace, with what each is told.
+    async fn others(&self, cx: &Context, key: &Workload, published: &Published) -> Result<Vec<Other>, Error> {
+        let mut others = Vec::new();
+        for workload in self.memory.followers_in(&key.namespace).into_iter().filter(|other| other != key) {
+            let Some(object) = cx.get(&workload.target()).await? else { continue };
+            let Some(Ok(mut follower)) = Follower::read(&workload, &object) else { continue };
+            let Told { published, .. } = told(published.clone(), &workload, &object, &mut follower);
+            others.push(Other { workload, object, follower, published });
         }
-        Ok(None)
+        Ok(others)
+    }
+}
+
+/// Somebody else who follows.
+struct Other {
+    workload: Workload,
+    object: Arc<Value>,
+    follower: Follower,
+    published: Published,
+}
+
+impl Other {
+    /// Whether it rolls before those of that order and has not finished.
+    fn is_before(&self, order: i32) -> bool {
+        let hash = handover::wanted_hash(&self.workload, &self.follower, &self.published);
+        self.follower.order < order && hash.is_some_and(|hash| !self.follower.is_rolled_out(&self.object, &hash))
+    }
+
+    /// What it wants in that ConfigMap, if it names it.
+    fn claims(&self, config_map: &str) -> Option<Claim> {
+        let files = handed(&self.workload, &self.follower, &self.published).ok()?.files;
+        let uid = object::uid(&self.object).to_owned();
+        (self.follower.config_map == config_map).then(|| Claim { workload: self.workload.clone(), uid, files })
     }
 }
 
@@ -124,6 +143,7 @@ impl Controller for Deliverer {
             published,
             replaces,
             config_map: None,
+            claims: Vec::new(),
             was_handed: false,
             pods: Vec::new(),
             guard: Guard::Others,
@@ -136,10 +156,13 @@ impl Controller for Deliverer {
             let target = ObjectRef::of::<ConfigMap>(Some(&key.namespace), &follower.config_map);
             seen.config_map = cx.get_live(&target).await?;
             seen.was_handed = self.memory.was_handed(key, &follower.config_map, seen.config_map.is_some());
+            let others = self.others(cx, key, decided).await?;
+            seen.claims = others.iter().filter_map(|other| other.claims(&follower.config_map)).collect();
             seen.pods = reads::pods(cx, key, &seen.object).await?;
             if follower.reload == Reload::Roll {
-                seen.guard = guard(cx, key, &seen.object, &follower.config_map).await?;
-                seen.behind = self.behind(cx, key, follower.order, decided).await?;
+                seen.guard = guard(cx, key, &seen.object, &follower.budget(key)).await?;
+                seen.behind =
+                    others.iter().find(|other| other.is_before(follower.order)).map(|o| o.workload.to_string());
             }
         }
         // What the plan is about to do is remembered here: a plan touches nothing.
@@ -168,7 +191,7 @@ impl Controller for Deliverer {
             }
             plan
         });
-        if matches!(plan.verdict, Verdict::Settled) && plan.listen.is_none() {
+        if matches!(plan.verdict, Verdict::Settled | Verdict::Invalid { .. }) && plan.listen.is_none() {
             plan.listen = Some(Dependency::Named(handover::behind(&key.namespace)));
         }
         Ok(plan)

@@ -155,6 +155,14 @@ impl Follower {
         Some(Ok(Self { format, reload, config_map, order, ports, is_agent }))
     }
 
+    /// The name of the disruption budget of its pods. One ConfigMap of nmstate's may be that of several workloads.
+    pub(crate) fn budget(&self, workload: &Workload) -> String {
+        match self.format {
+            Format::Paddock => self.config_map.clone(),
+            Format::Nmstate => format!("{}-tls-profile", workload.name),
+        }
+    }
+
     /// The annotation that tells a pod's hash.
     pub(crate) fn hash_key(&self) -> &'static str {
         match self.format {

@@ -3,7 +3,6 @@
 //! A template that names a profile which the files do not hold yet would start pods with the old one under the new name, and nothing
 //! would ever start them again. So the ConfigMap is read back before the template is touched.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,12 +11,14 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use paddock_api::labels;
 use paddock_reconcile::act::{Act, Strategy};
 use paddock_reconcile::{Dependency, Desired, Error, Event, Kind, ObjectRef, Plan, Verdict, object};
-use paddock_tls_profile::{Known, Profile, Version, files, hex_sha256};
+use paddock_tls_profile::Known;
 use serde_json::{Map, Value, json};
 
 use super::decision::Published;
 use super::follower::{CONFIG_MAP, FOLLOW, FOLLOWS, Follower, Format, Reload, Workload, WorkloadKind};
+use super::format::{Handed, handed};
 use super::platform::Capability;
+use super::sharing::{self, Claim, Share};
 use super::verification::{self, Answers, HANDED_OVER_AFTER, Summary};
 
 /// The value of [`FOLLOW`] on what we hand over.
@@ -37,6 +38,8 @@ pub(crate) struct Seen {
     pub(crate) replaces: Option<String>,
     /// As the API server holds it, not as we wrote it.
     pub(crate) config_map: Option<Arc<Value>>,
+    /// Who else names that ConfigMap.
+    pub(crate) claims: Vec<Claim>,
     /// Its files were there before.
     pub(crate) was_handed: bool,
     pub(crate) pods: Vec<Arc<Value>>,
@@ -83,37 +86,6 @@ pub(crate) struct Standing {
     pub(crate) remark: Option<(&'static str, String)>,
 }
 
-/// What a workload mounts.
-struct Handed {
-    files: BTreeMap<String, String>,
-    hash: String,
-    /// What the workload's format has no words for.
-    left_out: Vec<String>,
-}
-
-/// What a workload mounts; an error when its format can only say it by allowing more.
-fn handed(key: &Workload, follower: &Follower, published: &Published) -> Result<Handed, String> {
-    let profile = &published.profile;
-    match follower.format {
-        Format::Paddock => {
-            Ok(Handed { files: published.files(&key.to_string()), hash: profile.hash(), left_out: Vec::new() })
-        }
-        Format::Nmstate => {
-            // The format has no word for the floor: the minimum says it.
-            let floor = published.contract.decision.floor;
-            let floor = floor.filter(|floor| *floor > profile.min_version.unwrap_or(Version::Tls12));
-            let min_version = floor.or(profile.min_version);
-            let (text, left_out) = Profile { min_version, ..profile.clone() }.canonical_for_nmstate();
-            // A file without groups means all that the operand has.
-            if !left_out.is_empty() && profile.groups.as_ref().is_some_and(|groups| groups.len() == left_out.len()) {
-                return Err(format!("the format nmstate has no word for {}", left_out.join(", ")));
-            }
-            let hash = hex_sha256(text.as_bytes());
-            Ok(Handed { files: [(files::PROFILE.to_owned(), text)].into(), hash, left_out })
-        }
-    }
-}
-
 /// The hash that the workload's pods shall have.
 pub(crate) fn wanted_hash(key: &Workload, follower: &Follower, published: &Published) -> Option<String> {
     handed(key, follower, published).ok().map(|handed| handed.hash)
@@ -131,33 +103,41 @@ pub(crate) fn plan(key: &Workload, seen: &Seen, now: Timestamp) -> Result<(Plan,
         plan.verdict = Verdict::Waiting { on: decided(), message: "no profile was decided on yet".to_owned() };
         return Ok((plan, obstructed("NothingDecided", "no profile was decided on yet".to_owned())));
     };
-    let Handed { files, hash, left_out } = match handed(key, follower, published) {
+    let Handed { files, hash, remark } = match handed(key, follower, published) {
         Ok(handed) => handed,
         Err(why) => return Ok(refused(plan, target, "NotExpressible", why)),
     };
     let config_map = ObjectRef::of::<ConfigMap>(Some(&key.namespace), &follower.config_map);
-    if let Some((kind, name)) = seen.config_map.as_deref().and_then(|live| other_owner(live, object::uid(&seen.object)))
-    {
-        if kind == target.kind.kind && name == key.name {
+    let mine = Claim { workload: key.clone(), uid: object::uid(&seen.object).to_owned(), files: files.clone() };
+    let owners = match sharing::share(&mine, &seen.claims, seen.config_map.as_deref()) {
+        Share::Owners(owners) => owners,
+        Share::Remains { kind, name } => {
             let message = format!("{config_map} is still that of a {kind} {name} that is gone");
             plan.verdict = Verdict::Waiting { on: Dependency::Object(config_map), message: message.clone() };
             return Ok((plan, obstructed("ConfigMapTaken", message)));
         }
-        let why = format!("{config_map} belongs to {kind} {name}: name another one with {CONFIG_MAP}");
-        return Ok(refused(plan, target, "ConfigMapTaken", why));
-    }
+        Share::Taken { kind, name } => {
+            let why = format!(
+                "{config_map} belongs to {kind} {name}, which is told something else: name another one with {CONFIG_MAP}"
+            );
+            return Ok(refused(plan, target, "ConfigMapTaken", why));
+        }
+    };
     let desired =
         Desired::of(&ConfigMap { metadata: metadata(&config_map), data: Some(files.clone()), ..ConfigMap::default() })?;
     let guarded = follower.reload == Reload::Roll && many(key, &seen.object);
     if guarded && seen.guard == Guard::NameTaken {
         let why = format!(
             "PodDisruptionBudget {} is somebody else's and does not cover the pods, so that none can guard them while they roll: \
-             let it cover them, rename it, or name another ConfigMap, and with it another budget, with {CONFIG_MAP}",
-            follower.config_map
+             let it cover them, or rename it",
+            follower.budget(key)
         );
         return Ok(refused(plan, target, "BudgetTaken", why));
     }
-    plan.apply(desired.owned_by(&target, object::uid(&seen.object))?);
+    plan.apply(match follower.format {
+        Format::Paddock => desired.owned_by(&target, object::uid(&seen.object))?,
+        Format::Nmstate => desired.owned_together(&owners)?,
+    });
     if guarded && seen.guard == Guard::Ours {
         plan.apply(budget(key, follower, &seen.object)?.owned_by(&target, object::uid(&seen.object))?);
     }
@@ -165,10 +145,7 @@ pub(crate) fn plan(key: &Workload, seen: &Seen, now: Timestamp) -> Result<(Plan,
     standing.generation = published.contract.generation;
     standing.profile.clone_from(&published.contract.source.profile);
     standing.replaces.clone_from(&seen.replaces);
-    if !left_out.is_empty() {
-        let why = format!("the format nmstate has no word for {}: left out", left_out.join(", "));
-        standing.remark = Some(("GroupsLeftOut", why));
-    }
+    standing.remark = remark;
     if seen.was_handed && seen.config_map.is_none() {
         plan.event(Event::warning(
             target.clone(),
@@ -233,13 +210,6 @@ fn refused(mut plan: Plan, target: ObjectRef, reason: &'static str, why: String)
     (plan, obstructed(reason, why))
 }
 
-/// Kind and name of who else controls an object.
-fn other_owner<'a>(live: &'a Value, uid: &str) -> Option<(&'a str, &'a str)> {
-    let owners = live["metadata"]["ownerReferences"].as_array()?;
-    let other = owners.iter().find(|owner| owner["controller"] == true && owner["uid"] != uid)?;
-    Some((other["kind"].as_str()?, other["name"].as_str()?))
-}
-
 fn obstructed(reason: &'static str, why: String) -> Standing {
     Standing { remark: Some((reason, why)), ..Standing::default() }
 }
@@ -288,7 +258,7 @@ fn many(key: &Workload, object: &Value) -> bool {
 
 /// Nobody takes a second pod while one is away. One that counts what may be away never holds up a node's drain.
 fn budget(key: &Workload, follower: &Follower, object: &Value) -> Result<Desired, Error> {
-    let target = ObjectRef::of::<PodDisruptionBudget>(Some(&key.namespace), &follower.config_map);
+    let target = ObjectRef::of::<PodDisruptionBudget>(Some(&key.namespace), &follower.budget(key));
     let metadata = serde_json::to_value(metadata(&target)).unwrap_or_default();
     let spec = json!({ "maxUnavailable": 1, "selector": object["spec"]["selector"] });
     Desired::raw(Kind::of::<PodDisruptionBudget>(), json!({ "metadata": metadata, "spec": spec }))

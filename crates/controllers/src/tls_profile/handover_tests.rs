@@ -1,5 +1,5 @@
 use k8s_openapi::api::apps::v1::Deployment;
-use paddock_tls_profile::{Contract, Generation, Named, Profile};
+use paddock_tls_profile::{Contract, Generation, Named, Profile, files};
 use serde_json::{Value, json};
 
 use super::*;
@@ -46,6 +46,7 @@ fn seen(published: &Published, reload: Reload, pods: Vec<Arc<Value>>) -> Seen {
         published: Some(published.clone()),
         replaces: None,
         config_map: Some(Arc::new(config_map)),
+        claims: Vec::new(),
         was_handed: true,
         pods,
         guard: Guard::Others,
@@ -125,20 +126,6 @@ fn groups_that_nmstate_has_no_word_for_are_told_and_never_leave_it_without_any()
     assert_eq!((some.apply.len(), standing.remark.map(|(reason, _)| reason)), (1, Some("GroupsLeftOut")));
     let (none, standing) = with(&["SecP256r1MLKEM768"]);
     assert_eq!((none.apply.len(), standing.remark.map(|(reason, _)| reason)), (0, Some("NotExpressible")));
-}
-
-#[test]
-fn the_floor_reaches_a_format_that_has_no_word_for_it() {
-    let key = key();
-    let text = |floor| {
-        let mut published = published(Profile::baseline(), 1);
-        published.contract.decision.floor = floor;
-        let seen = seen(&published, Reload::Roll, Vec::new());
-        let follower = Follower { format: Format::Nmstate, ..seen.follower.unwrap() };
-        handed(&key, &follower, &published).unwrap().files.remove("profile.json").unwrap()
-    };
-    assert!(text(None).contains("VersionTLS12") && text(Some(Version::Tls11)).contains("VersionTLS12"));
-    assert!(text(Some(Version::Tls13)).contains("VersionTLS13"));
 }
 
 fn answered(seen: verification::Seen) -> Answers {

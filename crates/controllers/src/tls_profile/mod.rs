@@ -6,7 +6,7 @@
 //! | `decision` | what is served from it; a bad word never means something wider |
 //! | `components` | what single workloads are told otherwise |
 //! | `decider` | keeps the decision in one ConfigMap and reports on the policy |
-//! | `follower`, `handover` | what one workload gets, and when: files first, template last |
+//! | `follower`, `format`, `sharing`, `handover` | what one workload gets, in which words, in whose ConfigMap, and when: files first, template last |
 //! | `deliverer` | hands it over |
 //! | `verification`, `verifier` | looks with handshakes at what pods serve |
 //! | `report` | the status of the policy |
@@ -22,6 +22,7 @@ mod decider;
 mod decision;
 mod deliverer;
 mod follower;
+mod format;
 mod handover;
 mod memory;
 mod metrics;
@@ -31,20 +32,21 @@ mod policy;
 mod rbac;
 mod reads;
 mod report;
+mod sharing;
 mod sources;
 mod verification;
 mod verifier;
 
 pub use admission::writers;
 pub use alerts::alerts;
-pub use decider::{DECISION, Decider, Options, SourceWatch};
+pub use decider::{DECISION, Decider, Options, OwnFiles, SourceWatch};
 pub use deliverer::Deliverer;
 pub use follower::{HASH, follow};
 pub use metrics::ProfileMetrics;
 pub use network::probes;
 pub use policy::definition;
 pub use rbac::controller_rules;
-pub use sources::ProfileFlags;
+pub use sources::{ProfileFlags, Said, said_by};
 pub use verifier::Verifier;
 
 /// The controllers of this room. They share what only a running process knows.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use paddock_tls_profile::{Adherence, Generation, Profile, Request, Version};
+use paddock_tls_profile::{Adherence, Decision, Generation, Profile, Request, Version};
 use serde_json::{Value, json};
 
 use super::policy::Policy;
@@ -137,6 +137,11 @@ impl Heard {
             Ok(file) => file,
             Err(error) => return Self::Invalid(format!("the injected configuration is no YAML: {error}")),
         };
+        Self::serving_info(&file)
+    }
+
+    /// Reads a `GenericOperatorConfig`.
+    fn serving_info(file: &Value) -> Self {
         let serving = &file["servingInfo"];
         if serving.is_null() {
             return Self::Unreadable("the injected configuration has no servingInfo yet".to_owned());
@@ -158,6 +163,50 @@ impl Heard {
         let of = |request: &Request| Self::Wanted(Wanted { request: request.clone(), ..Wanted::default() });
         policy.profile.as_ref().map_or(Self::Absent, of)
     }
+}
+
+/// What an object says that can be a source of the profile: as the controllers would understand it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// What it asks for.
+    pub request: Request,
+    /// The tables of the release that it is of, where it says one.
+    pub table: Option<Generation>,
+    /// How the profile is judged, as far as the object says it; a `ServingPolicy` does.
+    pub decision: Decision,
+}
+
+/// Reads an `APIServer` or `HostedCluster` of OpenShift, a `ServingPolicy` with a profile of its own, or a `GenericOperatorConfig`. `None`:
+/// it is none of them.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn said_by(object: &Value) -> Option<Result<Said, String>> {
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let mut decision = Decision::default();
+    let heard = match kind {
+        "APIServer" => Heard::api_server(Some(object)),
+        "HostedCluster" => Heard::hosted_cluster(kind, object),
+        "ServingPolicy" => match Policy::read(object) {
+            Ok(policy) => {
+                decision.tls13 = policy.tls13;
+                decision.fips = policy.fips.unwrap_or_default();
+                decision.floor = policy.floor;
+                Heard::inline(&policy)
+            }
+            Err(wrong) => Heard::Invalid(wrong.to_string()),
+        },
+        _ if !object["servingInfo"].is_null() => Heard::serving_info(object),
+        _ => return None,
+    };
+    Some(match heard {
+        Heard::Wanted(Wanted { request, table, adherence, .. }) => {
+            decision.adherence = adherence;
+            Ok(Said { request, table, decision })
+        }
+        Heard::Absent => Err(format!("this {kind} has no spec.profile: the profile is where its spec.source says")),
+        Heard::Unreadable(why) | Heard::Invalid(why) => Err(why),
+    })
 }
 
 /// The operator's own flags for a profile.

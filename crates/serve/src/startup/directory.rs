@@ -24,6 +24,9 @@ pub(crate) struct Bundle {
     pub(crate) client_ca: Option<Vec<u8>>,
     /// The hash that the operator says it wrote.
     pub(crate) expected: Option<String>,
+    /// Why a file of what was decided, or the directory, could not be read: then there is nothing to serve of it, and what the
+    /// operator expects is not known either.
+    pub(crate) unreadable: Option<String>,
 }
 
 /// The bytes of a key: they do not print, and are wiped.
@@ -39,7 +42,8 @@ impl Secret {
 /// Reads the directory. Where kubelet keeps it, the files are read from behind `..data`, and once more if that link moved.
 ///
 /// # Errors
-/// When the directory or a file of it cannot be read, or is too large. A file that is missing is no error.
+/// When the directory, or a certificate or key of it, cannot be read or is too large. A file that is missing is no error; what was
+/// decided and cannot be read is told in [`Bundle::unreadable`], for the last good decision can stand in for it.
 pub(crate) fn read(dir: &Path) -> io::Result<Bundle> {
     let mut last = None;
     for _ in 0..ATTEMPTS {
@@ -62,15 +66,25 @@ pub(crate) fn read(dir: &Path) -> io::Result<Bundle> {
 }
 
 fn read_from(dir: &Path) -> io::Result<Bundle> {
+    let mut unreadable = None;
+    let mut decided = |name: &str| {
+        read_file(&dir.join(name)).unwrap_or_else(|error| {
+            unreadable.get_or_insert(error.to_string());
+            None
+        })
+    };
+    let (contract, profile, expected) =
+        (decided(files::CONTRACT), decided(files::PROFILE), decided(files::EXPECTED_HASH));
     Ok(Bundle {
-        contract: read_file(&dir.join(files::CONTRACT))?,
-        profile: read_file(&dir.join(files::PROFILE))?,
+        contract,
+        profile,
         certificate: read_file(&dir.join(files::CERTIFICATE))?,
         key: read_file(&dir.join(files::KEY))?.map(|bytes| Secret(zeroize::Zeroizing::new(bytes))),
         client_ca: read_file(&dir.join(files::CLIENT_CA))?,
-        expected: read_file(&dir.join(files::EXPECTED_HASH))?
+        expected: expected
             .map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned())
             .filter(|hash| !hash.is_empty()),
+        unreadable,
     })
 }
 

@@ -119,6 +119,9 @@ impl Candidate {
 
 /// Reads and resolves contract and profile.
 pub(crate) fn candidate(bundle: &Bundle, key: KeyKind, overrides: &Overrides) -> Result<Candidate, Rejected> {
+    if let Some(why) = &bundle.unreadable {
+        return Err(Rejected::Unreadable(why.clone()));
+    }
     let bytes = bundle.contract.as_deref().ok_or(Rejected::Missing("contract.json"))?;
     let read = Contract::parse(bytes).map_err(|why| Rejected::Invalid("contract.json", why))?;
     let (contract, mut unknown) = (read.contract, read.unknown);
@@ -173,34 +176,40 @@ pub(crate) enum Next {
 pub(crate) fn next(new: &Candidate, expected: Option<&str>, served: Option<&Effective>) -> Next {
     let stale = expected.is_some_and(|expected| expected != new.hash);
     let Some(served) = served else { return Next::Publish { stale } };
-    let widens = !served.covers(&new.effective);
-    if new.serving == Serving::Baseline && widens {
-        return Next::Hold("the profile cannot be served, and the built-in one would let in more than is served now");
+    match served.covers(&new.effective) {
+        false if new.serving == Serving::Baseline => {
+            Next::Hold("the profile cannot be served, and the built-in one would let in more than is served now")
+        }
+        false if stale => Next::Hold("it lets in more than is served now, and is not what the operator says it wrote"),
+        _ => Next::Publish { stale },
     }
-    if stale && widens {
-        return Next::Hold("it lets in more than is served now, and is not what the operator says it wrote");
-    }
-    Next::Publish { stale }
 }
 
-/// Which to begin with: what is mounted, or the last that was good. The second value: whether it is the latter. Only what the operator
-/// had confirmed was kept, so it comes before what lets in more and is not confirmed.
+/// What to begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum First {
+    /// What is mounted.
+    Mounted(Candidate),
+    /// The last that was good, and why it is not what is mounted.
+    LastGood(Candidate, String),
+}
+
+/// Which to begin with: what is mounted, or the last that was good. A start decides as a running process would that serves the last
+/// good one: only what the operator had confirmed was kept.
 pub(crate) fn first(
     mounted: Result<Candidate, Rejected>,
     last_good: Option<Candidate>,
     expected: Option<&str>,
-) -> Result<(Candidate, bool), Rejected> {
+) -> Result<First, Rejected> {
+    // What was good with another key or other flags, and cannot be served with these, is nothing to go back to.
+    let last_good = last_good.filter(|last| last.serving != Serving::Baseline);
     match (mounted, last_good) {
-        (Ok(mounted), Some(last)) => {
-            let confirmed = expected.is_none_or(|expected| mounted.hash == expected);
-            if !confirmed && !last.effective.covers(&mounted.effective) {
-                Ok((last, true))
-            } else {
-                Ok((mounted, false))
-            }
-        }
-        (Ok(mounted), None) => Ok((mounted, false)),
-        (Err(_), Some(last)) => Ok((last, true)),
+        (Ok(mounted), Some(last)) => Ok(match next(&mounted, expected, Some(&last.effective)) {
+            Next::Publish { .. } => First::Mounted(mounted),
+            Next::Hold(why) => First::LastGood(last, why.to_owned()),
+        }),
+        (Ok(mounted), None) => Ok(First::Mounted(mounted)),
+        (Err(why), Some(last)) => Ok(First::LastGood(last, why.to_string())),
         (Err(why), None) => Err(why),
     }
 }

@@ -108,7 +108,8 @@ fn tls_f12_what_the_operator_did_not_write_may_only_tighten() {
     assert_eq!(next(&intermediate, None, serving(&modern)), Next::Publish { stale: false });
     let of_neither = Some("0");
     assert!(matches!(next(&intermediate, of_neither, serving(&modern)), Next::Hold(_)));
-    assert_eq!(first(Ok(intermediate.clone()), Some(modern.clone()), of_neither), Ok((modern, true)));
+    let begun = first(Ok(intermediate.clone()), Some(modern.clone()), of_neither).unwrap();
+    assert!(matches!(begun, First::LastGood(last, _) if last == modern));
 }
 
 #[test]
@@ -130,15 +131,33 @@ fn the_stand_in_for_what_cannot_be_served_never_lets_in_more_than_before() {
 fn tls_f12_after_a_restart_what_was_confirmed_comes_before_what_was_tampered_with() {
     let (good, tampered) = (of(Named::Modern), of(Named::Intermediate));
     let first = |expected: &str| first(Ok(tampered.clone()), Some(good.clone()), Some(expected)).unwrap();
-    assert_eq!(first(&good.hash), (good.clone(), true));
-    assert_eq!(first(&tampered.hash), (tampered.clone(), false));
+    assert!(matches!(first(&good.hash), First::LastGood(last, _) if last == good));
+    assert_eq!(first(&tampered.hash), First::Mounted(tampered.clone()));
+}
+
+#[test]
+fn tls_f09_a_restart_lets_in_no_more_by_the_stand_in_than_the_last_good_profile() {
+    let stand_in = judged(&Contract::baseline("x"), Some(UNSERVABLE)).unwrap();
+    let (modern, intermediate) = (of(Named::Modern), of(Named::Intermediate));
+    let first = |last: &Candidate, expected| first(Ok(stand_in.clone()), Some(last.clone()), expected).unwrap();
+    for expected in [None, Some(stand_in.hash.as_str()), Some("0")] {
+        assert!(matches!(first(&modern, expected), First::LastGood(last, _) if last == modern), "{expected:?}");
+    }
+    assert_eq!(first(&intermediate, None), First::Mounted(stand_in.clone()));
+}
+
+#[test]
+fn tls_f20_a_last_good_profile_that_the_new_key_cannot_serve_is_nothing_to_go_back_to() {
+    let stand_in = judged(&Contract::baseline("x"), Some(UNSERVABLE)).unwrap();
+    let bad = || Err(Rejected::Missing("profile.json"));
+    assert_eq!(first(bad(), Some(stand_in), None).unwrap_err(), Rejected::Missing("profile.json"));
 }
 
 #[test]
 fn tls_d12_the_last_good_profile_stands_in_for_a_bad_one() {
     let last = of(Named::Modern);
     let bad = || Err(Rejected::Missing("profile.json"));
-    assert_eq!(first(bad(), Some(last.clone()), None), Ok((last, true)));
+    assert_eq!(first(bad(), Some(last.clone()), None), Ok(First::LastGood(last, "profile.json is missing".to_owned())));
     assert_eq!(first(bad(), None, None).unwrap_err(), Rejected::Missing("profile.json"));
 }
 

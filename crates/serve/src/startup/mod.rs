@@ -6,6 +6,7 @@
 //! | `directory` | reads all files of one moment | the directory, reading |
 //! | `judge` | what to serve of them | nothing: decides |
 //! | `cache` | the last that was good | one file of another directory |
+//! | `place` | puts files there, where nobody mounts them | the directory |
 //! | `watch` | notices changes | inotify |
 //! | `report` | what is served and why, for `/tlsz` and metrics | nothing |
 //!
@@ -14,6 +15,7 @@
 mod cache;
 mod directory;
 mod judge;
+mod place;
 mod report;
 mod watch;
 
@@ -31,8 +33,9 @@ use crate::metrics::{Reload, TlsMetrics};
 use crate::tls::{Certificate, Tls, TlsError, TlsSource};
 use cache::Cache;
 use directory::Bundle;
-use judge::{Candidate, Next};
+use judge::{Candidate, First, Next};
 pub use judge::{Overrides, Rejected, Serving};
+pub use place::place;
 pub(crate) use report::Facts;
 use watch::Watcher;
 
@@ -182,20 +185,27 @@ impl Startup {
 
     /// One attempt to have something to serve.
     fn begin(&self, options: &StartupOptions) -> Result<(), Rejected> {
-        let bundle = read(&options.directory)?;
+        let bundle = match read(&options.directory) {
+            // With a certificate of its own and a last good profile the component needs nothing of it.
+            Err(Rejected::Unreadable(why)) if options.own_key.is_some() => {
+                Bundle { unreadable: Some(why), ..Bundle::default() }
+            }
+            other => other?,
+        };
         let (certificate, key) = certificate_of(&bundle, options.own_key)?;
         let mounted = judge::candidate(&bundle, key, &options.overrides);
         let cache = Cache::new(options.cache.as_deref());
         let last = cache.read().and_then(|kept| judge::candidate(&kept, key, &options.overrides).ok());
-        let problem = mounted.as_ref().err().map(ToString::to_string);
-        let (mut candidate, is_last) = judge::first(mounted, last, bundle.expected.as_deref())?;
-        if is_last {
-            candidate.serving = Serving::LastKnownGood;
-            let why = problem.as_deref().unwrap_or("it is not what the operator says it wrote");
-            tracing::warn!(dir = %options.directory.display(), why, "the last good TLS profile is served");
-        }
+        let (candidate, problem) = match judge::first(mounted, last, bundle.expected.as_deref())? {
+            First::Mounted(candidate) => (candidate, None),
+            First::LastGood(mut candidate, why) => {
+                candidate.serving = Serving::LastKnownGood;
+                tracing::warn!(dir = %options.directory.display(), why, "the last good TLS profile is served");
+                (candidate, Some(why))
+            }
+        };
         let mut state = self.state();
-        state.problem = problem.or_else(|| is_last.then(|| "unconfirmed".to_owned()));
+        state.problem = problem;
         state.expected.clone_from(&bundle.expected);
         publish(&mut state, &self.0.metrics, candidate, certificate)
             .map_err(|e| Rejected::Certificate(e.to_string()))?;
@@ -227,6 +237,8 @@ impl Startup {
             Ok(bundle) => bundle,
             Err(why) => {
                 let mut state = self.state();
+                // What is there when it can be read again is looked at, also when it is the same as before.
+                state.last = None;
                 if state.problem.as_deref() != Some(&why.to_string()) {
                     tracing::warn!(%why, "what is served goes on being served");
                     state.problem = Some(why.to_string());

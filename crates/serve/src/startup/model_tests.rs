@@ -6,9 +6,11 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::*;
 
-/// The profiles of this world by number: what the custom resource may ask for, and last what only the tampering writes.
-const ASKED: [usize; 3] = [0, 1, 2];
-const TAMPERED: usize = 3;
+/// The profiles of this world by number: what the custom resource may ask for, one of them nothing that can be served, and last what
+/// only the tampering writes.
+const ASKED: [usize; 4] = [0, 1, 2, 3];
+const NOT_SERVABLE: usize = 3;
+const TAMPERED: usize = 4;
 
 struct World(Vec<Candidate>);
 
@@ -30,7 +32,8 @@ impl World {
     fn new() -> Self {
         let one_suite = r#"{"ciphers":["TLS_AES_128_GCM_SHA256"],"groups":["X25519"],"minTLSVersion":"VersionTLS13"}"#;
         let text = |named: Named| named.profile(Generation::C).canonical();
-        let texts = [one_suite.to_owned(), text(Named::Modern), text(Named::Intermediate), text(Named::Old)];
+        let (modern, intermediate, old) = (text(Named::Modern), text(Named::Intermediate), text(Named::Old));
+        let texts = [one_suite.to_owned(), modern, intermediate, UNSERVABLE.to_owned(), old];
         Self(texts.iter().map(|text| judged(&Contract::baseline("x"), Some(text)).unwrap()).collect())
     }
 
@@ -56,13 +59,19 @@ impl World {
         let mounted = state.file.map(|file| self.0[file].clone()).ok_or(Rejected::Missing("profile.json"));
         let kept = state.kept.map(|kept| self.0[kept].clone());
         let begun = first(mounted, kept, self.hash(state.note)).ok();
-        state.served = begun.and_then(|(begun, _)| self.0.iter().position(|one| one.hash == begun.hash));
+        state.served = begun.and_then(|begun| {
+            let (First::Mounted(begun) | First::LastGood(begun, _)) = begun;
+            self.0.iter().position(|one| one.hash == begun.hash)
+        });
         self.keep(state)
     }
 
     /// What is served is kept, if it is what is mounted and the operator stands by it.
     fn keep(&self, mut state: State) -> State {
-        if state.served == state.file && state.note.is_none_or(|note| state.served == Some(note)) {
+        if state.served == state.file
+            && state.served != Some(NOT_SERVABLE)
+            && state.note.is_none_or(|note| state.served == Some(note))
+        {
             state.kept = state.served;
         }
         state
@@ -121,7 +130,8 @@ fn tls_f15_tls_f16_tls_d01_from_every_state_the_process_comes_to_serve_what_was_
                 now = if started || now.served.is_none() { world.start(now) } else { world.look(now) };
             }
             now = if now.served.is_none() { world.start(now) } else { world.look(now) };
-            assert_eq!(now.served, Some(now.resource), "from {state:?}");
+            let held = |served| now.resource == NOT_SERVABLE && world.widens(served, NOT_SERVABLE);
+            assert!(now.served == Some(now.resource) || now.served.is_some_and(held), "from {state:?} to {now:?}");
         }
     }
 }
@@ -137,6 +147,19 @@ fn tls_f12_tls_d07_no_step_lets_in_more_by_a_map_that_the_operator_did_not_confi
         }
         if let (Some(kept), Some(new), Some(_)) = (state.kept, started.served, state.note) {
             assert!(!world.widens(kept, new) || confirmed(new), "{state:?} -> {started:?}");
+        }
+    }
+}
+
+#[test]
+fn tls_f09_no_step_lets_in_more_by_a_profile_that_cannot_be_served() {
+    let world = World::new();
+    for state in world.reachable() {
+        let (looked, started) = (world.look(state), world.start(state));
+        for (before, after) in [(state.served, looked), (state.kept, started)] {
+            if let (Some(before), Some(NOT_SERVABLE)) = (before, after.served) {
+                assert!(before == NOT_SERVABLE || !world.widens(before, NOT_SERVABLE), "{state:?} -> {after:?}");
+            }
         }
     }
 }

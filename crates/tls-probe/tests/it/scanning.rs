@@ -76,6 +76,20 @@ async fn a_hybrid_alone_leaves_tls_1_3_alone() {
 }
 
 #[tokio::test]
+async fn tls_f20_the_key_of_a_server_of_tls_1_3_alone_is_seen_and_judged_by() {
+    let of_rsa = custom(&["ECDHE-RSA-AES128-GCM-SHA256"], "VersionTLS12", &[]);
+    for (key, words) in [(Key::P256, "ECDSA secp256r1"), (Key::P384, "ECDSA secp384r1"), (Key::Rsa, "RSA 2048")] {
+        let modern = look(&served(&named(Named::Modern), key), key).await;
+        assert_eq!(modern.certificates.iter().map(|one| one.key.as_str()).collect::<Vec<_>>(), [words]);
+        let verdict = Expectation::of_server(&of_rsa, &Backend::RUSTLS_AWS_LC, &Options::default(), &modern)
+            .compare(&modern)
+            .verdict();
+        let expected = if key == Key::Rsa { Verdict::Different } else { Verdict::Reduced };
+        assert_eq!(verdict, expected, "{key:?}: only an RSA key could serve its suite of TLS 1.2");
+    }
+}
+
+#[tokio::test]
 async fn a_wider_server_is_different_and_what_is_too_much_is_named() {
     let observed = look(&served(&named(Named::Intermediate), Key::P256), Key::P256).await;
     let modern = named(Named::Modern);

@@ -392,6 +392,66 @@ async fn tls_f09_the_stand_in_for_what_cannot_be_served_is_told_as_such() {
 }
 
 #[tokio::test]
+async fn tls_f09_after_a_restart_too_the_stand_in_lets_in_no_more_than_the_last_good_profile() {
+    let mut component = Component::asking_for(Named::Modern);
+    component.sync();
+    drop(component.start().await);
+    component.ask(r#"{"ciphers":null,"groups":["secp521r1"],"minTLSVersion":"VersionTLS13"}"#);
+    component.sync();
+    let process = component.start().await;
+    assert_eq!((process.report("serving"), process.report("stale")), ("LastKnownGood".into(), true.into()));
+    assert!(!component.serves_tls12(&process).await);
+    component.ask_for(Named::Intermediate);
+    component.sync();
+    process.until_served(&component).await;
+    assert_eq!(process.report("stale"), false);
+}
+
+/// Ten thousand names, more than a file may hold.
+fn oversized() -> String {
+    let ciphers = vec!["ECDHE-ECDSA-AES128-GCM-SHA256".to_owned(); 10_000];
+    Profile { ciphers: Some(ciphers), ..Named::Intermediate.profile(Generation::C) }.canonical()
+}
+
+#[tokio::test]
+async fn tls_f10_the_last_good_profile_stands_in_at_once_for_files_that_are_too_large_or_unreadable() {
+    let large = vec![b' '; 300 * 1024];
+    for (file, bytes) in
+        [(files::PROFILE, oversized().into_bytes()), (files::CONTRACT, large.clone()), (files::EXPECTED_HASH, large)]
+    {
+        let mut component = Component::asking_for(Named::Modern);
+        component.sync();
+        drop(component.start().await);
+        component.sync_with(file, Some(&bytes));
+        let process = component.start().await;
+        assert_eq!(process.report("serving"), "LastKnownGood", "{file}");
+        let problem = process.report("problem").to_string();
+        assert!(problem.contains("larger than 262144 bytes"), "{problem}");
+        assert!(!component.serves_tls12(&process).await);
+        component.sync();
+        process.until(|report| report["serving"] == "Profile" && report["stale"] == false).await;
+    }
+}
+
+#[tokio::test]
+async fn tls_f09_a_file_that_can_be_read_again_is_stale_no_longer() {
+    let mut component = Component::asking_for(Named::Modern);
+    component.sync();
+    let process = Process::start(StartupOptions { poll: Duration::from_millis(20), ..component.options() }).await;
+    component.sync_with(files::CERTIFICATE, Some(&vec![b' '; 300 * 1024]));
+    process.until(|report| report["problem"].as_str().is_some_and(|why| why.contains("larger than"))).await;
+    component.sync();
+    process.until(|report| report["problem"].is_null() && report["stale"] == false).await;
+    // The whole directory goes away and comes back as it was.
+    let (here, away) = (component.mount.path().to_owned(), component.home.path().join("away"));
+    std::fs::rename(&here, &away).unwrap();
+    process.until(|report| report["stale"] == true).await;
+    assert!(shake(process.addr, &component.authority, &[&rustls::version::TLS13]).await.is_ok());
+    std::fs::rename(&away, &here).unwrap();
+    process.until(|report| report["problem"].is_null() && report["stale"] == false).await;
+}
+
+#[tokio::test]
 async fn tls_f26_a_strict_component_keeps_what_it_served() {
     let mut component = Component::asking_for(Named::Modern);
     component.contract.decision = Decision { adherence: Adherence::Strict, ..Decision::default() };

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use paddock_tls_profile::{
-    Backend, ClientModel, Group, Options, Outcome as Serves, Profile, Resolution, Suite, Version, resolve,
+    Backend, ClientModel, Group, Outcome as Serves, Profile, Resolution, Suite, Version, resolve,
 };
 use serde_json::{Value, json};
 
@@ -14,15 +14,12 @@ use crate::settings::{Effective, table};
 
 /// Explains the profile in `file`. Exit codes: 0 it can be served, 1 it cannot, 2 it is no profile.
 pub(crate) fn run(settings: &Effective, file: &str) -> Outcome {
-    let request = profile::read(Path::new(file))?;
-    let generation = settings.get(&table::TLS_GENERATION);
+    let asked = profile::read(Path::new(file))?;
+    let generation = asked.generation(settings);
+    let mut options = asked.options(settings);
+    options.fips |= settings.get(&table::TLS_FIPS);
+    let request = asked.request;
     let profile = request.profile(generation);
-    let options = Options {
-        fips: settings.get(&table::TLS_FIPS),
-        tls13: settings.get(&table::TLS_13_POLICY),
-        key: settings.find(&table::TLS_KEY),
-        floor: None,
-    };
     let backend = Backend::RUSTLS_AWS_LC;
     let resolution = resolve(&profile, &backend, &options);
     if settings.get(&table::JSON) {
@@ -128,7 +125,7 @@ fn why(resolution: &Resolution, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use paddock_tls_profile::{Generation, Named};
+    use paddock_tls_profile::{Generation, Named, Options};
 
     use super::*;
 

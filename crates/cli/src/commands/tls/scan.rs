@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use paddock_tls_probe::{Comparison, Dialer, Expectation, Limits, Observed, Order, Protocol, Trouble, Verdict, scan};
-use paddock_tls_profile::{Backend, Options, Request, Suite};
+use paddock_tls_profile::{Backend, Request, Suite};
 use serde_json::{Value, json};
 
 use super::{columns, group_title, painted, profile, suite_title};
@@ -16,14 +16,13 @@ use crate::settings::{Effective, table};
 /// determined.
 pub(crate) async fn run(settings: &Effective, address: &str) -> Outcome {
     let (host, port) = split(address)?;
-    let request = settings.find(&table::TLS_PROFILE).map(|path| profile::read(&path)).transpose()?;
+    let asked = settings.find(&table::TLS_PROFILE).map(|path| profile::read(&path)).transpose()?;
     let observed = look(settings, host, port).await?;
-    let generation = settings.get(&table::TLS_GENERATION);
-    let options = Options { tls13: settings.get(&table::TLS_13_POLICY), ..Options::default() };
-    let judged = request.map(|request| {
-        let profile = request.profile(generation);
+    let judged = asked.map(|asked| {
+        let profile = asked.request.profile(asked.generation(settings));
+        let options = asked.options(settings);
         let expectation = Expectation::of_server(&profile, &Backend::RUSTLS_AWS_LC, &options, &observed);
-        (request, expectation.compare(&observed))
+        (asked.request, expectation.compare(&observed))
     });
     if settings.get(&table::JSON) {
         output::line(&report(address, &observed, judged.as_ref()).to_string())?;
@@ -203,7 +202,7 @@ fn some(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use paddock_tls_probe::Spoken;
-    use paddock_tls_profile::{Generation, Named, Version};
+    use paddock_tls_profile::{Generation, Named, Options, Version};
 
     use super::*;
 

@@ -59,7 +59,7 @@ pub(crate) static TLS_STARTUP_DIR: Setting<PathBuf> = Setting::new(
     "tls-startup-dir",
     &["PADDOCK_TLS_STARTUP_DIR"],
     "DIR",
-    Default::Absent("the built-in profile, Intermediate"),
+    Default::Absent("`up`: one of its own in the data directory; else the built-in profile, Intermediate"),
     "The mounted start-up directory (`contract.json`, `profile.json`; for `operator` also `tls.crt` and `tls.key`), followed while serving",
     LISTENS,
 );

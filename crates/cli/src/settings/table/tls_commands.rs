@@ -77,9 +77,9 @@ pub(crate) static TLS_KEY: Setting<KeyKind> = Setting::new(
     "key",
     &[],
     "KIND",
-    Default::Absent("either"),
+    Default::Absent("`tls scan`: as the server's certificates show; `tls explain`: either"),
     "The kind of the serving key, RSA or ECDSA: suites of TLS 1.2 need one or the other",
-    &["tls explain"],
+    &["tls scan", "tls explain"],
 );
 
 /// `--fips`

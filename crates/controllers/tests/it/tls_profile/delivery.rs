@@ -221,6 +221,77 @@ async fn two_followers_never_share_a_config_map() {
     assert_eq!(cluster.template_annotation("b", HASH).await, None);
 }
 
+/// The operands of kubernetes-nmstate: webhook and metrics mount one map.
+async fn operands() -> Cluster {
+    let cluster = modern().await;
+    for name in ["metrics", "webhook"] {
+        let labels = json!({"paddock.dev/tls-profile-format": "nmstate"});
+        let annotations = json!({"paddock.dev/tls-profile-configmap": "nmstate-tls-config"});
+        cluster.deployment(name, labels, annotations, json!({"replicas": 2})).await;
+    }
+    cluster
+}
+
+async fn owners(cluster: &Cluster) -> Vec<(String, bool)> {
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client(), "apps");
+    let owners = maps.get("nmstate-tls-config").await.unwrap().metadata.owner_references.unwrap_or_default();
+    owners.into_iter().map(|owner| (owner.name, owner.controller == Some(true))).collect()
+}
+
+#[tokio::test]
+async fn tls_f24_the_operands_of_nmstate_share_one_map_and_both_are_told() {
+    let cluster = operands().await;
+    delivered(&cluster).await;
+    let (text, _) = Named::Modern.profile(Generation::C).canonical_for_nmstate();
+    assert_eq!(cluster.files("nmstate-tls-config").await, Some([("profile.json".to_owned(), text.clone())].into()));
+    let hash = paddock_tls_profile::hex_sha256(text.as_bytes());
+    for name in ["metrics", "webhook"] {
+        assert_eq!(
+            cluster.template_annotation(name, "nmstate.io/tls-profile-hash").await,
+            Some(hash.clone()),
+            "{name}"
+        );
+    }
+    assert_eq!(owners(&cluster).await, [("metrics".to_owned(), false), ("webhook".to_owned(), false)]);
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(cluster.client(), "apps");
+    for name in ["metrics", "webhook"] {
+        let selector = budgets.get(&format!("{name}-tls-profile")).await.unwrap().spec.unwrap().selector.unwrap();
+        assert_eq!(selector.match_labels.unwrap()["app"], name);
+    }
+}
+
+#[tokio::test]
+async fn operands_that_share_a_map_second_pass_writes_nothing() {
+    paddock_trials::second_pass_writes_nothing(&operands().await, &deliverer()).await;
+}
+
+#[tokio::test]
+async fn tls_f15_operands_that_share_a_map_crash_after_every_write_converges() {
+    paddock_trials::crash_after_every_write_converges(operands, &deliverer()).await;
+}
+
+#[tokio::test]
+async fn tls_d15_a_shared_map_stays_as_long_as_one_of_its_workloads_does() {
+    let cluster = operands().await;
+    let mut process = delivered(&cluster).await;
+    cluster.deployments().delete("metrics", &DeleteParams::default()).await.unwrap();
+    process.settle().await;
+    assert!(cluster.files("nmstate-tls-config").await.is_some());
+    assert_eq!(owners(&cluster).await, [("webhook".to_owned(), false)]);
+}
+
+#[tokio::test]
+async fn operands_that_are_told_different_things_do_not_share_a_map() {
+    let cluster = operands().await;
+    let metrics = json!({"kind": "Deployment", "namespace": "apps", "name": "metrics"});
+    cluster.policy(json!({"components": [{"ref": metrics, "profile": {"type": "Intermediate"}}]})).await;
+    decider().start(&cluster).settle().await;
+    delivered(&cluster).await;
+    assert!(cluster.files("nmstate-tls-config").await.unwrap()["profile.json"].contains("VersionTLS12"));
+    assert!(cluster.template_annotation("metrics", "nmstate.io/tls-profile-hash").await.is_some());
+    assert_eq!(cluster.template_annotation("webhook", "nmstate.io/tls-profile-hash").await, None);
+}
+
 #[tokio::test]
 async fn tls_f14_a_paused_deployment_stays_paused() {
     let cluster = modern().await;
@@ -292,7 +363,7 @@ async fn a_disruption_budget_of_somebody_else_that_has_our_name_is_told_with_how
     assert_eq!(cluster.condition("Stalled").await, Some(("True".to_owned(), "Stalled".to_owned())));
     let status = cluster.policies().get("cluster").await.unwrap().data["status"]["components"][0].clone();
     let told = "PodDisruptionBudget w-tls-profile is somebody else's and does not cover the pods, so that none can guard them while they roll: \
-        let it cover them, rename it, or name another ConfigMap, and with it another budget, with paddock.dev/tls-profile-configmap";
+        let it cover them, or rename it";
     assert_eq!((status["reason"].as_str(), status["message"].as_str()), (Some("BudgetTaken"), Some(told)));
 
     let covers = json!({"spec": {"selector": {"matchLabels": {"app": "w"}}}});

@@ -23,12 +23,12 @@ use super::mounted::Mounted;
 use crate::exit::{Failure, Outcome};
 
 /// Edits that a figure is taken of.
-const EDITS: usize = 20;
+pub(super) const EDITS: usize = 20;
 /// How often somebody else makes a handshake meanwhile.
 const EVERY: Duration = Duration::from_millis(5);
 const STARTS: usize = 9;
 /// When something is given up that should take milliseconds.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A port that is free now. Another process may take it in between; then the component says so and the benchmark fails.
 fn free() -> Result<SocketAddr, Failure> {
@@ -92,7 +92,7 @@ pub(super) async fn edits(report: &Report) -> Outcome {
     server.stop().await?;
 
     let worst = times.iter().max().copied().unwrap_or_default();
-    let what = format!("profile edit to every listener ({}) serving by it", listeners.len());
+    let what = format!("edit of the mounted profile to every listener ({}) serving by it", listeners.len());
     report.time(format!("{what}, median of {EDITS}"), median(times), Wanted::Nothing)?;
     report.time(format!("{what}, slowest"), worst, Wanted::AtMost(250.0))?;
     let made = made.load(Ordering::Relaxed);
@@ -101,7 +101,7 @@ pub(super) async fn edits(report: &Report) -> Outcome {
 }
 
 /// Makes a handshake every 5 ms and counts those that fail.
-async fn connecting(client: Client, made: Arc<AtomicU32>, refused: Arc<AtomicU32>, stop: CancellationToken) {
+pub(super) async fn connecting(client: Client, made: Arc<AtomicU32>, refused: Arc<AtomicU32>, stop: CancellationToken) {
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -114,7 +114,7 @@ async fn connecting(client: Client, made: Arc<AtomicU32>, refused: Arc<AtomicU32
 }
 
 /// Waits until TLS 1.2 is served, or refused.
-async fn until_serves(addr: SocketAddr, tls12: bool) -> Outcome {
+pub(super) async fn until_serves(addr: SocketAddr, tls12: bool) -> Outcome {
     let client = Client::new(addr, &[&rustls::version::TLS12])?;
     let wait = async {
         while client.connect().await.is_ok() != tls12 {

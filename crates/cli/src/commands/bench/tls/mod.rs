@@ -6,6 +6,7 @@
 //! | [`client`] | the client of both |
 //! | [`instructions`] | what they cost in instructions |
 //! | [`components`] | edits and starts of Paddock's components |
+//! | [`sources`] | edits of the profile's source |
 //! | [`mounted`] | the start-up directory of all of them |
 
 mod client;
@@ -13,6 +14,7 @@ mod components;
 mod instructions;
 mod listener;
 mod mounted;
+mod sources;
 
 use std::path::Path;
 use std::process::Stdio;
@@ -61,6 +63,7 @@ const OVERHEAD: f64 = 3.0;
 pub(crate) async fn measure(sizes: &Sizes, report: &Report) -> Outcome {
     components::starts(report).await?;
     components::edits(report).await?;
+    sources::edits(report).await?;
     let mounted = Mounted::asking_for(Named::Intermediate)?;
     side_by_side(sizes, report, mounted.path()).await?;
     counted(report, mounted.path()).await?;

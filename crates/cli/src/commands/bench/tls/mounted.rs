@@ -20,6 +20,8 @@ pub(super) struct Mounted {
     home: TempDir,
     sets: u32,
     contract: Contract,
+    /// What is in the file: the contract's own text, or what was brought.
+    text: String,
     profile: String,
     chain: String,
     key: String,
@@ -35,7 +37,8 @@ impl Mounted {
     pub(super) fn asking_for(named: Named) -> Result<Self, Failure> {
         let contract = Contract { metrics_auth: MetricsAuth::Off, ..Contract::baseline("bench") };
         let (chain, key) = issued()?;
-        let mut this = Self { home: directory()?, sets: 0, contract, profile: String::new(), chain, key };
+        let mut this =
+            Self { home: directory()?, sets: 0, contract, text: String::new(), profile: String::new(), chain, key };
         this.ask_for(named)?;
         Ok(this)
     }
@@ -49,7 +52,14 @@ impl Mounted {
         let profile = named.profile(Generation::C);
         self.contract.generation += 1;
         self.contract.profile_hash = Some(profile.hash());
+        self.text = self.contract.canonical();
         self.profile = profile.canonical();
+        self.write()
+    }
+
+    /// Brings the files that somebody else wrote, in one swap.
+    pub(super) fn bring(&mut self, contract: &str, profile: &str) -> Outcome {
+        (self.text, self.profile) = (contract.to_owned(), profile.to_owned());
         self.write()
     }
 
@@ -65,7 +75,7 @@ impl Mounted {
         let set = dir.join(&name);
         std::fs::create_dir(&set).map_err(failed)?;
         for (file, text) in [
-            (files::CONTRACT, &self.contract.canonical()),
+            (files::CONTRACT, &self.text),
             (files::PROFILE, &self.profile),
             (files::CERTIFICATE, &self.chain),
             (files::KEY, &self.key),
