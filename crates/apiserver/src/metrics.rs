@@ -41,8 +41,8 @@ impl Metrics {
         Running(api.clone(), counter)
     }
 
-    pub(crate) fn watch_events(&self, count: usize) {
-        self.watch_events.fetch_add(count as u64, Relaxed);
+    pub(crate) fn watch_event(&self) {
+        self.watch_events.fetch_add(1, Relaxed);
     }
 
     /// A watch that was too slow.

@@ -13,9 +13,9 @@ use crate::schema::body::{self, Format};
 use crate::schema::decode::{self, FieldValidation};
 use crate::status::Status;
 
-/// A body of a kind of its own (options, a Scale, a Binding): read, not checked.
-pub(super) fn untyped(bytes: &[u8], format: Format) -> Result<Value, Status> {
-    body::parse(bytes, format).map(|b| b.value).map_err(Status::bad_request)
+/// YAML of a kind of its own (a Scale to apply): read, not checked.
+pub(super) async fn untyped_yaml(bytes: &Bytes) -> Result<Value, Status> {
+    body::parse_yaml(bytes).await.map(|b| b.value).map_err(Status::bad_request)
 }
 
 impl Call<'_> {
@@ -36,30 +36,46 @@ impl Call<'_> {
         }
     }
 
-    pub(super) fn untyped(&self, bytes: &Bytes) -> Result<Value, Status> {
-        let (text, format) = self.text(bytes)?;
-        untyped(&text, format)
+    /// A body of a kind of its own (options, a Scale, a Binding): read, not checked.
+    pub(super) async fn untyped(&self, bytes: &Bytes) -> Result<Value, Status> {
+        match self.text(bytes)? {
+            (_, Format::Yaml) => untyped_yaml(bytes).await,
+            (text, Format::Json) => body::parse(&text, Format::Json).map(|b| b.value).map_err(Status::bad_request),
+        }
     }
 
     /// Decodes a body into this resource's kind.
-    pub(super) fn decode_body(&mut self, bytes: &Bytes, validation: FieldValidation) -> Result<Value, Status> {
-        self.decode_as(&self.resource.clone(), bytes, validation)
+    pub(super) async fn decode_body(&mut self, bytes: &Bytes, validation: FieldValidation) -> Result<Value, Status> {
+        self.decode_as(&self.resource.clone(), bytes, validation).await
     }
 
     /// Decodes a body into the kind that goes over the wire at the path's subresource.
-    pub(super) fn decode_subresource(&mut self, bytes: &Bytes, validation: FieldValidation) -> Result<Value, Status> {
+    pub(super) async fn decode_subresource(
+        &mut self,
+        bytes: &Bytes,
+        validation: FieldValidation,
+    ) -> Result<Value, Status> {
         let mut resource = (*self.resource).clone();
         let subresource = resource.subresource(&self.path.subresource).ok_or_else(Status::no_such_resource)?;
         if let Some((group, version, kind)) = subresource.kind {
             (resource.definitions, resource.schema) = schema::builtin(group, version, kind);
             (resource.group, resource.version, resource.kind) = (group.into(), version.into(), kind.into());
         }
-        self.decode_as(&resource, bytes, validation)
+        self.decode_as(&resource, bytes, validation).await
     }
 
-    fn decode_as(&mut self, resource: &Resource, bytes: &Bytes, validation: FieldValidation) -> Result<Value, Status> {
+    async fn decode_as(
+        &mut self,
+        resource: &Resource,
+        bytes: &Bytes,
+        validation: FieldValidation,
+    ) -> Result<Value, Status> {
         let (text, format) = self.text(bytes)?;
-        let (mut object, warnings) = decode::read(&text, format, resource, validation)?;
+        let read = match format {
+            Format::Yaml => body::parse_yaml(bytes).await,
+            Format::Json => body::parse(&text, Format::Json),
+        };
+        let (mut object, warnings) = decode::read(read, &text, format, resource, validation)?;
         expect_type(resource, &mut object)?;
         self.warnings.extend(warnings);
         self.raw = match (self.resource.strategy.raw_field(), format) {

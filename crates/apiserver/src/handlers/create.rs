@@ -19,7 +19,7 @@ const NAMES: usize = 8;
 impl Call<'_> {
     pub(crate) async fn create(&mut self, body: &Bytes) -> Result<Answer, Status> {
         let options = self.write_options("CreateOptions")?;
-        let object = self.decode_body(body, options.validation)?;
+        let object = self.decode_body(body, options.validation).await?;
         let generated = text(&object, "name").is_empty() && !text(&object, "generateName").is_empty();
         let told = self.warnings.len();
         for _ in 1..if generated { NAMES } else { 1 } {

@@ -45,8 +45,8 @@ enum Gone {
 }
 
 impl DeleteOptions {
-    fn read(call: &Call<'_>, body: &Bytes) -> Result<Self, Status> {
-        let mut options = if body.is_empty() { json!({}) } else { call.untyped(body)? };
+    async fn read(call: &Call<'_>, body: &Bytes) -> Result<Self, Status> {
+        let mut options = if body.is_empty() { json!({}) } else { call.untyped(body).await? };
         if !options.is_object() {
             return Err(Status::bad_request("DeleteOptions must be an object"));
         }
@@ -128,7 +128,7 @@ fn shown(sent: &Value, dry: &[&str]) -> Value {
 
 impl Call<'_> {
     pub(crate) async fn delete(&mut self, body: &Bytes) -> Result<Answer, Status> {
-        let options = DeleteOptions::read(self, body)?;
+        let options = DeleteOptions::read(self, body).await?;
         let name = self.path.name.clone();
         let gone = self.delete_named(&name, &name, &options).await?;
         match gone {
@@ -190,7 +190,12 @@ impl Call<'_> {
         self.validate(&write, &mut Value::Null, object).await
     }
 
-    fn check_preconditions(&self, object: &Value, live: &Object, options: &DeleteOptions) -> Result<(), Status> {
+    pub(crate) fn check_preconditions(
+        &self,
+        object: &Value,
+        live: &Object,
+        options: &DeleteOptions,
+    ) -> Result<(), Status> {
         let conflict = |why: String| {
             // The kind in place of the resource: so kube-apiserver words this one (`rest.BeforeDelete`).
             let group = self.resource.storage.split('/').next().unwrap_or_default();
@@ -292,7 +297,7 @@ impl Call<'_> {
     }
 
     pub(crate) async fn delete_collection(&mut self, body: &Bytes) -> Result<Answer, Status> {
-        let options = DeleteOptions::read(self, body)?;
+        let options = DeleteOptions::read(self, body).await?;
         let selected = self.select_all()?;
         let mut deleted = Vec::with_capacity(selected.len());
         for object in selected {

@@ -12,7 +12,7 @@ use crate::api::Answer;
 use crate::patch::managed::{self, FieldSet};
 use crate::patch::{self, PatchType, Patched};
 use crate::resource::Part;
-use crate::schema::body::{self, Format};
+use crate::schema::body;
 use crate::schema::decode::{self, FieldValidation};
 use crate::status::{Details, Status};
 
@@ -101,7 +101,7 @@ impl Call<'_> {
             return self.answer_stored(200, &live);
         }
         let read =
-            body::parse(bytes, Format::Yaml).map_err(|e| Status::bad_request(format!("error decoding YAML: {e}")))?;
+            body::parse_yaml(bytes).await.map_err(|e| Status::bad_request(format!("error decoding YAML: {e}")))?;
         self.apply_config(part, read.value, read.duplicates, options, bytes).await
     }
 

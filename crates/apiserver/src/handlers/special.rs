@@ -12,7 +12,6 @@ use crate::kinds::subresources;
 use crate::patch::{self, PatchType, managed};
 use crate::request::Verb;
 use crate::resource::{Lookup, Part};
-use crate::schema::body::Format;
 use crate::schema::{self, Typed, decode};
 use crate::status::Status;
 use crate::store::{Encoded, Expect, Key, Write};
@@ -33,7 +32,7 @@ impl Call<'_> {
             ("pods", "exec" | "attach" | "portforward" | "proxy", _) | ("services" | "nodes", "proxy", _) => {
                 self.connect(&name, verb).await
             }
-            ("serviceaccounts", "token", Verb::Create) => self.request_token(body),
+            ("serviceaccounts", "token", Verb::Create) => self.request_token(body).await,
             ("namespaces", "finalize", Verb::Update) => {
                 self.resource.subresource("finalize").ok_or_else(Status::method_not_allowed)?;
                 self.update(Part::Other("finalize"), body).await
@@ -78,7 +77,7 @@ impl Call<'_> {
                 Some(PatchType::Apply) => {
                     let force = self.query.find("force").map(|_| self.query.flag("force"));
                     managed::check_patch_options(PatchType::Apply, self.query.get("fieldManager"), force)?;
-                    let config = body::untyped(body, Format::Yaml)?;
+                    let config = body::untyped_yaml(body).await?;
                     managed::apply(&target, Some(&view), &config, &manager, force == Some(true))?
                 }
                 kind => {
@@ -88,7 +87,10 @@ impl Call<'_> {
                             let decoded = decode::decode(typed, patched.object.clone(), "Scale");
                             decoded.map_err(|e| patched.undecodable(&e))?.value
                         }
-                        None => decode::decode(typed, self.untyped(body)?, "Scale").map_err(Status::bad_request)?.value,
+                        None => {
+                            let read = self.untyped(body).await?;
+                            decode::decode(typed, read, "Scale").map_err(Status::bad_request)?.value
+                        }
                     };
                     managed::track_update(&target, Some(&view), &mut wanted, &manager);
                     wanted
@@ -119,7 +121,7 @@ impl Call<'_> {
 
     async fn bind(&mut self, body: &Bytes) -> Result<Answer, Status> {
         let options = self.write_options("CreateOptions")?;
-        let mut binding = self.untyped(body)?;
+        let mut binding = self.untyped(body).await?;
         self.admit_new(&mut binding, &options).await?;
         for _ in 0..ATTEMPTS {
             let (live, old) = self.current()?;
@@ -135,16 +137,11 @@ impl Call<'_> {
 
     async fn evict(&mut self, body: &Bytes) -> Result<Answer, Status> {
         let options = self.write_options("CreateOptions")?;
-        let mut eviction = self.untyped(body)?;
+        let mut eviction = self.untyped(body).await?;
         self.admit_new(&mut eviction, &options).await?;
-        let (_, pod) = self.current()?;
         let named = super::meta::text(&eviction, "name");
         if !named.is_empty() && named != self.path.name {
             return Err(Status::bad_request("name in URL does not match name in Eviction object"));
-        }
-        let budgets = Lookup::list(self.api, "policy/poddisruptionbudgets", &self.path.namespace);
-        if let subresources::Eviction::Spend(budget) = subresources::evict(&pod, &budgets, self.now)? {
-            self.spend(&budget, options.dry_run).await?;
         }
         let preconditions = |field: &str| {
             eviction
@@ -152,33 +149,84 @@ impl Call<'_> {
                 .and_then(Value::as_str)
                 .map(str::to_owned)
         };
-        let delete = DeleteOptions {
+        let asked = DeleteOptions {
             grace: eviction.pointer("/deleteOptions/gracePeriodSeconds").and_then(Value::as_i64),
             uid: preconditions("uid"),
             resource_version: preconditions("resourceVersion"),
             dry_run: options.dry_run,
             ..DeleteOptions::default()
         };
-        self.delete_quietly(&self.path.name.clone(), &delete).await?;
-        Ok(success(201))
+        // Whoever names a version wants that one and no other.
+        let named_version = asked.resource_version.is_some();
+        for _ in 0..ATTEMPTS {
+            let (live, pod) = self.current()?;
+            let mut delete = asked.clone();
+            let as_read = asked.resource_version.clone().or_else(|| Some(live.revision().to_string()));
+            let budgets = Lookup::list(self.api, "policy/poddisruptionbudgets", &self.path.namespace);
+            let mut unhealthy = None;
+            match subresources::evict(&pod, &budgets, self.now)? {
+                subresources::Eviction::Uncounted | subresources::Eviction::Unguarded { may_recover: false } => {}
+                subresources::Eviction::Unguarded { may_recover: true } => delete.resource_version = as_read,
+                subresources::Eviction::Unhealthy { budget } => {
+                    // It may have become ready meanwhile, or been evicted by somebody else.
+                    delete.resource_version = Some(live.revision().to_string());
+                    unhealthy = Some(budget);
+                }
+                subresources::Eviction::Spend(budget) => {
+                    if !self.spend(&budget, options.dry_run).await? {
+                        continue;
+                    }
+                }
+            }
+            let conditional = delete.resource_version.is_some();
+            return match (self.delete_evicted(delete).await, unhealthy) {
+                (Ok(()), _) => Ok(success(201)),
+                (Err(status), Some(budget)) if status.code == 409 && !named_version => {
+                    Err(subresources::not_settled(&budget))
+                }
+                (Err(status), None) if status.code == 409 && conditional && !named_version => continue,
+                (Err(status), _) => Err(status),
+            };
+        }
+        Err(self.modified())
     }
 
-    /// Writes a budget that has one disruption less. Another eviction that was faster is a 429, as kube-apiserver answers.
-    async fn spend(&self, budget: &Value, dry_run: bool) -> Result<(), Status> {
+    /// Writes on the pod why it goes, then deletes it. Admission was asked about the eviction, and is not asked again.
+    async fn delete_evicted(&mut self, mut options: DeleteOptions) -> Result<(), Status> {
+        let name = self.path.name.clone();
+        for _ in 0..ATTEMPTS {
+            let (live, pod) = self.current()?;
+            self.check_preconditions(&pod, &live, &options)?;
+            let Some(told) = subresources::disrupted(&pod, self.now).filter(|_| !options.dry_run) else {
+                return self.delete_quietly(&name, &options).await;
+            };
+            let value = Some(self.api.encode(&self.resource, &told)?);
+            let write = Write { key: self.key(&name), expect: Expect::Revision(live.revision()), value };
+            if let Ok(committed) = self.api.write(write).await? {
+                if options.resource_version.is_some() {
+                    options.resource_version = Some(committed.revision.to_string());
+                }
+                return self.delete_quietly(&name, &options).await;
+            }
+        }
+        Err(self.modified())
+    }
+
+    /// Writes a budget that has one disruption less. `false`: another writer was faster.
+    async fn spend(&self, budget: &Value, dry_run: bool) -> Result<bool, Status> {
         if dry_run {
-            return Ok(());
+            return Ok(true);
         }
         let storage = "policy/poddisruptionbudgets";
         let name = super::meta::text(budget, "name");
-        let raced = || Status::new(429, "TooManyRequests", "Too many evictions at once: try again");
-        let live = self.api.store.get(storage, &self.path.namespace, name).ok_or_else(raced)?;
+        let Some(live) = self.api.store.get(storage, &self.path.namespace, name) else { return Ok(false) };
         if super::meta::text(budget, "resourceVersion") != live.revision().to_string() {
-            return Err(raced());
+            return Ok(false);
         }
         let value = Encoded::new(budget).map_err(|e| Status::internal(e.to_string()))?;
         let key = Key::new(storage, self.path.namespace.as_str(), name);
         let write = Write { key, expect: Expect::Revision(live.revision()), value: Some(value) };
-        self.api.write(write).await?.map(|_| ()).map_err(|()| raced())
+        Ok(self.api.write(write).await?.is_ok())
     }
 }
 

@@ -25,9 +25,9 @@ const PROJECTED_LIFE: i64 = 3607;
 const EXTENDED_LIFE: i64 = 365 * 24 * 3600;
 
 impl Call<'_> {
-    pub(super) fn request_token(&mut self, body: &Bytes) -> Result<Answer, Status> {
+    pub(super) async fn request_token(&mut self, body: &Bytes) -> Result<Answer, Status> {
         let options = self.write_options("CreateOptions")?;
-        let mut request = self.decode_subresource(body, options.validation)?;
+        let mut request = self.decode_subresource(body, options.validation).await?;
         self.settle_namespace(&mut request)?;
         let name = self.path.name.clone();
         let sent_name = text(&request, "name");

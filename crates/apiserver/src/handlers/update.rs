@@ -47,7 +47,7 @@ impl Written {
 impl Call<'_> {
     pub(crate) async fn update(&mut self, part: Part, body: &Bytes) -> Result<Answer, Status> {
         let options = self.write_options("UpdateOptions")?;
-        let mut sent = self.decode_body(body, options.validation)?;
+        let mut sent = self.decode_body(body, options.validation).await?;
         self.check_name(&sent)?;
         self.settle_namespace(&mut sent)?;
         for _ in 0..ATTEMPTS {

@@ -47,6 +47,12 @@ struct Kept {
 }
 
 impl Views {
+    /// How many are kept.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).views.len()
+    }
+
     /// The text of a view; made if nobody has made it yet.
     pub(super) fn get(&self, view: &View, make: impl FnOnce() -> Option<Bytes>) -> Option<Bytes> {
         let kept = |kept: &Kept| kept.views.iter().rev().find(|(known, _)| known == view).map(|(_, text)| text.clone());

@@ -1,8 +1,8 @@
 //! GET with `watch=true`: a stream of events, from a revision on or after an initial list.
 //!
 //! The store keeps one history for all; a watch is a cursor into it. Plain JSON watches share the encoded frame of each event,
-//! those of other formats share `views`. A watch that does not read holds one batch of shared frames and is cut when what it has
-//! not seen falls out of the history; no writer ever waits for it.
+//! those of other formats share `views`. Events become frames one by one, as they are sent: a watch that does not read holds a
+//! batch of events that all share, and one frame. It is cut when what it has not seen falls out of the history; no writer ever waits for it.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -152,6 +152,14 @@ struct Initial {
     end: Option<Bytes>,
 }
 
+/// What a watch is to send.
+enum Pending {
+    /// Made into a frame when its turn comes, if it is selected.
+    Event(Arc<Event>),
+    /// A bookmark or an error.
+    Frame(Bytes),
+}
+
 /// A running watch.
 struct Watcher {
     api: Api,
@@ -162,8 +170,8 @@ struct Watcher {
     namespace: String,
     cursor: Watch,
     initial: Initial,
-    /// Events that are to be sent: never more than one batch of the cursor.
-    pending: VecDeque<Bytes>,
+    /// What is to be sent: never more than one batch of the cursor.
+    pending: VecDeque<Pending>,
     bookmarks: bool,
     /// When the last event or bookmark came.
     quiet_since: tokio::time::Instant,
@@ -190,8 +198,16 @@ impl Watcher {
     /// The next frame; `None` ends the stream.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(frame) = self.pending.pop_front() {
-                return Some(frame);
+            while let Some(pending) = self.pending.pop_front() {
+                match pending {
+                    Pending::Frame(frame) => return Some(frame),
+                    Pending::Event(event) => {
+                        if let Some(frame) = self.event_frame(&event) {
+                            self.api.metrics.watch_event();
+                            return Some(frame);
+                        }
+                    }
+                }
             }
             if self.done {
                 return None;
@@ -211,7 +227,7 @@ impl Watcher {
                         self.quiet_since = now;
                         let revision = self.cursor.progress();
                         let frame = self.call().frame("BOOKMARK", bookmark(&self.resource, revision, false));
-                        self.pending.extend(frame);
+                        self.pending.extend(frame.map(Pending::Frame));
                     }
                     let next = if self.bookmarks { self.quiet_since + BOOKMARK_EVERY } else { self.ends };
                     self.timer.as_mut().reset(self.ends.min(next));
@@ -219,21 +235,16 @@ impl Watcher {
                 }
             };
             self.quiet_since = tokio::time::Instant::now();
-            let frames: Vec<Bytes> = match batch {
-                Ok(events) => {
-                    let frames: Vec<Bytes> = events.iter().filter_map(|event| self.event_frame(event)).collect();
-                    self.api.metrics.watch_events(frames.len());
-                    frames
-                }
+            match batch {
+                Ok(events) => self.pending.extend(events.into_iter().map(Pending::Event)),
                 Err(WatchError::Closed) => return None,
                 Err(WatchError::Compacted(compacted)) => {
                     self.done = true;
                     self.api.metrics.watch_expired();
                     let status = listing::watch_expired(&compacted);
-                    self.call().frame("ERROR", status.to_json()).into_iter().collect()
+                    self.pending.extend(self.call().frame("ERROR", status.to_json()).map(Pending::Frame));
                 }
-            };
-            self.pending.extend(frames);
+            }
         }
     }
 
@@ -319,4 +330,41 @@ impl Watcher {
 fn added(object: &Object) -> Bytes {
     let parts: [&[u8]; 3] = [br#"{"type":"ADDED","object":"#, object.bytes(), b"}\n"];
     parts.concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::server::Server;
+
+    async fn post(server: &Server, number: usize) {
+        let body = json!({"metadata": {"name": format!("m{number}")}}).to_string().into_bytes();
+        let request =
+            http::Request::post("/api/v1/namespaces/default/configmaps").header("content-type", "application/json");
+        assert_eq!(server.client().send(request.body(body.into()).unwrap()).await.unwrap().status(), 201);
+    }
+
+    #[tokio::test]
+    async fn a_table_watch_that_does_not_read_has_no_frames_made_for_it() {
+        let server = Server::builder().in_memory().loops(false).start().await.unwrap();
+        let request = http::Request::get("/api/v1/namespaces/default/configmaps?watch=true")
+            .header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
+            .body(kube::client::Body::empty())
+            .unwrap();
+        let answer = server.client().send(request).await.unwrap();
+        let mut read = answer.into_body().into_data_stream();
+        for number in 0..100 {
+            post(&server, number).await;
+        }
+        let first = read.next().await.unwrap().unwrap();
+        assert_eq!(first.iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_eq!(server.api().views.len(), 1, "the rest are made when they are read");
+        for _ in 1..100 {
+            read.next().await.unwrap().unwrap();
+        }
+        assert_eq!(server.api().views.len(), 100);
+    }
 }

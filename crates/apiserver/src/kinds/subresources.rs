@@ -139,25 +139,41 @@ pub(crate) fn bind(pod: &Value, binding: &Value, now: Timestamp) -> Result<Value
 /// What an eviction of a pod comes to.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Eviction {
-    /// Delete the pod; no budget counts it.
-    Delete,
+    /// It has not begun, or it ended, or is on its way out: budgets are not asked.
+    Unguarded {
+        /// It may become ready yet: delete it only as it was read, and look again when it is not.
+        may_recover: bool,
+    },
+    /// No budget counts it.
+    Uncounted,
+    /// It is not ready, and this budget lets such a one go: delete it only as it was read.
+    Unhealthy {
+        /// The budget's name.
+        budget: String,
+    },
     /// Write this budget, which has one disruption less, then delete the pod.
     Spend(Box<Value>),
 }
 
+/// Evictions that a budget may have under way.
+const DISRUPTED_PODS: usize = 2000;
+
 /// Whether a pod may be evicted, given all budgets of its namespace.
 ///
 /// # Errors
-/// 429 when its budget allows no disruption now; 500 when several budgets count it.
+/// 429 when its budget allows no disruption now; 403 when its status makes no sense; 500 when several budgets count it.
 pub(crate) fn evict(pod: &Value, budgets: &[Value], now: Timestamp) -> Result<Eviction, Status> {
-    let over = matches!(pod.str_at("/status/phase"), "Succeeded" | "Failed" | "Pending");
-    if over || pod.has("/metadata/deletionTimestamp") {
-        return Ok(Eviction::Delete);
+    let ending = pod.has("/metadata/deletionTimestamp");
+    match pod.str_at("/status/phase") {
+        "Succeeded" | "Failed" => return Ok(Eviction::Unguarded { may_recover: false }),
+        _ if ending => return Ok(Eviction::Unguarded { may_recover: false }),
+        "Pending" => return Ok(Eviction::Unguarded { may_recover: true }),
+        _ => {}
     }
     let labels = pod.at("/metadata/labels");
     let counting: Vec<&Value> = budgets.iter().filter(|b| selects(b.at("/spec/selector"), labels)).collect();
     let budget = match counting[..] {
-        [] => return Ok(Eviction::Delete),
+        [] => return Ok(Eviction::Uncounted),
         [one] => one,
         _ => {
             let text =
@@ -165,25 +181,102 @@ pub(crate) fn evict(pod: &Value, budgets: &[Value], now: Timestamp) -> Result<Ev
             return Err(Status::new(500, "InternalError", text));
         }
     };
-    let left = budget.int_at("/status/disruptionsAllowed").unwrap_or(0);
-    let seen = budget.int_at("/status/observedGeneration").unwrap_or(0);
-    if left <= 0 || seen < budget.int_at("/metadata/generation").unwrap_or(0) {
-        let text = "Cannot evict pod as it would violate the pod's disruption budget.";
-        let name = budget.str_at("/metadata/name");
-        let [wanted, healthy] =
-            ["desiredHealthy", "currentHealthy"].map(|f| budget.int_at(&format!("/status/{f}")).unwrap_or(0));
-        let cause = format!("The disruption budget {name} needs {wanted} healthy pods and has {healthy} currently");
-        let details = crate::status::Details {
-            causes: vec![("DisruptionBudget".to_owned(), cause, String::new())],
-            ..Default::default()
+    let status = |field: &str| budget.int_at(&format!("/status/{field}")).unwrap_or(0);
+    let is_ready = |c: &Value| (c.str_at("/type"), c.str_at("/status")) == ("Ready", "True");
+    if !pod.list_at("/status/conditions").iter().any(is_ready) {
+        let (wanted, healthy) = (status("desiredHealthy"), status("currentHealthy"));
+        if budget.str_at("/spec/unhealthyPodEvictionPolicy") == "AlwaysAllow" || (healthy >= wanted && wanted > 0) {
+            return Ok(Eviction::Unhealthy { budget: budget.str_at("/metadata/name").to_owned() });
+        }
+    }
+    spend(pod, budget, now).map(|budget| Eviction::Spend(Box::new(budget)))
+}
+
+/// The budget after one more disruption.
+fn spend(pod: &Value, budget: &Value, now: Timestamp) -> Result<Value, Status> {
+    let name = budget.str_at("/metadata/name");
+    let status = |field: &str| budget.int_at(&format!("/status/{field}")).unwrap_or(0);
+    if status("observedGeneration") < budget.int_at("/metadata/generation").unwrap_or(0) {
+        return Err(not_settled(name));
+    }
+    let left = status("disruptionsAllowed");
+    let forbidden = |why: &str| Err(Status::forbidden("policy", "poddisruptionbudget", name, why));
+    if left < 0 {
+        return forbidden("pdb disruptions allowed is negative");
+    }
+    if budget.map_at("/status/disruptedPods").is_some_and(|pods| pods.len() > DISRUPTED_PODS) {
+        return forbidden("DisruptedPods map too big - too many evictions not confirmed by PDB controller");
+    }
+    if left == 0 {
+        let condition = budget.list_at("/status/conditions").iter().find(|c| c.str_at("/type") == ALLOWED);
+        let failed = condition.filter(|c| (c.str_at("/status"), c.str_at("/reason")) == ("False", "SyncFailed"));
+        let cause = match failed {
+            Some(condition) => format!(
+                "The disruption budget {name} does not allow evicting pods currently because it failed sync: {}",
+                condition.str_at("/message")
+            ),
+            None => {
+                let (wanted, healthy) = (status("desiredHealthy"), status("currentHealthy"));
+                format!("The disruption budget {name} needs {wanted} healthy pods and has {healthy} currently")
+            }
         };
-        return Err(Status::new(429, "TooManyRequests", text).with(details));
+        return Err(exhausted(cause, None));
     }
     let mut budget = budget.clone();
     budget.set_at("/status/disruptionsAllowed", left - 1);
+    if left == 1 {
+        let generation = budget.at("/status/observedGeneration").clone();
+        let condition = json!({"type": ALLOWED, "status": "False", "reason": "InsufficientPods", "message": "",
+            "observedGeneration": generation});
+        set_condition(&mut budget, condition, now);
+    }
     let key = format!("/status/disruptedPods/{}", pod.str_at("/metadata/name").replace('/', "~1"));
     budget.set_at(&key, timestamp(now));
-    Ok(Eviction::Spend(Box::new(budget)))
+    Ok(budget)
+}
+
+/// The condition of budgets.
+const ALLOWED: &str = "DisruptionAllowed";
+
+/// 429: the budget's status is behind, or the pod is no longer what it was.
+pub(crate) fn not_settled(budget: &str) -> Status {
+    exhausted(format!("The disruption budget {budget} is still being processed by the server."), Some(10))
+}
+
+fn exhausted(cause: String, retry_after: Option<u32>) -> Status {
+    let details = crate::status::Details {
+        causes: vec![("DisruptionBudget".to_owned(), cause, String::new())],
+        retry_after,
+        ..Default::default()
+    };
+    let text = "Cannot evict pod as it would violate the pod's disruption budget.";
+    Status::new(429, "TooManyRequests", text).with(details)
+}
+
+/// The pod, saying that it is being evicted; `None` when it says so already.
+pub(crate) fn disrupted(pod: &Value, now: Timestamp) -> Option<Value> {
+    let mut new = pod.clone();
+    let mut condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting", "lastProbeTime": null});
+    if let Some(generation) = pod.int_at("/metadata/generation").filter(|g| *g != 0) {
+        condition["observedGeneration"] = generation.into();
+    }
+    set_condition(&mut new, condition, now);
+    (new != *pod).then_some(new)
+}
+
+/// Puts a condition in place of the one of its type. The time of its transition stays while its status does.
+fn set_condition(object: &mut Value, mut condition: Value, now: Timestamp) {
+    let mut conditions = object.list_at("/status/conditions").to_vec();
+    let old = conditions.iter_mut().find(|c| c.str_at("/type") == condition.str_at("/type"));
+    let since = old.as_ref().filter(|old| old.str_at("/status") == condition.str_at("/status"));
+    condition["lastTransitionTime"] =
+        since.map_or_else(|| timestamp(now).into(), |old| old.at("/lastTransitionTime").clone());
+    match old {
+        Some(old) => *old = condition,
+        None => conditions.push(condition),
+    }
+    object.set_at("/status/conditions", conditions);
 }
 
 /// The container that is meant: the named one, or the only one.
@@ -232,16 +325,79 @@ mod tests {
         assert_eq!(bind(&bound, &to("n2"), now()).map_err(|s| s.code), Err(409));
     }
 
+    /// A pod that runs, and a budget with this many disruptions left.
+    fn running(ready: bool) -> Value {
+        let ready = if ready { "True" } else { "False" };
+        json!({"metadata": {"name": "p", "labels": {"a": "b"}},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}})
+    }
+
+    fn budget(left: i64, healthy: i64) -> Value {
+        json!({"metadata": {"name": "b", "generation": 1}, "spec": {"selector": {}},
+            "status": {"disruptionsAllowed": left, "observedGeneration": 1, "desiredHealthy": 2, "currentHealthy": healthy}})
+    }
+
     #[test]
     fn an_empty_budget_refuses_an_eviction() {
-        let pod = json!({"metadata": {"name": "p", "labels": {"a": "b"}}, "status": {"phase": "Running"}});
-        let budget = |left: i64| {
-            json!({"metadata": {"generation": 1}, "spec": {"selector": {}},
-                "status": {"disruptionsAllowed": left, "observedGeneration": 1}})
+        let refused = evict(&running(true), &[budget(0, 2)], now()).unwrap_err();
+        let cause = &refused.details.as_ref().unwrap().causes[0].1;
+        assert_eq!((refused.code, &**cause), (429, "The disruption budget b needs 2 healthy pods and has 2 currently"));
+    }
+
+    #[test]
+    fn the_last_disruption_is_spent_and_said() {
+        let Ok(Eviction::Spend(spent)) = evict(&running(true), &[budget(1, 3)], now()) else { panic!("not spent") };
+        assert_eq!(spent.at("/status/disruptionsAllowed"), 0);
+        let condition = json!({"type": "DisruptionAllowed", "status": "False", "reason": "InsufficientPods", "message": "",
+            "observedGeneration": 1, "lastTransitionTime": "1970-01-01T00:00:00Z"});
+        assert_eq!(spent.at("/status/conditions"), &json!([condition]));
+    }
+
+    #[test]
+    fn an_unready_pod_goes_while_its_budget_is_healthy() {
+        let unhealthy = Eviction::Unhealthy { budget: "b".into() };
+        assert_eq!(evict(&running(false), &[budget(0, 2)], now()), Ok(unhealthy));
+        assert_eq!(evict(&running(false), &[budget(0, 1)], now()).map_err(|s| s.code), Err(429), "it is not healthy");
+        let mut nothing_wanted = budget(0, 0);
+        nothing_wanted.set_at("/status/desiredHealthy", 0);
+        assert_eq!(evict(&running(false), &[nothing_wanted], now()).map_err(|s| s.code), Err(429), "nothing is wanted");
+    }
+
+    #[test]
+    fn always_allow_lets_unready_pods_go_and_no_others() {
+        let mut always = budget(0, 1);
+        always.set_at("/spec/unhealthyPodEvictionPolicy", "AlwaysAllow");
+        assert!(matches!(evict(&running(false), &[always.clone()], now()), Ok(Eviction::Unhealthy { .. })));
+        assert_eq!(evict(&running(true), &[always], now()).map_err(|s| s.code), Err(429));
+    }
+
+    #[test]
+    fn a_budget_whose_status_is_behind_is_waited_for() {
+        let mut behind = budget(1, 3);
+        behind.set_at("/metadata/generation", 2);
+        let refused = evict(&running(true), &[behind], now()).unwrap_err();
+        assert_eq!((refused.code, refused.details.unwrap().retry_after), (429, Some(10)));
+    }
+
+    #[test]
+    fn only_a_pod_that_may_become_ready_is_deleted_as_it_was_read() {
+        let of = |phase: &str, ending: bool| {
+            let mut pod = running(false);
+            pod.set_at("/status/phase", phase);
+            if ending {
+                pod.set_at("/metadata/deletionTimestamp", "1970-01-01T00:00:00Z");
+            }
+            evict(&pod, &[budget(0, 0)], now())
         };
-        assert_eq!(evict(&pod, &[budget(0)], now()).map_err(|s| s.code), Err(429));
-        assert!(
-            matches!(evict(&pod, &[budget(1)], now()), Ok(Eviction::Spend(b)) if b.at("/status/disruptionsAllowed") == 0)
-        );
+        let unguarded = |may_recover| Ok(Eviction::Unguarded { may_recover });
+        assert_eq!(of("Pending", false), unguarded(true));
+        assert_eq!([of("Failed", false), of("Pending", true), of("Running", true)], [false; 3].map(unguarded));
+    }
+
+    #[test]
+    fn an_evicted_pod_says_so_once() {
+        let said = disrupted(&running(true), now()).unwrap();
+        assert_eq!(said.list_at("/status/conditions")[1].str_at("/reason"), "EvictionByEvictionAPI");
+        assert_eq!(disrupted(&said, Timestamp::MAX), None);
     }
 }

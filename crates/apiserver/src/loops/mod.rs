@@ -1,12 +1,13 @@
 //! What keeps the API's own invariants: namespaces are emptied at their end, dependents follow their owners, objects of a deleted
-//! CustomResourceDefinition go, quotas are counted. Everything else that kube-controller-manager does is a controller of
+//! CustomResourceDefinition go, quotas are counted, Events go after an hour. Everything else that kube-controller-manager does is a controller of
 //! `paddock_workloads`, run by `workloads`.
 //!
 //! Each loop is level-triggered: an event only says where to look; what is done follows from what is there. They speak to the
-//! API as any client, under their own user names, so the request log and faults see them.
+//! API as any client, under their own user names, so the request log and faults see them; but for Events, which go in the store.
 
 mod crds;
 mod directories;
+mod events;
 mod garbage;
 mod graph;
 mod namespaces;
@@ -43,13 +44,16 @@ pub enum Loop {
     CustomResources,
     /// Counts what the objects of a namespace use of its quotas.
     Quotas,
+    /// Takes Events away an hour after they were last written.
+    Events,
     /// A controller of workloads, their endpoints or volumes, of accounts or roles.
     Workload(Workload),
 }
 
 impl Loop {
     /// Those of the server itself.
-    const OWN: [Self; 4] = [Self::Namespaces, Self::GarbageCollection, Self::CustomResources, Self::Quotas];
+    const OWN: [Self; 5] =
+        [Self::Namespaces, Self::GarbageCollection, Self::CustomResources, Self::Quotas, Self::Events];
 
     /// All of them.
     pub fn all() -> Vec<Self> {
@@ -63,6 +67,7 @@ impl Loop {
             Self::GarbageCollection => "garbage-collection",
             Self::CustomResources => "custom-resources",
             Self::Quotas => "quotas",
+            Self::Events => "events",
             Self::Workload(workload) => workload.name(),
         }
     }
@@ -123,6 +128,7 @@ pub(crate) fn spawn(
                 Box::pin(crds::run(Caller { api: api.clone(), user }))
             }
             Loop::Quotas => Box::pin(quotas::run(Caller::new(api, "resourcequota-controller"))),
+            Loop::Events => Box::pin(events::run(api.clone())),
             Loop::Workload(_) => continue,
         }));
     }

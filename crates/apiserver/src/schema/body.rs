@@ -34,6 +34,28 @@ pub struct Body {
 /// not fit into the 2 MiB of a usual thread. Only what is used is ever backed by memory.
 const YAML_STACK: usize = 32 << 20;
 
+/// YAML of more than this is read beside the thread that serves the request.
+pub(crate) const LONG_YAML: usize = 256 * 1024;
+
+/// Most events of a YAML text that its aliases may repeat. yaml.v2, which kube-apiserver reads with, refuses a text of which more than 99 %
+/// come from aliases, and less of one with more than 400,000 events; four bytes are taken for each event that is no alias's.
+fn repeated_events(bytes: usize) -> usize {
+    bytes.saturating_mul(25).clamp(1000, 400_000)
+}
+
+/// As [`parse`] reads YAML, for async callers: a long text keeps no other request waiting.
+///
+/// # Errors
+/// The reader's message.
+pub(crate) async fn parse_yaml(bytes: &bytes::Bytes) -> Result<Body, String> {
+    if bytes.len() <= LONG_YAML {
+        return parse(bytes, Format::Yaml);
+    }
+    let bytes = bytes.clone();
+    let reading = tokio::task::spawn_blocking(move || parse(&bytes, Format::Yaml));
+    reading.await.unwrap_or_else(|_| Err("yaml: the reader failed".to_owned()))
+}
+
 /// Reads a body. Nesting is bounded, YAML aliases and node counts too.
 ///
 /// # Errors
@@ -126,10 +148,18 @@ fn yaml(bytes: &[u8]) -> Result<Body, String> {
     use serde_saphyr::options::DuplicateKeyPolicy::{Error, LastWins};
     let text = std::str::from_utf8(bytes).map_err(|e| format!("yaml: {e}"))?;
     let read = |duplicate_keys| {
-        let budget =
-            serde_saphyr::budget! { max_depth: MAX_DEPTH, max_documents: 1, max_nodes: 500_000, max_aliases: 1000 };
+        let budget = serde_saphyr::budget! {
+            max_depth: MAX_DEPTH,
+            max_documents: 1,
+            max_nodes: 500_000,
+            max_aliases: 1000,
+            // What aliases come to is bounded; many of one anchor are no harm, and kube-apiserver takes them.
+            enforce_alias_anchor_ratio: false,
+        };
+        let aliases = serde_saphyr::alias_limits! { max_total_replayed_events: repeated_events(bytes.len()) };
         let options = serde_saphyr::options! {
             budget: budget,
+            alias_limits: aliases,
             duplicate_keys: duplicate_keys,
             legacy_octal_numbers: true,
             strict_booleans: false,
@@ -140,6 +170,7 @@ fn yaml(bytes: &[u8]) -> Result<Body, String> {
     };
     match read(Error) {
         Ok(value) => Ok(Body { value, duplicates: Vec::new() }),
+        Err(error) if !is_repeated_key(&error) => Err(format!("error converting YAML to JSON: yaml: {error}")),
         Err(error) => match read(LastWins) {
             // Only repeated keys distinguish the two.
             Ok(value) => {
@@ -150,6 +181,15 @@ fn yaml(bytes: &[u8]) -> Result<Body, String> {
             Err(error) => Err(format!("error converting YAML to JSON: yaml: {error}")),
         },
     }
+}
+
+/// Whether a key that comes again is what is wrong.
+fn is_repeated_key(mut error: &serde_saphyr::Error) -> bool {
+    use serde_saphyr::Error::{AliasError, DuplicateMappingKey, WithSnippet};
+    while let AliasError { error: inner, .. } | WithSnippet { error: inner, .. } = error {
+        error = inner;
+    }
+    matches!(error, DuplicateMappingKey { .. })
 }
 
 /// A value read without looking at duplicates.
@@ -303,12 +343,30 @@ mod tests {
     }
 
     #[test]
-    fn yaml_bombs_are_refused() {
+    fn a_yaml_bomb_is_refused_before_it_is_much_larger_than_its_text() {
         let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
         for i in 1..9 {
             bomb += &format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(","));
         }
-        assert!(parse(bomb.as_bytes(), Format::Yaml).is_err());
+        let refused = parse(bomb.as_bytes(), Format::Yaml).unwrap_err();
+        let bound = repeated_events(bomb.len());
+        assert!(bound < 12_000 && refused.contains(&bound.to_string()), "{bound}: {refused}");
+    }
+
+    #[test]
+    fn a_template_that_is_used_many_times_is_no_bomb() {
+        let template =
+            "template: &t {containers: [{name: c, image: i, args: [a, b, c, d], env: [{name: A, value: b}]}]}\n";
+        let text = format!("{template}used: [{}]\n", vec!["*t"; 100].join(","));
+        let value = yaml_value(&text);
+        assert_eq!(value["used"][99], value["template"]);
+    }
+
+    #[tokio::test]
+    async fn long_yaml_is_read_like_short_yaml() {
+        let text = format!("a: {}\na: 2\n", "x".repeat(LONG_YAML));
+        let body = parse_yaml(&text.into()).await.unwrap();
+        assert_eq!((body.value, body.duplicates.len()), (json!({"a": 2}), 1));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Number, Value};
 
-use super::body::{self, Format, MAX_DEPTH, MAX_REPORTED};
+use super::body::{self, Body, Format, MAX_DEPTH, MAX_REPORTED};
 use super::{AdditionalProperties, Schema, Typed, builtin, prune, quantity};
 use crate::resource::Resource;
 use crate::status::Status;
@@ -57,11 +57,12 @@ pub struct Decoded {
     pub unknown: Vec<String>,
 }
 
-/// Reads a request body as an object of `resource`: the object and the warnings for the answer.
+/// Takes a request body, read by [`body::parse`], for an object of `resource`: the object and the warnings for the answer.
 ///
 /// # Errors
 /// 400 with kube-apiserver's wording.
 pub fn read(
+    body: Result<Body, String>,
     bytes: &[u8],
     format: Format,
     resource: &Resource,
@@ -71,7 +72,7 @@ pub fn read(
     let refuse = |why: String| {
         Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
     };
-    let body = body::parse(bytes, format).map_err(refuse)?;
+    let body = body.map_err(refuse)?;
     let decoded = of_resource(resource, body.value).map_err(refuse)?;
     if mode == FieldValidation::Ignore || body.duplicates.is_empty() && decoded.unknown.is_empty() {
         return Ok((decoded.value, Vec::new()));

@@ -24,7 +24,7 @@ mod watch;
 mod writer;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -179,7 +179,8 @@ pub struct Event {
     pub previous: Option<Object>,
     /// The event as a line of a watch response in the storage version. `object` is a slice of it.
     pub frame: Bytes,
-    at: Timestamp,
+    /// When it was written, by the store's clock.
+    pub at: Timestamp,
 }
 
 /// Prints no text of the object: it may be a Secret's.
@@ -219,6 +220,8 @@ struct Work {
     writes: AtomicU64,
     full: AtomicU64,
     nanoseconds: AtomicU64,
+    /// Whether the last commit was refused for want of space.
+    is_full: AtomicBool,
 }
 
 /// Whether the store takes writes.
@@ -462,7 +465,7 @@ impl Store {
     /// What it did and holds.
     pub fn stats(&self) -> Stats {
         let waiting = self.writer.queue().map_or(0, |queue| queue.max_capacity() - queue.capacity());
-        let Work { commits, writes, full, nanoseconds } = &self.shared.work;
+        let Work { commits, writes, full, nanoseconds, is_full: _ } = &self.shared.work;
         let [commits, writes, full] = [commits, writes, full].map(|counter| counter.load(Relaxed));
         let committing = Duration::from_nanos(nanoseconds.load(Relaxed));
         let index = self.shared.index();

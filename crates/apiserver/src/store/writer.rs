@@ -156,10 +156,20 @@ fn timed(work: &super::Work, events: &[Event], backend: &mut dyn Backend) -> Res
     work.nanoseconds.fetch_add(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX), Relaxed);
     match &result {
         Ok(()) => {
+            if work.is_full.load(Relaxed) {
+                work.is_full.store(false, Relaxed);
+                tracing::info!("the disk has space again: writes are taken");
+            }
             work.commits.fetch_add(1, Relaxed);
             work.writes.fetch_add(events.len() as u64, Relaxed);
         }
         Err(DiskError::Full) => {
+            // Once, not for each write that is refused.
+            if !work.is_full.swap(true, Relaxed) {
+                tracing::warn!(
+                    "the disk is full: writes are refused with 507, reads go on; they are taken again when there is space"
+                );
+            }
             work.full.fetch_add(events.len() as u64, Relaxed);
         }
         Err(DiskError::Fatal(_)) => {}
@@ -207,4 +217,54 @@ fn decide(writes: Vec<Write>, shared: &Shared, now: jiff::Timestamp) -> (Vec<Dec
         events.push(Event { revision, kind, key, object, previous: current, frame, at: now });
     }
     (decisions, events)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Level, Metadata, Subscriber};
+
+    use super::*;
+
+    /// Answers commits as it is told.
+    struct Told(Vec<Result<(), DiskError>>);
+
+    impl Backend for Told {
+        fn commit(&mut self, _: &[Event]) -> Result<(), DiskError> {
+            self.0.pop().unwrap_or(Ok(()))
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<Level>>>);
+
+    impl Subscriber for Lines {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &tracing::Event<'_>) {
+            self.0.lock().unwrap().push(*event.metadata().level());
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn a_full_disk_is_told_once_and_so_is_its_end() {
+        let (work, lines) = (super::super::Work::default(), Lines::default());
+        let mut backend = Told(vec![Ok(()), Ok(()), Err(DiskError::Full), Err(DiskError::Full), Ok(())]);
+        tracing::subscriber::with_default(lines.clone(), || {
+            for _ in 0..5 {
+                let _ = timed(&work, &[], &mut backend);
+            }
+        });
+        assert_eq!(*lines.0.lock().unwrap(), [Level::WARN, Level::INFO]);
+    }
 }

@@ -3,6 +3,8 @@
 
 mod audit;
 mod crowds;
+mod evictions;
+mod expiry;
 mod faults;
 mod hostile;
 mod impersonation;

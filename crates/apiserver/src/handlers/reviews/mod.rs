@@ -17,7 +17,7 @@ impl Call<'_> {
 
     pub(super) async fn review(&mut self, body: &Bytes) -> Result<Answer, Status> {
         let options = self.write_options("CreateOptions")?;
-        let mut review = self.decode_body(body, options.validation)?;
+        let mut review = self.decode_body(body, options.validation).await?;
         self.admit_new(&mut review, &options).await?;
         match &*self.resource.group {
             "authentication.k8s.io" => self.authentication_review(&mut review)?,
