@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::cache::{self, Caches, Known};
 use crate::clock::{Chance, Clock};
 use crate::error::{self, Dependency, Error};
+use crate::execute::Told;
 use crate::metrics::Metrics;
 use crate::object::{Kind, ObjectRef};
 use crate::plan::AuditRecord;
@@ -44,7 +45,7 @@ pub enum EventApi {
     /// `events.k8s.io/v1`: an event per occurrence.
     #[default]
     EventsV1,
-    /// `v1`, as kube-controller-manager does: with a source component and a count.
+    /// `v1`, as kube-controller-manager does: with a source component and a count, which grows when an event repeats.
     CoreV1,
 }
 
@@ -104,6 +105,7 @@ pub struct Context {
     pub(crate) metrics: Metrics,
     wakers: Arc<RwLock<Vec<Waker>>>,
     term: Arc<AtomicU64>,
+    pub(crate) told: Told,
     clock: Clock,
     chance: Chance,
 }
@@ -126,6 +128,7 @@ impl Context {
             metrics,
             wakers: Arc::default(),
             term: Arc::default(),
+            told: Told::default(),
             clock: Clock::system(),
             chance: Chance::system(),
         }

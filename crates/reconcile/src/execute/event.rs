@@ -1,6 +1,7 @@
-//! Events as objects, and which of them were said already. Pure.
+//! Events as objects, which of them were said already, and how often. Pure but for that memory.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -111,6 +112,62 @@ impl Said {
     }
 }
 
+/// Events of the core group that may be counted on; client-go's bound.
+const COUNTED: usize = 4096;
+
+/// The Events that this process wrote last: one that repeats is counted up in its object, as client-go does it, instead of being
+/// written again. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told(Arc<Mutex<Counted>>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    events: HashMap<u64, Written>,
+    /// Oldest first.
+    order: VecDeque<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Written {
+    name: Value,
+    first: Value,
+    count: u64,
+}
+
+impl Told {
+    /// Makes `body` the next occurrence of what was written before: its name, first time and count. Returns the patch of the object
+    /// that is there; `None`: it is to be created.
+    pub(crate) fn repeat(&self, body: &mut Value) -> Option<Value> {
+        let counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = counted.events.get(&Self::key(body)).cloned()?;
+        body["metadata"]["name"] = before.name;
+        body["firstTimestamp"] = before.first;
+        body["count"] = before.count.saturating_add(1).into();
+        Some(json!({"count": body["count"], "lastTimestamp": body["lastTimestamp"]}))
+    }
+
+    /// It was written.
+    pub(crate) fn wrote(&self, body: &Value) {
+        let Some(count) = body["count"].as_u64() else { return };
+        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (key, name, first) = (Self::key(body), body["metadata"]["name"].clone(), body["firstTimestamp"].clone());
+        if counted.events.insert(key, Written { name, first, count }).is_none() {
+            counted.order.push_back(key);
+        }
+        while counted.order.len() > COUNTED {
+            let Some(oldest) = counted.order.pop_front() else { break };
+            counted.events.remove(&oldest);
+        }
+    }
+
+    /// What makes two events one: not the state that the object was in.
+    fn key(body: &Value) -> u64 {
+        let about = ["kind", "namespace", "name", "uid", "apiVersion"].map(|part| &body["involvedObject"][part]);
+        let said = ["source", "type", "reason", "message", "reportingComponent"].map(|part| &body[part]);
+        digest(&(about, said))
+    }
+}
+
 /// The object to create. It lives where the object it is about lives; events about cluster-scoped objects in `default`.
 pub(crate) fn object(event: &Event, identity: &Identity, now: Timestamp, unit: f64) -> Value {
     let namespace = event.regarding.namespace.as_deref().unwrap_or("default");
@@ -188,6 +245,39 @@ mod tests {
         assert_eq!(said.choose(&planned, true), [&planned[0]]);
         said.choose(&[], false);
         assert_eq!(said.choose(&planned, false), [&planned[1]], "it came back");
+    }
+
+    /// A warning about an object, at a second.
+    fn warned(name: &str, second: i64) -> Value {
+        let mut event = Event::warning(ObjectRef::of::<Secret>(Some("n"), name), "Bad", "fix it");
+        event.resource_version = Some(second.to_string());
+        let identity = Identity::controller_manager("c");
+        object(&event, &identity, Timestamp::from_second(second).expect("a time"), 0.5)
+    }
+
+    #[test]
+    fn repeated_event_of_the_core_group_counts_up_the_first() {
+        let told = Told::default();
+        let mut first = warned("a", 0);
+        assert_eq!(told.repeat(&mut first), None);
+        told.wrote(&first);
+        let mut second = warned("a", 60);
+        let patch = told.repeat(&mut second);
+        assert_eq!(patch, Some(json!({"count": 2, "lastTimestamp": "1970-01-01T00:01:00Z"})));
+        assert_eq!((&second["metadata"], &second["firstTimestamp"]), (&first["metadata"], &first["firstTimestamp"]));
+        told.wrote(&second);
+        assert_eq!(told.repeat(&mut warned("a", 90)).map(|patch| patch["count"].clone()), Some(json!(3)));
+        assert_eq!(told.repeat(&mut warned("b", 90)), None, "about another object");
+    }
+
+    #[test]
+    fn only_the_last_events_are_counted_on() {
+        let told = Told::default();
+        for name in 0..=COUNTED {
+            told.wrote(&warned(&name.to_string(), 0));
+        }
+        assert_eq!(told.repeat(&mut warned("0", 1)), None);
+        assert!(told.repeat(&mut warned("1", 1)).is_some());
     }
 
     #[test]

@@ -19,6 +19,7 @@ use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Pre
 use serde_json::{Value, json};
 
 pub use event::Said;
+pub(crate) use event::Told;
 pub(crate) use prune::parse as read_record;
 
 use crate::cache::Known;
@@ -527,16 +528,31 @@ impl Pass<'_> {
 
     /// An event that cannot be written fails nothing: it is a courtesy.
     async fn event(&mut self, event: &Event) {
-        let body = event::object(event, &self.cx.identity, self.cx.clock().now(), self.cx.chance().unit());
+        let mut body = event::object(event, &self.cx.identity, self.cx.clock().now(), self.cx.chance().unit());
         let namespace = object::text(&body, "/metadata/namespace").to_owned();
         let api = event::kind(&self.cx.identity).api(self.cx.client.clone(), Some(&namespace));
+        let failed = |error: kube::Error| Error::from_kube(&error, &event.regarding);
+        if let Some(patch) = self.cx.told.repeat(&mut body) {
+            let params =
+                PatchParams { field_manager: Some(self.cx.identity.field_manager.clone()), ..Default::default() };
+            match api.patch(object::text(&body, "/metadata/name"), &params, &Patch::Merge(patch)).await {
+                // It is gone, as events go after a while: written again, with its count.
+                Err(error) if error::is_absent(&error) => {}
+                answer => return self.wrote_event(event, &body, answer.map(drop).map_err(failed)),
+            }
+        }
         let params = PostParams { field_manager: Some(self.cx.identity.field_manager.clone()), ..Default::default() };
-        let created = match serde_json::from_value::<DynamicObject>(body) {
-            Ok(object) => api.create(&params, &object).await.map_err(|e| Error::from_kube(&e, &event.regarding)),
+        let created = match serde_json::from_value::<DynamicObject>(body.clone()) {
+            Ok(object) => api.create(&params, &object).await.map(drop).map_err(failed),
             Err(error) => Err(Error::transient(error.to_string())),
         };
-        match created {
-            Ok(_) => {
+        self.wrote_event(event, &body, created);
+    }
+
+    fn wrote_event(&mut self, event: &Event, body: &Value, written: Result<(), Error>) {
+        match written {
+            Ok(()) => {
+                self.cx.told.wrote(body);
                 self.count("event");
                 self.writes.events += 1;
             }
