@@ -16,6 +16,9 @@ pub(super) const ROLLED_BACK: &str = "RolledBack";
 /// The reason of a rollout that is refused; what ran before runs on.
 pub(super) const DOWNGRADE_REFUSED: &str = "DowngradeRefused";
 
+/// The reason of a `platform-config` that cannot be read; what it said before holds.
+pub(super) const INVALID_DOCUMENT: &str = "InvalidDocument";
+
 /// One condition, as `kubectl` and people know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -90,8 +93,9 @@ impl Conditions {
             .chain([&GatewayCondition::Prerequisites]);
         // What does not run does not serve: said once.
         let first = first.filter(|kind| **kind != GatewayCondition::Serving || self.holds(GatewayCondition::RolledOut));
-        // Who waits for a turn is well: what runs is what ran.
-        let fails = |condition: &&Condition| condition.status != "True" && condition.reason != WAITING_FOR_WAVE;
+        // Who waits for a turn is well: what runs is what ran. So is who waits for somebody's document to be mended.
+        let is_well = |condition: &Condition| [WAITING_FOR_WAVE, INVALID_DOCUMENT].contains(&&*condition.reason);
+        let fails = |condition: &&Condition| condition.status != "True" && !is_well(condition);
         let failing: Vec<_> = first.filter_map(of).filter(fails).collect();
         let messages: Vec<_> = failing.iter().map(|condition| condition.message.as_str()).collect();
         Some((failing.first()?.reason.clone(), messages.join("; ")))
@@ -110,7 +114,9 @@ impl Conditions {
                 // Valid and complete, so that only time or the cluster is missing.
                 let pki = self.current.iter().find(|c| c.kind == GatewayCondition::PkiReady.as_str());
                 let pki = pki.is_none_or(|c| c.status == "True" || c.reason == PROGRESSING);
-                let on_its_way = self.holds(GatewayCondition::ConfigValid) && pki;
+                let config = self.current.iter().find(|c| c.kind == GatewayCondition::ConfigValid.as_str());
+                let valid = config.is_some_and(|c| c.status == "True" || c.reason == INVALID_DOCUMENT);
+                let on_its_way = valid && pki;
                 // A gateway that has just been rolled out and was not asked yet has not failed.
                 let serving = self.current.iter().find(|c| c.kind == GatewayCondition::Serving.as_str());
                 let asked = serving.is_none_or(|c| c.reason != PROGRESSING);
@@ -120,7 +126,7 @@ impl Conditions {
                 let namespace = self.current.iter().find(|c| c.kind == GatewayCondition::NamespaceReady.as_str());
                 let phase = match namespace {
                     // Nobody could ever make anything of what is asked for.
-                    None if !self.holds(GatewayCondition::ConfigValid) => GatewayPhase::Failed,
+                    None if !valid => GatewayPhase::Failed,
                     Some(namespace) if namespace.status != "True" => GatewayPhase::Pending,
                     _ if on_its_way && !worked => GatewayPhase::Provisioning,
                     _ => GatewayPhase::Degraded,

@@ -30,7 +30,7 @@ use super::report::{
     APPLY_FAILED, OVERRIDES, Report, config_hash_of, has_ready, is_rolled_out, overrides, running_hash,
 };
 use super::restart::Inputs;
-use super::rollout::{self, Apply, Body, Found, Step, Wanted};
+use super::rollout::{self, Apply, Body, Found, Progress, Step, Wanted};
 use super::selection::{Home, home, served_names};
 use super::serving::{self, View};
 use super::turn::{self, Surroundings};
@@ -61,6 +61,8 @@ pub struct Snapshot {
     pub(super) resource: Option<Arc<Value>>,
     /// Whether `platform-config` asks for it, too.
     pub(super) overridden: bool,
+    /// What is wrong with `platform-config` as a whole, when that asks for it.
+    pub(super) document: Option<Problem>,
     /// The namespaces that a shared gateway serves.
     pub(super) served: Vec<String>,
     pub(super) home: Home,
@@ -221,12 +223,14 @@ impl Controller for Gateways {
 
     async fn snapshot(&self, cx: &Context, key: &GatewayKey) -> Result<Snapshot, Error> {
         let config = cx.get(&self.platform_config()).await?;
-        let (Asked { entry, resource, overridden }, leaving, seeing) = self.asked(cx, key, config.as_deref()).await?;
+        let (Asked { entry, resource, overridden, document }, leaving, seeing) =
+            self.asked(cx, key, config.as_deref()).await?;
         let removal = self.left(cx, key, leaving.as_ref(), seeing).await?;
         let mut snapshot = Snapshot {
             entry,
             resource,
             overridden,
+            document,
             served: Vec::new(),
             home: Home::Missing,
             anchor: None,
@@ -243,6 +247,9 @@ impl Controller for Gateways {
         };
         if snapshot.life.removal.is_some() {
             return Ok(snapshot);
+        }
+        if snapshot.entry.is_none() && snapshot.document.is_some() {
+            snapshot.anchor = cx.get_labelled(&anchor_ref(key), &key.object_labels()).await?;
         }
         let Some(intent) = snapshot.entry.as_ref().and_then(|entry| entry.intent.clone()) else { return Ok(snapshot) };
         let namespace = cx.get(&ObjectRef::of::<Namespace>(None, key.namespace())).await?;
@@ -326,6 +333,9 @@ impl Controller for Gateways {
         let mut plan = Plan::new();
         let Some(entry) = &snapshot.entry else {
             plan.status.extend(removal::undecided(key, snapshot.life.leaving.as_deref(), now));
+            if let (Some(problem), Some(anchor)) = (&snapshot.document, &snapshot.anchor) {
+                plan.apply.extend(removal::unreadable(key, anchor, problem, now)?);
+            }
             return Ok(plan);
         };
         // The other front end wants the gateway: nothing has to be taken down before this object may go.
@@ -397,8 +407,8 @@ impl Controller for Gateways {
         let mut report = Report::new(snapshot, intent, &step, &invalid, now);
         // Before anything is made: what asks for it must not go before it is gone.
         plan.step(snapshot.resource.as_deref().and_then(|it| resource::hold(key, it)).into_iter().collect());
-        let is_ours = |anchor: &&Value| object::label(anchor, labels::MANAGED_BY) == Some(labels::MANAGED_BY_PADDOCK);
-        let anchor_uid = snapshot.anchor.as_deref().filter(is_ours).map(object::uid).filter(|uid| !uid.is_empty());
+        let anchor_uid =
+            snapshot.anchor.as_deref().filter(|it| is_ours(it)).map(object::uid).filter(|uid| !uid.is_empty());
         if snapshot.anchor.is_some() {
             tell_failure(&mut plan, &report, key, snapshot.resource.as_ref());
         }
@@ -424,13 +434,14 @@ impl Controller for Gateways {
             true => plan.prune.keeping(elsewhere),
             false => plan.prune.at_most(shared::MAX_DELETIONS.max(elsewhere.len())),
         };
-        let (kek, authority_name) = (key.name_of(names::KEK), key.ca_secret());
+        let lasting = [key.name_of(names::KEK), key.name_of(names::JWT_KEYS), key.ca_secret()];
         for object in objects {
-            // The key that encrypts stored credentials outlives everything but the data that it encrypts; the authority is
-            // the control plane's, also when its namespace is the gateway's.
+            // What can never be made again as it was does not go with an anchor that somebody deletes: the key that encrypts
+            // stored credentials, which outlives everything but the data, and those that sign tokens. The authority is the
+            // control plane's, also when its namespace is the gateway's.
             let name = &object.target().name;
             let here = object.target().namespace.as_deref() == Some(key.namespace());
-            let owned = here && *name != kek && *name != authority_name;
+            let owned = here && !lasting.contains(name);
             let object = self.by_policy(object, intent);
             plan.apply(if owned { object.owned_by(&anchor_ref(key), uid)? } else { object });
         }
@@ -502,6 +513,19 @@ impl Gateways {
         if memory.record.ran.is_none() {
             memory.record.ran = snapshot.anchor.as_deref().and_then(removal::ran);
         }
+        // Without the Secret of its database no gateway starts: one that is there is left as it is until the Secret is back.
+        let lacks_database = matches!(&intent.database, Database::Postgres { .. }) && snapshot.database.is_none();
+        if let Some(workload) = snapshot.workload.as_deref().filter(|it| lacks_database && is_ours(it)) {
+            let runs = is_rolled_out(workload) && has_ready(workload);
+            return Step {
+                apply: Apply::Untouched,
+                revision: memory.record.applied.clone(),
+                memory,
+                progress: if runs { Progress::Done } else { Progress::Progressing },
+                rolls_back: false,
+                look_again: None,
+            };
+        }
         let own = own(intent, snapshot);
         let own_image = if intent.image_from == ImageFrom::Entry { body.image.as_str() } else { "" };
         let wanted = Wanted { revision, own: &own, own_image, body };
@@ -513,6 +537,10 @@ impl Gateways {
         turn.admitted |= self.foresees;
         rollout::decide(now, memory, wanted, found, turn)
     }
+}
+
+fn is_ours(object: &Value) -> bool {
+    object::label(object, labels::MANAGED_BY) == Some(labels::MANAGED_BY_PADDOCK)
 }
 
 /// What is told when the objects cannot be made as wanted.

@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_one_document_is_told_as_that() {
+    fn gw_f30_more_than_one_document_is_told_as_that() {
         for text in ["- name: a\n---\n- name: b\n", "---\n- name: a\n--- \n- name: b\n", "--- []\n---\n[]\n"] {
             let problem = read(text).unwrap_err();
             assert_eq!(problem.message, "more than one YAML document", "{text:?}");

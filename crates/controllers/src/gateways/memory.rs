@@ -99,6 +99,8 @@ pub(super) struct Asked {
     pub(super) resource: Option<Arc<Value>>,
     /// Whether `platform-config` asks for the same gateway and is not heard.
     pub(super) overridden: bool,
+    /// What is wrong with `platform-config` as a whole, when no object asks.
+    pub(super) document: Option<Problem>,
 }
 
 /// How a gateway stands with those who could want it.
@@ -260,8 +262,12 @@ impl Memory {
                 entry: Some(resource.entry.clone()),
                 resource: Some(Arc::clone(&resource.object)),
                 overridden: platform.is_some(),
+                document: None,
             },
-            None => Asked { entry: platform.cloned(), ..Asked::default() },
+            None => {
+                let document = held.intents.document.clone().filter(|_| key.is_default());
+                Asked { entry: platform.cloned(), document, ..Asked::default() }
+            }
         }
     }
 

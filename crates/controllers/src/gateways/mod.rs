@@ -50,6 +50,7 @@ mod forecast;
 mod foretold;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod grammar;
 mod intent;
 mod key;
 mod lookup;

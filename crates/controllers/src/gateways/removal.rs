@@ -18,11 +18,13 @@ use paddock_reconcile::{
 use serde_json::{Value, json};
 
 use super::claim::{self, Growth};
-use super::condition::{Conditions, Summary};
+use super::condition::{Conditions, INVALID_DOCUMENT, Summary};
 use super::controller::{anchor_ref, revisions_ref};
+use super::intent::Origin;
 use super::key::GatewayKey;
 use super::memory::Removals;
 use super::policies::Policies;
+use super::problem::Problem;
 use super::rollout::Record;
 use super::selection::Home;
 use super::teardown::{self, Item, Remains, Sandbox, Sandboxes};
@@ -66,7 +68,8 @@ pub(super) struct Removal {
     pub(super) items: Vec<Item>,
     /// The claim when it is not on record.
     pub(super) unrecorded_claim: Option<Arc<Value>>,
-    /// What is left outside the namespace, whether it is on record or not.
+    /// What does not go with the anchor, whether it is on record or not: what is outside the namespace, and without an anchor
+    /// the keys that sign tokens.
     pub(super) outside: Vec<(ObjectRef, String)>,
     pub(super) sandboxes: Vec<Sandbox>,
     pub(super) policies: Policies,
@@ -146,7 +149,14 @@ pub(super) async fn look(cx: &Context, gone: Gone<'_>, home: Home, versions: &st
         return Ok(removal);
     }
     removal.anchor = cx.get(&anchor_ref(key)).await?;
-    let Some(anchor) = &removal.anchor else { return Ok(removal) };
+    let Some(anchor) = &removal.anchor else {
+        // All else that was in the namespace went with the anchor.
+        let tokens = ObjectRef::of::<Secret>(Some(key.namespace()), key.name_of(names::JWT_KEYS));
+        if let Some(live) = cx.get_labelled(&tokens, &key.object_labels()).await?.filter(|live| is_of(key, live)) {
+            removal.outside.push((tokens, object::uid(&live).to_owned()));
+        }
+        return Ok(removal);
+    };
     let Some(record) = Prune::read_record(entry(anchor, INVENTORY).unwrap_or("[]")) else {
         let what = format!("{INVENTORY} of {} is not a list of objects; nothing is deleted", anchor_ref(key));
         return Err(Error::invalid("RecordUnreadable", what));
@@ -367,6 +377,27 @@ fn status(key: &GatewayKey, object: &Value, reason: &str, message: &str, now: Ti
 pub(super) fn undecided(key: &GatewayKey, leaving: Option<&Value>, now: Timestamp) -> Option<StatusPatch> {
     let message = "platform-config cannot be read, so nobody can tell whether it wants this gateway";
     leaving.map(|object| status(key, object, "PlatformConfigUnreadable", message, now))
+}
+
+/// The anchor of a gateway about which a document says nothing that can be read. All else that it says stays.
+pub(super) fn unreadable(
+    key: &GatewayKey,
+    anchor: &Value,
+    problem: &Problem,
+    now: Timestamp,
+) -> Result<Option<Desired>, Error> {
+    let asked = entry(anchor, ORIGIN).and_then(Origin::read).unwrap_or_default();
+    let Some(before) = entry(anchor, "conditions").filter(|_| asked == Origin::PlatformConfig) else { return Ok(None) };
+    if entry(anchor, REMOVAL).is_some() {
+        return Ok(None);
+    }
+    let mut conditions = Conditions::since(Conditions::read(before), now).again();
+    conditions.set(GatewayCondition::ConfigValid, false, INVALID_DOCUMENT, problem.to_string());
+    let carried = ["summary", DATABASE, ORIGIN, RAN, super::drift::DRIFT];
+    let carried = carried.iter().filter_map(|name| Some(((*name).to_owned(), entry(anchor, name)?.to_owned())));
+    let data = carried.chain([("conditions".to_owned(), conditions.to_json())]).collect();
+    let metadata = render::meta(key, names::ANCHOR);
+    Desired::of(&ConfigMap { metadata, data: Some(data), ..ConfigMap::default() }).map(Some)
 }
 
 fn data(policies: &Policies) -> &'static str {

@@ -8,7 +8,9 @@ use paddock_api::{GatewayCondition, annotations};
 use paddock_reconcile::{Desired, Drift, Error, Event, Plan, Severity, StatusPatch};
 use serde_json::Value;
 
-use super::condition::{Conditions, DOWNGRADE_REFUSED, PROGRESSING, ROLLED_BACK, Summary, WAITING_FOR_WAVE};
+use super::condition::{
+    Conditions, DOWNGRADE_REFUSED, INVALID_DOCUMENT, PROGRESSING, ROLLED_BACK, Summary, WAITING_FOR_WAVE,
+};
 use super::controller::{Snapshot, anchor_ref};
 use super::fleet::ROLLOUT;
 use super::intent::{Intent, Origin};
@@ -215,7 +217,12 @@ fn judged(snapshot: &Snapshot, invalid: &str, now: Timestamp) -> Conditions {
             let message = "platform-config has an entry for this namespace, too; it is not heard";
             conditions.set(GatewayCondition::ConfigValid, true, OVERRIDES, message);
         }
-        "" => conditions.set(GatewayCondition::ConfigValid, true, "Valid", ""),
+        "" => match &snapshot.document {
+            Some(problem) => {
+                conditions.set(GatewayCondition::ConfigValid, false, INVALID_DOCUMENT, problem.to_string());
+            }
+            None => conditions.set(GatewayCondition::ConfigValid, true, "Valid", ""),
+        },
         _ => conditions.set(GatewayCondition::ConfigValid, false, "InvalidEntry", invalid),
     }
     conditions

@@ -3,6 +3,7 @@
 //!
 //! Measured upstream over the tagged sources from 0.0.60 to 0.0.111 (`docs/gateways.md` has the table).
 
+use super::grammar::Grammar;
 use super::version::GatewayVersion;
 
 /// What a key holds.
@@ -26,10 +27,10 @@ pub(super) enum Shape {
     Tables(&'static [Key]),
     /// A table of texts by free names, such as a selector.
     Map,
-    /// What Kubernetes calls an AppArmor profile, in one text.
-    AppArmor,
-    /// A list of tables whose content is the gateway's affair.
-    FreeTables,
+    /// A text with a grammar.
+    Of(Grammar),
+    /// A list of these words.
+    Words(&'static [&'static str]),
     /// A table whose content is the gateway's affair.
     FreeTable,
     /// Anything whose content is the gateway's affair, such as a credential driver's settings.
@@ -68,7 +69,9 @@ const fn ours(name: &'static str, since: u16, shape: Shape) -> Key {
 pub(super) const UNAUTHENTICATED: &str = "allow_unauthenticated_users";
 
 const COUNT: Shape = Shape::Number(0, i64::MAX);
-const ID: Shape = Shape::Number(0, 4_294_967_295);
+const SIZE: Shape = Shape::Number(0, 4_294_967_295);
+/// Who sandboxes and their proxies may be: no release takes root, and only later ones take what is not in this range.
+const ID: Shape = Shape::Number(1000, 2_000_000_000);
 const PULL_POLICY: Shape = Shape::Word(&["Always", "IfNotPresent", "Never"]);
 
 /// The whole file.
@@ -111,13 +114,53 @@ const GATEWAY: &[Key] = &[
     ours("gateway_jwt", 0, Shape::Table(GATEWAY_JWT)),
     tenant("grpc_rate_limit_requests", 61, COUNT),
     tenant("grpc_rate_limit_window_seconds", 61, COUNT),
-    tenant("interceptors", 84, Shape::FreeTables),
-    tenant("provider_profile_sources", 84, Shape::FreeTables),
-    tenant("otlp", 96, Shape::Table(&[tenant("endpoint", 96, Shape::Text), tenant("service_name", 96, Shape::Text)])),
+    tenant("interceptors", 84, Shape::Tables(INTERCEPTOR)),
+    tenant(
+        "provider_profile_sources",
+        84,
+        Shape::Tables(&[
+            tenant("type", 84, Shape::Word(&["builtin", "user", "interceptor"])),
+            tenant("name", 84, Shape::Text),
+        ]),
+    ),
+    tenant(
+        "otlp",
+        96,
+        Shape::Table(&[tenant("endpoint", 96, Shape::Of(Grammar::Collector)), tenant("service_name", 96, Shape::Text)]),
+    ),
     tenant("policy_validation_failure_mode", 97, Shape::Word(&["fail_closed", "retain_last_valid"])),
     tenant("credential_drivers", 100, Shape::Texts),
     tenant("default_credential_driver", 100, Shape::Text),
     ours("credential_storage", 100, Shape::Table(&[ours("key_encryption_key_env", 100, Shape::Text)])),
+];
+
+const FAILURE: Shape = Shape::Word(&["fail_closed", "fail_open"]);
+
+const INTERCEPTOR: &[Key] = &[
+    tenant("name", 84, Shape::Text),
+    tenant("grpc_endpoint", 84, Shape::Text),
+    tenant("order", 84, Shape::Number(-2_147_483_648, 2_147_483_647)),
+    tenant("failure_policy", 84, FAILURE),
+    tenant("timeout", 84, Shape::Of(Grammar::Timeout)),
+    tenant("max_response_bytes", 84, SIZE),
+    tenant("max_patches", 84, SIZE),
+    tenant(
+        "bindings",
+        84,
+        Shape::Tables(&[
+            tenant("id", 84, Shape::Text),
+            tenant("rpc", 84, Shape::Text),
+            tenant("service", 84, Shape::Text),
+            tenant("method", 84, Shape::Text),
+            tenant("phases", 84, Shape::Words(&["modify_operation", "validate", "post_commit"])),
+            tenant("disabled", 84, Shape::Flag),
+            tenant("failure_policy", 84, FAILURE),
+        ]),
+    ),
+    tenant("binding_policy", 107, Shape::Word(&["dynamic", "allowlist", "exact"])),
+    tenant("tls_ca_cert_path", 107, Shape::Text),
+    tenant("audience", 107, Shape::Text),
+    tenant("allow_insecure_transport", 107, Shape::Flag),
 ];
 
 const TLS: &[Key] = &[
@@ -155,7 +198,7 @@ const KUBERNETES: &[Key] = &[
     tenant("image_pull_policy", 0, PULL_POLICY),
     tenant("image_pull_secrets", 0, Shape::Texts),
     tenant("supervisor_image_pull_policy", 0, PULL_POLICY),
-    tenant("app_armor_profile", 0, Shape::AppArmor),
+    tenant("app_armor_profile", 0, Shape::Of(Grammar::AppArmor)),
     tenant("workspace_default_storage_size", 0, Shape::Text),
     tenant("default_runtime_class_name", 0, Shape::Text),
     // Inherited from the gateway table and accepted here too.
@@ -166,7 +209,7 @@ const KUBERNETES: &[Key] = &[
     tenant("host_gateway_ip", 0, Shape::Text),
     tenant("enable_user_namespaces", 0, Shape::Flag),
     tenant("sa_token_ttl_secs", 0, Shape::Number(600, 86_400)),
-    tenant("provider_spiffe_workload_api_socket_path", 61, Shape::Text),
+    tenant("provider_spiffe_workload_api_socket_path", 61, Shape::Of(Grammar::SocketPath)),
     tenant("sandbox_uid", 76, ID),
     tenant("sandbox_gid", 76, ID),
     tenant("topology", 82, Shape::Word(&["combined", "sidecar"])),
@@ -189,7 +232,7 @@ const KUBERNETES: &[Key] = &[
             ours("gateway_pod_selector", 107, Shape::Map),
         ]),
     ),
-    tenant("https_proxy", 107, Shape::Text),
+    tenant("https_proxy", 107, Shape::Of(Grammar::Proxy)),
     tenant("no_proxy", 107, Shape::Text),
     tenant("proxy_auth_secret_name", 107, Shape::Text),
     tenant("proxy_auth_secret_key", 107, Shape::Text),
@@ -207,7 +250,7 @@ const MIDDLEWARE: &[Key] = &[
         shape: COUNT,
         owner: Owner::Tenant,
     },
-    tenant("timeout", 86, Shape::Text),
+    tenant("timeout", 86, Shape::Of(Grammar::CallTimeout)),
     tenant("tls_ca_cert_path", 107, Shape::Text),
     tenant("audience", 107, Shape::Text),
     tenant("allow_insecure_transport", 107, Shape::Flag),

@@ -46,6 +46,9 @@ impl Seen {
             return memory.keys();
         }
         let mut keys = self.intents.changed_since(&before.intents);
+        if self.intents.document != before.intents.document {
+            keys.extend(self.intents.keys());
+        }
         // Who is not named any more may go, or not, by what the document says as a whole and by what a person says of it.
         if (&self.text, &self.acknowledged) != (&before.text, &before.acknowledged) {
             keys.extend(memory.leaving());

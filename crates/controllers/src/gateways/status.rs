@@ -21,7 +21,7 @@ use paddock_reconcile::{
 };
 use serde_json::{Value, json};
 
-use super::condition::{MAX_SUMMARY, Row, Summary};
+use super::condition::{INVALID_DOCUMENT, MAX_SUMMARY, Row, Summary};
 use super::controller::PLATFORM_CONFIG;
 use super::intent::{Intents, Origin, Rules};
 use super::key::GatewayKey;
@@ -263,7 +263,7 @@ impl Controller for GatewayStatus {
             None => drop(plan.apply(self.whole(data)?)),
         }
         if let Some(problem) = &snapshot.intents.document {
-            plan.event(Event::warning(self.named(PLATFORM_CONFIG), "InvalidDocument", problem.to_string()));
+            plan.event(Event::warning(self.named(PLATFORM_CONFIG), INVALID_DOCUMENT, problem.to_string()));
         }
         if !snapshot.rights.is_empty() {
             let message = "gateways have yet to report".to_owned();
@@ -352,7 +352,7 @@ fn rows(snapshot: &StatusSnapshot) -> BTreeMap<String, Arc<Row>> {
         }
     }
     if let Some(problem) = &snapshot.intents.document {
-        let row = Row::of(Summary::of(GatewayPhase::Failed, "InvalidDocument", problem.to_string()));
+        let row = Row::of(Summary::of(GatewayPhase::Failed, INVALID_DOCUMENT, problem.to_string()));
         rows.insert(DOCUMENT.to_owned(), row);
     }
     for (name, entry) in &snapshot.intents.entries {

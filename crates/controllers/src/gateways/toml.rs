@@ -240,16 +240,18 @@ impl Check<'_> {
                     None => "a table of strings".to_owned(),
                 }
             }
-            Shape::FreeTables => match free(item, MAX_FREE_DEPTH)
-                .filter(|list| list.as_array().is_some_and(|list| list.iter().all(Value::is_object)))
-            {
-                Some(list) => return Some(list),
-                None => "a list of tables".to_owned(),
+            Shape::Of(grammar) => match item.as_str().filter(|text| grammar.holds(text)) {
+                Some(text) => return Some(text.into()),
+                None => grammar.expected().to_owned(),
             },
-            Shape::AppArmor => match item.as_str().filter(|profile| is_app_armor(profile)) {
-                Some(profile) => return Some(profile.into()),
-                None => "RuntimeDefault, Unconfined or Localhost/PROFILE".to_owned(),
-            },
+            Shape::Words(words) => {
+                let word =
+                    |value: &toml_edit::Value| value.as_str().filter(|word| words.contains(word)).map(Value::from);
+                match item.as_array().and_then(|list| list.iter().map(word).collect::<Option<_>>()) {
+                    Some(list) => return Some(Value::Array(list)),
+                    None => format!("a list of {}", words.join(", ")),
+                }
+            }
             Shape::FreeTable => match free(item, MAX_FREE_DEPTH).filter(Value::is_object) {
                 Some(table) => return Some(table),
                 None => format!("a table of plain values, at most {MAX_FREE_DEPTH} levels deep"),
@@ -283,11 +285,6 @@ impl Check<'_> {
         let position = span.map(|span| Position::of(self.text, span.start));
         self.problems.push(problem_at(path, position, message, hint));
     }
-}
-
-fn is_app_armor(profile: &str) -> bool {
-    let local = profile.strip_prefix("Localhost/").is_some_and(|name| !name.is_empty());
-    local || matches!(profile, "RuntimeDefault" | "Unconfined")
 }
 
 /// Whether a tenant merely says what we render anyway. Names may be a part of ours, in any order.

@@ -116,6 +116,23 @@ async fn gw_d02_partial_toml_second_pass_writes_nothing() {
     paddock_trials::second_pass_writes_nothing(&Cluster::with(sample).await, &subject()).await;
 }
 
+/// With that sample, each resync once deleted and remade everything.
+#[tokio::test]
+async fn gw_l15_resyncs_of_a_partial_toml_remake_nothing() {
+    let sample = "- name: tenant-a\n  gateway: {config: \"openshell.gateway.bind_address = '0.0.0.0:8080'\"}\n";
+    let cluster = Cluster::with(sample).await;
+    let mut process = settled(&cluster).await;
+    process.tap.clear();
+    for _ in 0..3 {
+        process.cx.clock().advance(std::time::Duration::from_secs(600));
+        process.round().await.unwrap();
+    }
+    // That it never came up is told; nothing is deleted or made anew.
+    let remade =
+        process.tap.writes().into_iter().filter(|write| write.resource != "configmaps" || write.method == "DELETE");
+    assert_eq!(remade.collect::<Vec<_>>(), []);
+}
+
 #[tokio::test]
 async fn gw_w17_crash_after_every_write_converges() {
     paddock_trials::crash_after_every_write_converges(|| Cluster::with("- name: tenant-a\n"), &subject()).await;

@@ -18,6 +18,7 @@ use crate::gateways::{Cluster, HOME, TWO, without_keys};
 pub(crate) const GATEWAY: &str = "openshell-gateway";
 const CLAIM: &str = "openshell-data-openshell-gateway-0";
 const KEK: &str = "openshell-gateway-credential-storage-key-encryption-key";
+const TOKENS: &str = "openshell-gateway-jwt-keys";
 const ANCHOR: &str = "openshell-gateway-anchor";
 const READER: &str = "openshell-gateway-node-reader-tenant-a";
 const CA: &str = "openshell-ca-tenant-a";
@@ -330,6 +331,37 @@ async fn gw_d17_missing_document_removes_nothing() {
     process.settle().await;
     subject().start(&cluster).settle().await;
     assert_eq!(cluster.remains().await, before);
+}
+
+#[tokio::test]
+async fn gw_d17_document_that_cannot_be_read_is_told_on_each_anchor_and_changes_nothing_else() {
+    let subject = with(options(|options| options.probe = false));
+    let (cluster, mut process) = settled(TWO, &subject).await;
+    let told = async |cluster: &Cluster| {
+        let anchor = cluster.anchor("tenant-a").await;
+        let conditions: Vec<Value> = serde_json::from_str(&anchor["conditions"]).unwrap();
+        let of = |kind: &str| conditions.iter().find(|one| one["type"] == kind).unwrap()["reason"].clone();
+        (of("ConfigValid"), anchor["summary"].clone(), anchor["inventory"].clone())
+    };
+    let before = told(&cluster).await;
+    assert_eq!(before.0, "Valid");
+    for restarts in [false, true] {
+        cluster.config("- name: [").await;
+        let mut process =
+            if restarts { subject.start(&cluster) } else { std::mem::replace(&mut process, subject.start(&cluster)) };
+        process.tap.clear();
+        process.settle().await;
+        let now = told(&cluster).await;
+        assert_eq!((&now.0, &now.1, &now.2), (&json!("InvalidDocument"), &before.1, &before.2));
+        let others = process.tap.writes().into_iter().filter(|write| !write.name.ends_with("-anchor"));
+        assert_eq!(others.filter(|write| write.resource != "events").collect::<Vec<_>>(), []);
+        process.tap.clear();
+        process.round().await.unwrap();
+        assert_eq!(process.tap.writes(), []);
+        cluster.config(TWO).await;
+        process.settle().await;
+        assert_eq!(told(&cluster).await.0, "Valid");
+    }
 }
 
 #[tokio::test]
@@ -777,7 +809,7 @@ async fn namespace_and_entry_gone_leave_nothing_outside() {
 }
 
 #[tokio::test]
-async fn gw_f11_everything_in_the_namespace_has_the_anchor_as_controller_but_the_data_and_its_key() {
+async fn gw_f11_everything_in_the_namespace_has_the_anchor_as_controller_but_the_data_and_keys() {
     let (cluster, _) = settled(NEW, &subject()).await;
     let anchor = cluster.find::<ConfigMap>("tenant-a", ANCHOR).await.unwrap();
     for (kind, name) in [(Kind::of::<Secret>(), "openshell-server-tls"), (Kind::of::<Service>(), GATEWAY)] {
@@ -788,7 +820,44 @@ async fn gw_f11_everything_in_the_namespace_has_the_anchor_as_controller_but_the
     }
     let key = cluster.find::<Secret>("tenant-a", KEK).await.unwrap();
     let claim = cluster.find::<PersistentVolumeClaim>("tenant-a", CLAIM).await.unwrap();
-    assert!([key, claim].iter().all(|object| object["metadata"].get("ownerReferences").is_none()));
+    let tokens = cluster.find::<Secret>("tenant-a", TOKENS).await.unwrap();
+    assert!([key, claim, tokens].iter().all(|object| object["metadata"].get("ownerReferences").is_none()));
+}
+
+/// Deletes the anchor and, as the garbage collector does then, what it owns.
+async fn loses_its_anchor(cluster: &Cluster) {
+    let uid = cluster.find::<ConfigMap>("tenant-a", ANCHOR).await.unwrap()["metadata"]["uid"].clone();
+    cluster.delete::<ConfigMap>("tenant-a", ANCHOR).await;
+    for kind in [Kind::of::<ConfigMap>(), Kind::of::<Secret>(), Kind::of::<StatefulSet>(), Kind::of::<Service>()] {
+        let api = kind.api(cluster.client(), Some("tenant-a"));
+        for object in api.list(&ListParams::default()).await.unwrap() {
+            let owners = object.metadata.owner_references.unwrap_or_default();
+            if owners.iter().any(|owner| uid == owner.uid.as_str()) {
+                api.delete(&object.metadata.name.unwrap(), &DeleteParams::default()).await.unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn gw_l07_anchor_that_somebody_deletes_takes_no_key_along() {
+    let (cluster, mut process) = settled(NEW, &subject()).await;
+    let before = [cluster.secret("tenant-a", TOKENS).await, cluster.secret("tenant-a", KEK).await];
+    let authority = cluster.secret(HOME, CA).await;
+    loses_its_anchor(&cluster).await;
+    process.settle().await;
+    assert_eq!([cluster.secret("tenant-a", TOKENS).await, cluster.secret("tenant-a", KEK).await], before);
+    assert_eq!(cluster.secret(HOME, CA).await, authority);
+    cluster.workload("tenant-a").await;
+}
+
+#[tokio::test]
+async fn gw_l11_removed_tenant_whose_anchor_is_gone_leaves_no_token_keys() {
+    let (cluster, mut process) = settled("- name: tenant-a\n", &deleting()).await;
+    loses_its_anchor(&cluster).await;
+    cluster.config("[]").await;
+    process.settle().await;
+    assert!(cluster.find::<Secret>("tenant-a", TOKENS).await.is_none());
 }
 
 #[tokio::test]

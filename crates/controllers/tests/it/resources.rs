@@ -612,7 +612,7 @@ async fn gw_w04_a_shared_gateway_that_goes_takes_along_what_it_had_elsewhere() {
 }
 
 #[tokio::test]
-async fn gw_d29_secret_of_an_external_database_is_heard_when_it_comes_changes_and_goes() {
+async fn gw_w06_secret_of_an_external_database_is_heard_when_it_comes_changes_and_goes() {
     let cluster = Cluster::new().await;
     let database = json!({ "type": "Postgres", "secretName": "their-database" });
     cluster.gateway("tenant-a", "team", json!({ "database": database })).await;
@@ -638,4 +638,5 @@ async fn gw_d29_secret_of_an_external_database_is_heard_when_it_comes_changes_an
     secrets.delete("their-database", &DeleteParams::default()).await.unwrap();
     process.settle().await;
     assert!(lacks().await);
+    assert!(!seen.insert(hash().await), "what runs runs on");
 }

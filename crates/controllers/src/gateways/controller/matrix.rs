@@ -29,6 +29,7 @@ fn snapshot(version: u16, database: &Database, cluster: u16, config: &str) -> Sn
         entry: Some(entry),
         resource: None,
         overridden: false,
+        document: None,
         served: Vec::new(),
         home: Home::There,
         anchor: Some(Arc::new(

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::schema::{self, Key, Owner, Shape};
 use super::tests::inputs;
 use super::{ImagePolicy, render, strict};
+use crate::gateways::grammar::Grammar;
 use crate::gateways::platform::ClusterVersion;
 
 /// A value of a shape, or now and then one of another shape.
@@ -19,17 +20,24 @@ fn value(shape: Shape) -> BoxedStrategy<Value> {
         Shape::Flag => any::<bool>().prop_map(Value::from).boxed(),
         Shape::Texts => proptest::collection::vec(text(), 0..3).prop_map(|texts| json!(texts)).boxed(),
         Shape::Image => Just(json!("ghcr.io/x/y:1")).boxed(),
-        Shape::AppArmor => {
-            proptest::sample::select(vec!["RuntimeDefault", "Localhost/x"]).prop_map(Value::from).boxed()
+        Shape::Of(grammar) => proptest::sample::select(
+            match grammar {
+                Grammar::AppArmor => ["RuntimeDefault", "Localhost/x"],
+                Grammar::CallTimeout => ["10ms", "2s"],
+                Grammar::Timeout => ["1ms", "90s"],
+                Grammar::SocketPath => ["", "/run/spire/agent.sock"],
+                Grammar::Collector => ["http://otel:4317", "https://otel.example"],
+                Grammar::Proxy => ["http://proxy.example:3128", "http://[::1]:80/"],
+            }
+            .to_vec(),
+        )
+        .prop_map(Value::from)
+        .boxed(),
+        Shape::Words(words) => {
+            proptest::collection::vec(proptest::sample::select(words), 0..3).prop_map(|words| json!(words)).boxed()
         }
         Shape::Table(keys) => table(keys),
         Shape::Tables(keys) => proptest::collection::vec(table(keys), 0..3).prop_map(Value::Array).boxed(),
-        Shape::FreeTables => proptest::collection::vec(
-            text().prop_map(|text| json!({ "type": "user", "name": text, "grpc_endpoint": text })),
-            0..2,
-        )
-        .prop_map(Value::Array)
-        .boxed(),
         Shape::Map | Shape::Free | Shape::FreeTable => text().prop_map(|text| json!({ text: "x" })).boxed(),
     };
     prop_oneof![40 => right, 1 => Just(json!(-1)), 1 => Just(json!("x"))].boxed()

@@ -1,5 +1,7 @@
 //! Rules between keys of the merged file. The gateway would refuse to start where they are broken.
 
+use std::collections::BTreeSet;
+
 use paddock_policy::image::ImageReference;
 use serde_json::Value;
 use toml_edit::{Document, Item, TableLike};
@@ -28,6 +30,11 @@ pub(super) fn contradictions(
     }
     rules.same_release(gateway, "openshell.gateway", inputs.version);
     rules.same_release(&openshell["drivers"]["kubernetes"], "openshell.drivers.kubernetes", inputs.version);
+    rules.own_storage(openshell);
+    rules.proxy(&openshell["drivers"]["kubernetes"]);
+    rules.names(&gateway["interceptors"], "openshell.gateway.interceptors");
+    rules.names(&openshell["supervisor"]["middleware"], "openshell.supervisor.middleware");
+    rules.sources(gateway);
     for (n, service) in gateway["interceptors"].as_array().into_iter().flatten().enumerate() {
         rules.required(service, &format!("openshell.gateway.interceptors[{n}]"), &["name", "grpc_endpoint"]);
     }
@@ -68,20 +75,103 @@ impl Rules<'_> {
             let message = format!("{requests} and {window} belong together");
             self.broken(&format!("openshell.gateway.{there}"), message, "set both or neither");
         }
-        if gateway["credential_drivers"].as_array().is_some_and(Vec::is_empty) {
-            let hint = "leave the key out for the built-in storage";
-            self.broken("openshell.gateway.credential_drivers", "the list must not be empty".to_owned(), hint);
-        }
         if gateway["provider_profile_sources"].as_array().is_some_and(Vec::is_empty) {
             let hint = "leave the key out for the built-in sources";
             self.broken("openshell.gateway.provider_profile_sources", "the list must not be empty".to_owned(), hint);
         }
-        if let Some(default) = gateway["default_credential_driver"].as_str()
-            && let Some(drivers) = gateway["credential_drivers"].as_array()
-            && !drivers.iter().any(|driver| driver == default)
-        {
-            let message = format!("{default:?} is not one of credential_drivers");
-            self.broken("openshell.gateway.default_credential_driver", message, "");
+    }
+
+    /// Another place for credentials needs rights or tokens that the gateway is not given.
+    fn own_storage(&mut self, openshell: &Value) {
+        let gateway = &openshell["gateway"];
+        for (table, path, key) in [
+            (gateway, "openshell.gateway", "credential_drivers"),
+            (gateway, "openshell.gateway", "default_credential_driver"),
+            (openshell, "openshell", "credential_drivers"),
+        ] {
+            if has(table, key) {
+                let message = "credential drivers are not supported: the gateway keeps credentials itself, encrypted with a \
+                               key of its own";
+                self.broken(&format!("{path}.{key}"), message.to_owned(), "leave it out");
+            }
+        }
+    }
+
+    /// What belongs to a proxy is nothing without one: the gateway takes it for a proxy that got lost.
+    fn proxy(&mut self, driver: &Value) {
+        let path = |key: &str| format!("openshell.drivers.kubernetes.{key}");
+        let (secret, secret_key) = ("proxy_auth_secret_name", "proxy_auth_secret_key");
+        for key in ["no_proxy", secret, "proxy_connect_by_hostname"] {
+            if has(driver, key) && !has(driver, "https_proxy") {
+                self.broken(
+                    &path(key),
+                    format!("{key} is nothing without https_proxy"),
+                    "set https_proxy, or leave it out",
+                );
+            }
+        }
+        let is_blank = |key: &str| driver[key].as_str().is_some_and(|text| text.trim().is_empty());
+        for key in ["no_proxy", secret, secret_key] {
+            if is_blank(key) {
+                self.broken(&path(key), format!("{key} must not be empty"), "leave it out");
+            }
+        }
+        if has(driver, secret) != has(driver, secret_key) {
+            let there = if has(driver, secret) { secret } else { secret_key };
+            self.broken(&path(there), format!("{secret} and {secret_key} belong together"), "set both or neither");
+        } else if has(driver, secret) {
+            if driver["proxy_auth_allow_insecure"] != true {
+                let message = "the credentials go to the proxy unencrypted".to_owned();
+                self.broken(&path(secret), message, "accept that with proxy_auth_allow_insecure = true");
+            }
+            if driver["topology"] != "sidecar" {
+                let message = "the sandbox itself could read the credentials".to_owned();
+                self.broken(&path(secret), message, "use topology = \"sidecar\"");
+            }
+        } else if driver["proxy_auth_allow_insecure"] == true {
+            let message = format!("proxy_auth_allow_insecure is nothing without {secret}");
+            self.broken(&path("proxy_auth_allow_insecure"), message, "leave it out");
+        }
+        let uid = &driver["sidecar"]["proxy_uid"];
+        if !uid.is_null() && *uid == driver["sandbox_uid"] {
+            let message = "the proxy must not be the user that the sandbox is".to_owned();
+            self.broken(&path("sidecar.proxy_uid"), message, "choose another number");
+        }
+    }
+
+    /// Services are told apart by their names.
+    fn names(&mut self, services: &Value, path: &str) {
+        let mut seen = BTreeSet::new();
+        for (n, service) in services.as_array().into_iter().flatten().enumerate() {
+            for key in ["name", "grpc_endpoint"] {
+                if service[key].as_str().is_some_and(|text| text.trim().is_empty()) {
+                    self.broken(&format!("{path}[{n}].{key}"), format!("{key} must not be empty"), "");
+                }
+            }
+            if let Some(name) = service["name"].as_str()
+                && !seen.insert(name)
+            {
+                self.broken(&format!("{path}[{n}].name"), format!("{name:?} is the name of another one"), "");
+            }
+        }
+    }
+
+    /// A source is asked once, and one that is a service has to be there.
+    fn sources(&mut self, gateway: &Value) {
+        let services: BTreeSet<_> =
+            gateway["interceptors"].as_array().into_iter().flatten().filter_map(|it| it["name"].as_str()).collect();
+        let mut seen = BTreeSet::new();
+        for (n, source) in gateway["provider_profile_sources"].as_array().into_iter().flatten().enumerate() {
+            let path = format!("openshell.gateway.provider_profile_sources[{n}]");
+            let (kind, name) = (source["type"].as_str(), source["name"].as_str());
+            if name.is_some() && kind != Some("interceptor") {
+                self.broken(&path, "only a source of type interceptor has a name".to_owned(), "leave it out");
+            } else if let Some(name) = name.filter(|name| !services.contains(name)) {
+                self.broken(&path, format!("there is no interceptor {name:?}"), "");
+            }
+            if kind.is_some() && !seen.insert((kind, name)) {
+                self.broken(&path, "the source is listed twice".to_owned(), "keep one of them");
+            }
         }
     }
 

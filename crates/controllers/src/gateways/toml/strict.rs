@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// Reads a file as a gateway `0.0.patch` would.
 pub(super) fn parse(patch: u16, text: &str) -> Result<(), String> {
@@ -17,10 +17,63 @@ pub(super) fn parse(patch: u16, text: &str) -> Result<(), String> {
             return Err(format!("{path} is unknown before 0.0.{since}"));
         }
     }
+    let kubernetes = &value["openshell"]["drivers"]["kubernetes"];
+    driver(kubernetes)?;
+    let middleware = value["openshell"]["supervisor"]["middleware"].as_array();
+    for timeout in middleware.into_iter().flatten().filter_map(|one| one["timeout"].as_str()) {
+        let (number, most) = match timeout.strip_suffix("ms") {
+            Some(number) => (number, 10..=30_000),
+            None => (timeout.strip_suffix('s').unwrap_or_default(), 1..=30),
+        };
+        if !number.parse::<u64>().is_ok_and(|number| most.contains(&number)) {
+            return Err(format!("timeout {timeout}"));
+        }
+    }
+    if value.pointer("/openshell/gateway/otlp/endpoint").is_some_and(|endpoint| endpoint == "") {
+        return Err("no endpoint".to_owned());
+    }
     if value.pointer("/openshell/gateway/database_url").is_some() {
         return Err("database_url is not allowed in the file".to_owned());
     }
     Ok(())
+}
+
+/// What the driver refuses when it starts.
+fn driver(table: &Value) -> Result<(), String> {
+    let text = |key: &str| table[key].as_str();
+    for uid in [&table["sandbox_uid"], &table["sandbox_gid"], &table["sidecar"]["proxy_uid"]] {
+        if uid.as_u64().is_some_and(|uid| !(1000..=2_000_000_000).contains(&uid)) {
+            return Err(format!("uid {uid}"));
+        }
+    }
+    if let Some(path) = text("provider_spiffe_workload_api_socket_path").filter(|path| !path.trim().is_empty()) {
+        let path = std::path::Path::new(path);
+        if !path.is_absolute() || path.parent().is_none_or(|parent| parent == std::path::Path::new("/")) {
+            return Err(format!("socket {}", path.display()));
+        }
+    }
+    if let Some(url) = text("https_proxy") {
+        let url: http::Uri = url.parse().map_err(|error| format!("https_proxy: {error}"))?;
+        let sound = url.scheme_str() == Some("http") && url.port().is_some() && matches!(url.path(), "" | "/");
+        if !sound || url.authority().is_some_and(|it| it.as_str().contains('@')) || url.query().is_some() {
+            return Err(format!("https_proxy {url}"));
+        }
+    }
+    let (name, key) = (text("proxy_auth_secret_name"), text("proxy_auth_secret_key"));
+    let proxy = text("https_proxy").is_some();
+    if name.is_some() != key.is_some() || (name.is_some() && !proxy) {
+        return Err("half a proxy's credentials".to_owned());
+    }
+    if (name.is_some()) != (table["proxy_auth_allow_insecure"] == true) {
+        return Err("credentials in clear text".to_owned());
+    }
+    if !proxy && (text("no_proxy").is_some() || !table["proxy_connect_by_hostname"].is_null()) {
+        return Err("no proxy".to_owned());
+    }
+    match text("no_proxy") {
+        Some(list) if list.trim().is_empty() => Err("no_proxy is empty".to_owned()),
+        _ => Ok(()),
+    }
 }
 
 /// Keys that came after 0.0.60.
@@ -100,13 +153,36 @@ table!(Gateway {
     gateway_jwt: Jwt,
     grpc_rate_limit_requests: Option<u64>,
     grpc_rate_limit_window_seconds: Option<u64>,
-    interceptors: Option<Vec<Map<String, Value>>>,
-    provider_profile_sources: Option<Vec<Map<String, Value>>>,
+    interceptors: Option<Vec<Interceptor>>,
+    provider_profile_sources: Option<Vec<ProfileSource>>,
     otlp: Option<Otlp>,
     policy_validation_failure_mode: Option<FailureMode>,
     credential_drivers: Option<Vec<String>>,
     default_credential_driver: Option<String>,
     credential_storage: Option<BTreeMap<String, String>>,
+});
+table!(Interceptor {
+    name: String,
+    grpc_endpoint: String,
+    tls_ca_cert_path: Option<PathBuf>,
+    audience: Option<String>,
+    allow_insecure_transport: Option<bool>,
+    order: Option<i32>,
+    failure_policy: Option<FailurePolicy>,
+    timeout: Option<String>,
+    max_response_bytes: Option<usize>,
+    max_patches: Option<usize>,
+    binding_policy: Option<BindingPolicy>,
+    bindings: Option<Vec<Binding>>,
+});
+table!(Binding {
+    id: Option<String>,
+    rpc: Option<String>,
+    service: Option<String>,
+    method: Option<String>,
+    phases: Option<Vec<Phase>>,
+    disabled: Option<bool>,
+    failure_policy: Option<FailurePolicy>,
 });
 table!(Tls {
     cert_path: PathBuf,
@@ -198,6 +274,38 @@ impl<'de> Deserialize<'de> for Version {
             other => Err(serde::de::Error::custom(format!("version {other}"))),
         }
     }
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[expect(dead_code, reason = "only parsed")]
+enum ProfileSource {
+    Builtin {},
+    User {},
+    Interceptor { name: String },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FailurePolicy {
+    FailClosed,
+    FailOpen,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum BindingPolicy {
+    Dynamic,
+    Allowlist,
+    Exact,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Phase {
+    ModifyOperation,
+    Validate,
+    PostCommit,
 }
 
 #[derive(Deserialize)]

@@ -245,6 +245,24 @@ fn gw_l25_words_are_checked_and_never_spliced() {
         ("[openshell.gateway]\npolicy_validation_failure_mode = \"open\"", "one of fail_closed, retain_last_valid"),
         ("[openshell.gateway]\ninterceptors = 3", "a list of tables"),
         ("[openshell]\ncredential_drivers = []", "a table of plain values"),
+        ("[openshell.drivers.kubernetes]\nsandbox_uid = 0", "a whole number from 1000 to 2000000000"),
+        ("[openshell.drivers.kubernetes.sidecar]\nproxy_uid = 0", "a whole number from 1000 to 2000000000"),
+        (
+            "[openshell.drivers.kubernetes]\nprovider_spiffe_workload_api_socket_path = \"x/y\"",
+            "an absolute path below a directory of its own",
+        ),
+        ("[openshell.drivers.kubernetes]\nhttps_proxy = \"not a url\"", "http://HOST:PORT"),
+        ("[openshell.gateway.otlp]\nendpoint = \"\"", "a URL that begins with http:// or https://"),
+        ("[[openshell.supervisor.middleware]]\ntimeout = \"abc\"", "a number with ms or s behind it, from 10ms to 30s"),
+        ("[[openshell.gateway.interceptors]]\nfailure_policy = \"open\"", "one of fail_closed, fail_open"),
+        ("[[openshell.gateway.interceptors]]\nendpoint = \"x\"", "does not know this key"),
+        ("[[openshell.gateway.interceptors]]\norder = \"x\"", "a whole number"),
+        (
+            "[[openshell.gateway.interceptors]]\nbindings = [{ phases = [\"before\"] }]",
+            "a list of modify_operation, validate",
+        ),
+        ("[openshell.gateway]\nprovider_profile_sources = [{ type = \"file\" }]", "one of builtin, user, interceptor"),
+        ("[openshell.gateway]\nprovider_profile_sources = [{ type = \"user\", x = 1 }]", "does not know this key"),
     ] {
         let errors = file(111, Some(text)).unwrap_err();
         assert!(errors[0].contains(expected), "{errors:?}");
@@ -256,11 +274,31 @@ fn rules_between_keys_point_at_the_key() {
     for (text, expected) in [
         (
             "[openshell.gateway]\ncredential_drivers = []\n",
-            "openshell.gateway.credential_drivers (line 2, column 1): the list must not be empty",
+            "openshell.gateway.credential_drivers (line 2, column 1): credential drivers are not supported",
         ),
         (
-            "[openshell.gateway]\ncredential_drivers = [\"vault\"]\ndefault_credential_driver = \"other\"\n",
-            "openshell.gateway.default_credential_driver (line 3, column 1): \"other\" is not one of",
+            "[openshell.credential_drivers.vault]\naddress = \"https://vault.example\"\n",
+            "openshell.credential_drivers (line 1, column 12): credential drivers are not supported",
+        ),
+        (
+            "[openshell.drivers.kubernetes]\nno_proxy = \"a.example\"\n",
+            "openshell.drivers.kubernetes.no_proxy (line 2, column 1): no_proxy is nothing without https_proxy",
+        ),
+        (
+            "[openshell.drivers.kubernetes]\nhttps_proxy = \"http://p:1\"\nproxy_auth_secret_name = \"s\"\n",
+            "openshell.drivers.kubernetes.proxy_auth_secret_name (line 3, column 1): proxy_auth_secret_name and proxy_auth_secret_key belong",
+        ),
+        (
+            "[openshell.drivers.kubernetes]\nsandbox_uid = 1337\nsidecar.proxy_uid = 1337\n",
+            "openshell.drivers.kubernetes.sidecar.proxy_uid (line 3, column 9): the proxy must not be",
+        ),
+        (
+            "[openshell.gateway]\nprovider_profile_sources = [{ type = \"interceptor\", name = \"x\" }]\n",
+            "openshell.gateway.provider_profile_sources[0] (line 2, column 29): there is no interceptor \"x\"",
+        ),
+        (
+            "[openshell.gateway]\nprovider_profile_sources = [{ type = \"user\" }, { type = \"user\" }]\n",
+            "openshell.gateway.provider_profile_sources[1] (line 2, column 48): the source is listed twice",
         ),
         (
             "[openshell.gateway]\nprovider_profile_sources = [{ type = \"interceptor\" }]\n",
@@ -341,5 +379,14 @@ proptest! {
     #[test]
     fn foreign_text_never_panics(text in "\\PC{0,200}|[a-z\\[\\].=\"{}, \\n0-9]{0,200}") {
         let _ = file(111, Some(&text));
+    }
+}
+
+/// Nothing is put into texts, so nothing in them is taken for a place to put something.
+#[test]
+fn gw_l14_words_that_once_were_placeholders_stay_what_they_are() {
+    for word in ["NAMESPACE_PLACEHOLDER", "IMAGE_PLACEHOLDER", "NAMESPACE_PLACEHOLDER_2"] {
+        let file = file(71, Some(&format!("[openshell.gateway]\nlog_level = \"{word}\"\n"))).unwrap();
+        assert_eq!(file["openshell"]["gateway"]["log_level"], word);
     }
 }
