@@ -116,8 +116,12 @@ impl fmt::Debug for Stored {
     }
 }
 
-/// `None` when it would not become shorter.
+/// `None` when it would not become shorter, or there is no sample: without one, zlib writes nothing of a dictionary, which [`unpack`]
+/// expects.
 fn pack(text: &[u8], like: &[u8]) -> Option<Vec<u8>> {
+    if like.is_empty() {
+        return None;
+    }
     DEFLATE.with_borrow_mut(|deflate| {
         deflate.reset();
         deflate.set_dictionary(like).ok()?;
@@ -192,6 +196,11 @@ mod tests {
         let object = json!({"metadata": {"name": "a"}, "data": {"key": "c2VjcmV0"}});
         assert_eq!(*samples.pack("a", &object).open(), object);
         assert!(!samples.texts.lock().unwrap()["a"].contains("c2VjcmV0"));
+    }
+
+    #[test]
+    fn nothing_is_packed_by_nothing() {
+        assert_eq!(pack(&[b'a'; 100], b""), None);
     }
 
     proptest! {

@@ -279,8 +279,10 @@ proptest! {
                 continue;
             }
             let object = world.object.clone().unwrap();
+            // An object that nobody manages any more is not tracked again by updates: `skipNonAppliedManager` of kube-apiserver.
+            let is_tracked = before.as_ref().is_none_or(|before| !owned(before).is_empty()) || !matches!(act, Act::Replace);
             let left = world.unexplained();
-            prop_assert!(left.is_empty(), "nobody owns {:?} in {}", left, object);
+            prop_assert!(!is_tracked || left.is_empty(), "nobody owns {:?} in {}", left, object);
             let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
             for entry in &entries {
                 let set = FieldSet::parse(&entry["fieldsV1"]).unwrap();

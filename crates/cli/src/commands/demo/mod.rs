@@ -112,7 +112,7 @@ async fn tell(client: &Client, screen: &mut Screen, began: Instant) -> Outcome {
     screen.waiting_for("waiting for both gateways to be applied");
     let first =
         settle(client, screen, &mut observer, |world| world.iter().all(|(_, tenant)| tenant.is_complete())).await?;
-    let status = status(client).await?;
+    let status = reported(client).await?;
     for (tenant, world) in &first {
         screen.show(&Event::Tenant(world.standing(tenant, &status(tenant))))?;
     }
@@ -182,6 +182,20 @@ async fn settle(
         if Instant::now() > deadline {
             return Err(Failure::found(format!("the tenants did not come to rest in {} s", PATIENCE.as_secs())));
         }
+    }
+}
+
+/// The report once it tells of everything that was applied: it is gathered for a second, and here, where no node is, no gateway goes on
+/// making progress.
+async fn reported(client: &Client) -> Result<impl Fn(&str) -> Value, Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = status(client).await?;
+        let is_behind = |tenant: &&str| matches!(status(tenant)["reason"].as_str(), None | Some("Progressing"));
+        if !TENANTS.iter().any(is_behind) || Instant::now() > deadline {
+            return Ok(status);
+        }
+        tokio::time::sleep(QUIET).await;
     }
 }
 
