@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whether four scanners saw the same of one server: versions, suites of each version, groups, whose order counts.
 
-Usage: tls.py OURS.json NMAP.xml [SSLSCAN.xml SSLYZE.json]
+Usage: tls.py OURS.json NMAP.xml|- [SSLSCAN.xml SSLYZE.json]
 Each of the others is taken at its word for what it asked: what it found, and what it says was refused."""
 import json
 import sys
@@ -24,19 +24,21 @@ ours = {VERSIONS[v["version"]]: v for v in json.load(open(sys.argv[1]))["version
 names = {v: {s["iana"] for s in seen["suites"]} for v, seen in ours.items()}
 codes = {v: {int(s["code"], 16) for s in seen["suites"]} for v, seen in ours.items()}
 
-# nmap asks for every suite of the registry; it knows neither groups nor what is refused.
-script = ET.parse(sys.argv[2]).find(".//script[@id='ssl-enum-ciphers']")
-nmap = {}
-for table in script.findall("table") if script is not None else []:
-    found = {s.text.replace("TLS_AKE_WITH_", "TLS_") for s in table.findall("./table[@key='ciphers']/table/elem[@key='name']")}
-    nmap[table.get("key")] = found
-    preference = table.findtext("./elem[@key='cipher preference']")
-    order = {"client": "Client", "server": "Server"}.get(preference)
-    if order and table.get("key") in ours and ours[table.get("key")]["order"] != order:
-        wrong.append(f"nmap, order of {table.get('key')}: ours {ours[table.get('key')]['order']}, theirs {order}")
-same("nmap", "versions", set(names), set(nmap))
-for version in set(names) & set(nmap):
-    same("nmap", f"suites of {version}", names[version], nmap[version])
+
+def nmap():
+    """It asks for every suite of the registry; it knows neither groups nor what is refused."""
+    script = ET.parse(sys.argv[2]).find(".//script[@id='ssl-enum-ciphers']")
+    seen = {}
+    for table in script.findall("table") if script is not None else []:
+        found = {s.text.replace("TLS_AKE_WITH_", "TLS_") for s in table.findall("./table[@key='ciphers']/table/elem[@key='name']")}
+        seen[table.get("key")] = found
+        preference = table.findtext("./elem[@key='cipher preference']")
+        order = {"client": "Client", "server": "Server"}.get(preference)
+        if order and table.get("key") in ours and ours[table.get("key")]["order"] != order:
+            wrong.append(f"nmap, order of {table.get('key')}: ours {ours[table.get('key')]['order']}, theirs {order}")
+    same("nmap", "versions", set(names), set(seen))
+    for version in set(names) & set(seen):
+        same("nmap", f"suites of {version}", names[version], seen[version])
 
 
 def sslscan_and_sslyze():
@@ -76,11 +78,16 @@ def sslscan_and_sslyze():
         same("sslyze", "groups", {g.lower() for v in ours.values() for g in v["groups"]} & asked, accepted)
 
 
+asked = []
+if sys.argv[2] != "-":
+    nmap()
+    asked.append("nmap")
 if len(sys.argv) > 3:
     sslscan_and_sslyze()
+    asked += ["sslscan", "sslyze"]
 told = ", ".join(f"{v}: {len(s['suites'])} suites, {len(s['groups'])} groups" for v, s in ours.items())
 for line in wrong:
     print(f"DIFFERENT: {line}", file=sys.stderr)
 if not wrong:
-    print(f"ok: {'nmap, sslscan and sslyze see' if len(sys.argv) > 3 else 'nmap sees'} what we see ({told})")
+    print(f"ok: what {', '.join(asked)} saw is what we see ({told})")
 sys.exit(1 if wrong else 0)

@@ -71,6 +71,13 @@ impl Expectation {
             use paddock_tls_profile::Authentication::{Ecdsa, Rsa};
             matches!((options.key, suite.authentication()), (Some(KeyKind::Rsa), Ecdsa) | (Some(KeyKind::Ecdsa), Rsa))
         };
+        // No server on such a library can be without them, and the API says that they are always on.
+        let always_on = Suite::all().iter().copied().filter(|suite| backend.tls13_fixed && suite.is_tls13());
+        for suite in always_on.filter(|suite| backend.suites.contains(&suite.code())) {
+            if !suites.contains(&suite) {
+                suites.push(suite);
+            }
+        }
         let (other_key, suites) = suites.into_iter().partition(of_other_key);
         let groups = profile.groups.as_ref().filter(|groups| !groups.is_empty());
         let groups = groups.map(|groups| groups.iter().filter_map(|name| Group::from_name(name)).collect());
@@ -300,6 +307,15 @@ mod tests {
         let modern = Named::Modern.profile(Generation::B);
         let observed = seen(&[(Protocol::TLS13, &TLS13)], &[0x001D, 0x0019, 0x001E]);
         assert_eq!(compared(&modern, &observed), (Verdict::Exact, vec![], vec![]));
+    }
+
+    #[test]
+    fn a_server_on_go_has_all_of_tls_1_3_on_whatever_the_profile_lists() {
+        let ciphers = Some(vec!["TLS_AES_128_GCM_SHA256".to_owned()]);
+        let profile = Profile { ciphers, ..Named::Modern.profile(Generation::C) };
+        let observed = seen(&[(Protocol::TLS13, &TLS13)], &GROUPS);
+        let verdict = |backend| Expectation::new(&profile, backend, &Options::default()).compare(&observed).verdict();
+        assert_eq!((verdict(&Backend::GO), verdict(&Backend::RUSTLS_AWS_LC)), (Verdict::Exact, Verdict::Different));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The certificates of a server that speaks TLS 1.3 alone: it shows them only to who goes on with the handshake, so this one handshake is
-//! left to a TLS library. Nobody is trusted: what is shown is looked at and no more.
+//! The certificates of a server, one for each kind of key. In TLS 1.3 it shows them only to who goes on with the handshake, so these
+//! handshakes are left to a TLS library. Nobody is trusted: what is shown is looked at and no more.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,14 +23,22 @@ const KINDS: [&[SignatureScheme]; 2] = [
         SignatureScheme::ED25519,
         SignatureScheme::ED448,
     ],
-    &[SignatureScheme::RSA_PSS_SHA256, SignatureScheme::RSA_PSS_SHA384, SignatureScheme::RSA_PSS_SHA512],
+    &[
+        SignatureScheme::RSA_PSS_SHA256,
+        SignatureScheme::RSA_PSS_SHA384,
+        SignatureScheme::RSA_PSS_SHA512,
+        // Of TLS 1.2 alone.
+        SignatureScheme::RSA_PKCS1_SHA256,
+        SignatureScheme::RSA_PKCS1_SHA384,
+        SignatureScheme::RSA_PKCS1_SHA512,
+    ],
 ];
 /// How many handshakes it takes.
 pub(crate) const HANDSHAKES: usize = KINDS.len();
 
-/// The certificates that the server shows in TLS 1.3, one for each kind of key. One that cannot be seen, because the handshake fails or
-/// takes too long, is not among them.
-pub(crate) async fn certificates(dialer: &Dialer) -> Vec<Certificate> {
+/// The certificates that a server of TLS 1.2 or 1.3 shows, one for each kind of key that it has; it takes two handshakes. One that cannot be
+/// seen, because the handshake fails or takes too long, is not among them.
+pub async fn certificates(dialer: &Dialer) -> Vec<Certificate> {
     let mut found = Vec::new();
     for schemes in KINDS {
         let shown = Arc::new(Shown { schemes, certificate: Mutex::default() });
@@ -46,7 +54,7 @@ async fn shake(dialer: &Dialer, shown: &Arc<Shown>) -> Option<()> {
     let _permit = dialer.permit().await;
     let provider = CryptoProvider { kx_groups: aws_lc_rs::ALL_KX_GROUPS.to_vec(), ..aws_lc_rs::default_provider() };
     let builder = ClientConfig::builder_with_provider(Arc::new(provider));
-    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).ok()?;
+    let builder = builder.with_safe_default_protocol_versions().ok()?;
     let mut config = builder.dangerous().with_custom_certificate_verifier(Arc::clone(shown) as _).with_no_client_auth();
     config.resumption = Resumption::disabled();
     let name = match dialer.server_name() {

@@ -36,6 +36,7 @@ pub use answer::{Accepted, Answer, Nonsense, Reader};
 pub use certificate::Certificate;
 pub use dial::{Dialer, Limits, Trouble};
 pub use expectation::{Comparison, Expectation, Verdict};
+pub use handshake::certificates;
 pub use observed::{Observed, Order, Spoken};
 pub use offer::{Offer, Protocol};
 pub use scan::scan;

@@ -9,7 +9,11 @@ use crate::{Authentication, ClientModel, Group, Profile, Suite, Version};
 pub struct Backend {
     /// How reports name it.
     pub name: &'static str,
-    /// Numbers of the suites that it has. All are of TLS 1.2 or 1.3: nothing older is ever served.
+    /// The oldest version that it speaks.
+    pub lowest: Version,
+    /// Whether the suites of TLS 1.3 are on whatever anybody says.
+    pub tls13_fixed: bool,
+    /// Numbers of the suites that it has.
     pub suites: &'static [u16],
     /// Groups that it has, preferred first. What is served where a profile names none are the first `default_groups`.
     pub groups: &'static [Group],
@@ -24,6 +28,8 @@ impl Backend {
     /// rustls on aws-lc-rs, with the post-quantum groups: what Paddock ships.
     pub const RUSTLS_AWS_LC: Self = Self {
         name: "rustls+aws-lc-rs",
+        lowest: Version::Tls12,
+        tls13_fixed: false,
         suites: RUSTLS_SUITES,
         groups: &[Group::X25519MlKem768, Group::X25519, Group::Secp256r1, Group::Secp384r1, Group::Secp256r1MlKem768],
         default_groups: 4,
@@ -31,9 +37,31 @@ impl Backend {
     /// rustls on ring: no post-quantum groups.
     pub const RUSTLS_RING: Self = Self {
         name: "rustls+ring",
+        lowest: Version::Tls12,
+        tls13_fixed: false,
         suites: RUSTLS_SUITES,
         groups: &[Group::X25519, Group::Secp256r1, Group::Secp384r1],
         default_groups: 3,
+    };
+    /// Go's own library, 1.26: what others' operators and operands serve with. Nothing of Paddock's does.
+    pub const GO: Self = Self {
+        name: "go",
+        lowest: Version::Tls10,
+        tls13_fixed: true,
+        suites: &[
+            0x1301, 0x1302, 0x1303, 0xC02B, 0xC02F, 0xC02C, 0xC030, 0xCCA9, 0xCCA8, 0xC023, 0xC027, 0xC009, 0xC013,
+            0xC00A, 0xC014, 0x009C, 0x009D, 0x003C, 0x002F, 0x0035, 0x000A, 0xC012,
+        ],
+        groups: &[
+            Group::X25519MlKem768,
+            Group::X25519,
+            Group::Secp256r1,
+            Group::Secp384r1,
+            Group::Secp521r1,
+            Group::Secp256r1MlKem768,
+            Group::Secp384r1MlKem1024,
+        ],
+        default_groups: 7,
     };
 }
 
@@ -69,6 +97,19 @@ pub enum KeyKind {
     Rsa,
     /// ECDSA on any curve.
     Ecdsa,
+}
+
+impl KeyKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Rsa, Self::Ecdsa];
+
+    /// `RSA` or `ECDSA`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rsa => "RSA",
+            Self::Ecdsa => "ECDSA",
+        }
+    }
 }
 
 /// What else decides.
@@ -268,7 +309,7 @@ struct Work<'a> {
 impl Work<'_> {
     fn run(&mut self, profile: &Profile) -> Result<(Effective, bool), Unservable> {
         let asked = profile.min_version.unwrap_or(Version::Tls12);
-        let lowest = asked.max(Version::Tls12).max(self.options.floor.unwrap_or(Version::Tls12));
+        let lowest = asked.max(self.backend.lowest).max(self.options.floor.unwrap_or(Version::Tls10));
         if lowest > asked {
             self.notes.push(Note::Raised { asked, served: lowest });
         }

@@ -8,6 +8,7 @@
 //! | [`role`] | whether a shipped role is just what its controller needs | the API server |
 //! | [`network`] | who reaches whom under a set of network policies | nothing |
 //! | [`certificate`] | a serving certificate, and a client that trusts it alone | nothing |
+//! | [`component`] | a listener of ours under a start-up directory | loopback, one directory |
 //! | [`gateway`] | the network side of a gateway's pod: mutual TLS, h2, the health RPC | loopback |
 //! | [`mount`] | a mounted volume as kubelet writes it: the swap, and its bad days | one directory |
 //! | [`outage`] | API servers that are gone, silent, babbling or forbidding | loopback |
@@ -17,6 +18,7 @@
 //! Everything works against any kube client: the embedded server's in-process one, or a real cluster's.
 
 pub mod certificate;
+pub mod component;
 pub mod gateway;
 pub mod invariants;
 pub mod kubelet;

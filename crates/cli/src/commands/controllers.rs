@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -244,7 +245,7 @@ pub(super) fn hostname() -> String {
 }
 
 /// Prepares an API server that nobody installed Paddock on: the control plane's namespace, the kinds of ours, the roles that
-/// gateways are bound to, and the operator's own.
+/// gateways are bound to, the operator's own, and who may write what it hands over. As `paddock manifests install` has them.
 pub(crate) async fn install(client: &Client) -> Outcome {
     create_namespace(client, CONTROL_NAMESPACE).await?;
     apply::<CustomResourceDefinition>(client, &gateways::definition::definition()).await?;
@@ -252,7 +253,10 @@ pub(crate) async fn install(client: &Client) -> Outcome {
     apply::<ClusterRole>(client, &gateways::rbac::node_reader()).await?;
     apply::<ClusterRole>(client, &gateways::rbac::operator_role()).await?;
     apply::<ClusterRole>(client, &manifests::cluster_role()).await?;
-    apply::<ClusterRoleBinding>(client, &manifests::binding(CONTROL_NAMESPACE)).await
+    apply::<ClusterRoleBinding>(client, &manifests::binding(CONTROL_NAMESPACE)).await?;
+    let [writers, bound] = tls_profile::writers(CONTROL_NAMESPACE, LEASE);
+    apply::<ValidatingAdmissionPolicy>(client, &writers).await?;
+    apply::<ValidatingAdmissionPolicyBinding>(client, &bound).await
 }
 
 /// A client of the account that the operator has on a cluster: the controllers of this process have its rights and no others, and

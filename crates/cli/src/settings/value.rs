@@ -274,11 +274,7 @@ impl Value for KeyKind {
     const TYPE: &'static str = "`RSA` or `ECDSA`";
 
     fn read(text: &str) -> Result<Self, String> {
-        match text {
-            "RSA" => Ok(Self::Rsa),
-            "ECDSA" => Ok(Self::Ecdsa),
-            _ => Err(Self::TYPE.to_owned()),
-        }
+        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| Self::TYPE.to_owned())
     }
 }
 

@@ -301,6 +301,7 @@ fn tls_f03_tls_d12_where_nothing_was_ever_mounted_health_answers_at_once_and_the
     }
     for (name, _, component) in &running {
         let health = component.health();
+        assert_eq!(component.said("waiting for valid start-up data", "dir"), path("empty"), "{name}");
         assert_eq!(get(&mut plain(health), "/livez", None).0, 200, "{name}");
         let waits = || get(&mut plain(health), "/readyz", None).1.contains("tls-profile failed: waiting for valid");
         assert!(eventually(waits), "{name}: {:?}", get(&mut plain(health), "/readyz", None));

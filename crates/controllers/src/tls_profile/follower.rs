@@ -3,6 +3,7 @@
 use std::fmt;
 
 use paddock_reconcile::{Kind, ObjectRef};
+use paddock_tls_profile::Backend;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,6 +16,8 @@ pub(crate) const FOLLOW: &str = "paddock.dev/tls-profile";
 pub(crate) const FOLLOWS: &str = "follow";
 /// Which files and names: absent for ours, `nmstate` for the operands of kubernetes-nmstate.
 const FORMAT: &str = "paddock.dev/tls-profile-format";
+/// The TLS library that the workload serves with: `rustls`, or `Go` as the operands of kubernetes-nmstate do.
+const RUNTIME: &str = "paddock.dev/tls-profile-runtime";
 /// `Hot` where the workload watches its files, else `Roll`.
 const RELOAD: &str = "paddock.dev/tls-profile-reload";
 /// The ConfigMap to write, which the workload mounts.
@@ -108,6 +111,8 @@ impl Workload {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Follower {
     pub(crate) format: Format,
+    /// What it serves with.
+    pub(crate) backend: Backend,
     pub(crate) reload: Reload,
     pub(crate) config_map: String,
     pub(crate) order: i32,
@@ -134,6 +139,11 @@ impl Follower {
             Some("nmstate") => Format::Nmstate,
             Some(other) => return Some(Err(format!("label {FORMAT} is {other:?}: nmstate is the only value"))),
         };
+        let backend = match (annotation(RUNTIME), format) {
+            (Some("rustls"), _) | (None, Format::Paddock) => Backend::RUSTLS_AWS_LC,
+            (Some("Go"), _) | (None, Format::Nmstate) => Backend::GO,
+            (Some(other), _) => return Some(Err(format!("annotation {RUNTIME} is {other:?}: use rustls or Go"))),
+        };
         let is_agent = workload.kind == WorkloadKind::DaemonSet
             && object.pointer("/spec/template/spec/hostNetwork").and_then(Value::as_bool) == Some(true);
         let reload = match annotation(RELOAD) {
@@ -152,7 +162,7 @@ impl Follower {
             return Some(Err(format!("annotation {PORTS} is no list of port numbers")));
         };
         let config_map = annotation(CONFIG_MAP).map_or_else(|| format!("{}-tls-profile", workload.name), str::to_owned);
-        Some(Ok(Self { format, reload, config_map, order, ports, is_agent }))
+        Some(Ok(Self { format, backend, reload, config_map, order, ports, is_agent }))
     }
 
     /// The name of the disruption budget of its pods. One ConfigMap of nmstate's may be that of several workloads.
@@ -214,6 +224,7 @@ mod tests {
         let follower = read(WorkloadKind::Deployment, json!({"metadata": {"labels": {FOLLOW: "follow"}}}));
         let expected = Follower {
             format: Format::Paddock,
+            backend: Backend::RUSTLS_AWS_LC,
             reload: Reload::Roll,
             config_map: "w-tls-profile".into(),
             order: 0,
@@ -244,6 +255,7 @@ mod tests {
         let errors = [
             with(json!({FOLLOW: "yes"}), json!({})),
             with(json!({FORMAT: "other"}), json!({})),
+            with(json!({}), json!({RUNTIME: "Java"})),
             with(json!({}), json!({RELOAD: "Warm"})),
             with(json!({}), json!({ORDER: "first"})),
             with(json!({}), json!({PORTS: "8443,https"})),
@@ -251,6 +263,7 @@ mod tests {
         insta::assert_snapshot!(errors.join("\n"), @r#"
         label paddock.dev/tls-profile is "yes": follow is the only value
         label paddock.dev/tls-profile-format is "other": nmstate is the only value
+        annotation paddock.dev/tls-profile-runtime is "Java": use rustls or Go
         annotation paddock.dev/tls-profile-reload is "Warm": use Hot or Roll
         annotation paddock.dev/tls-profile-order is no whole number
         annotation paddock.dev/tls-profile-ports is no list of port numbers

@@ -26,11 +26,11 @@ pub(crate) fn handed(key: &Workload, follower: &Follower, published: &Published)
         Format::Paddock => {
             Ok(Handed { files: published.files(&key.to_string()), hash: published.profile.hash(), remark: None })
         }
-        Format::Nmstate => nmstate(published),
+        Format::Nmstate => nmstate(follower, published),
     }
 }
 
-fn nmstate(published: &Published) -> Result<Handed, String> {
+fn nmstate(follower: &Follower, published: &Published) -> Result<Handed, String> {
     let decision = &published.contract.decision;
     let mut profile = published.profile.clone();
     // The format has no word for the floor: the minimum says it.
@@ -46,7 +46,7 @@ fn nmstate(published: &Published) -> Result<Handed, String> {
         return Err(format!("the format nmstate has no word for {}", left_out.join(", ")));
     }
     let hash = hex_sha256(text.as_bytes());
-    let on = always_on(published);
+    let on = always_on(published, &follower.backend);
     let mut sentences = Vec::new();
     if !left_out.is_empty() {
         sentences.push(format!("the format nmstate has no word for {}: left out", left_out.join(", ")));
@@ -81,8 +81,21 @@ fn approved(profile: &mut Profile) -> Result<(), String> {
     Ok(())
 }
 
-/// Suites of TLS 1.3 that the decision excludes and that Go, which reads this format, offers whatever the file says.
-fn always_on(published: &Published) -> Vec<&'static str> {
+/// How what the workload serves compares with what is asked of it, by the library that it serves with.
+pub(crate) fn outcome(follower: &Follower, published: &Published) -> &'static str {
+    if always_on(published, &follower.backend).is_empty() {
+        let options = published.contract.decision.options(None);
+        resolve(&published.profile, &follower.backend, &options).outcome.name()
+    } else {
+        "Exceeds"
+    }
+}
+
+/// Suites of TLS 1.3 that the decision excludes and that such a library, Go's, offers whatever the file says.
+fn always_on(published: &Published, backend: &Backend) -> Vec<&'static str> {
+    if !backend.tls13_fixed {
+        return Vec::new();
+    }
     let options = published.contract.decision.options(None);
     let Some(effective) = resolve(&published.profile, &Backend::RUSTLS_AWS_LC, &options).effective else {
         return Vec::new();
@@ -100,8 +113,34 @@ mod tests {
     fn said(profile: Profile, decision: Decision) -> Result<(String, Option<&'static str>), String> {
         let contract = Contract { profile_hash: Some(profile.hash()), decision, ..Contract::baseline("") };
         let published = Published { contract, profile, overrides: Vec::new() };
-        let mut handed = nmstate(&published)?;
+        let mut handed = nmstate(&follower(), &published)?;
         Ok((handed.files.remove(files::PROFILE).unwrap(), handed.remark.map(|(reason, _)| reason)))
+    }
+
+    fn follower() -> Follower {
+        let object = serde_json::json!({
+            "metadata": {"name": "w", "namespace": "n", "labels": {
+                "paddock.dev/tls-profile": "follow", "paddock.dev/tls-profile-format": "nmstate",
+            }},
+        });
+        let workload = Workload::of(crate::tls_profile::follower::WorkloadKind::Deployment, &object).unwrap();
+        Follower::read(&workload, &object).unwrap().unwrap()
+    }
+
+    #[test]
+    fn the_outcome_is_that_of_the_library_that_the_workload_serves_with() {
+        let said = |profile: Profile, backend| {
+            let published = Published { contract: Contract::baseline(""), profile, overrides: Vec::new() };
+            outcome(&Follower { backend, ..follower() }, &published)
+        };
+        let old = || Profile { min_version: Some(Version::Tls12), ..Named::Old.profile(Generation::B) };
+        let ecdsa = || Profile { ciphers: Some(vec!["ECDHE-ECDSA-AES128-SHA256".to_owned()]), ..old() };
+        assert_eq!((said(ecdsa(), Backend::GO), said(ecdsa(), Backend::RUSTLS_AWS_LC)), ("Exact", "Reduced"));
+        let one = || Profile {
+            ciphers: Some(vec!["TLS_AES_128_GCM_SHA256".to_owned()]),
+            ..Named::Modern.profile(Generation::C)
+        };
+        assert_eq!((said(one(), Backend::GO), said(one(), Backend::RUSTLS_AWS_LC)), ("Exceeds", "Exact"));
     }
 
     fn fips() -> Decision {

@@ -16,7 +16,8 @@ use serde_json::{Map, Value, json};
 
 use super::decision::Published;
 use super::follower::{CONFIG_MAP, FOLLOW, FOLLOWS, Follower, Format, Reload, Workload, WorkloadKind};
-use super::format::{Handed, handed};
+use super::format::{Handed, handed, outcome};
+use super::keys::{Fit, fit};
 use super::platform::Capability;
 use super::sharing::{self, Claim, Share};
 use super::verification::{self, Answers, HANDED_OVER_AFTER, Summary};
@@ -25,6 +26,8 @@ use super::verification::{self, Answers, HANDED_OVER_AFTER, Summary};
 pub(crate) const HANDED: &str = "files";
 /// The hash of how the profile is judged, beside the profile's own.
 const DECISION: &str = "paddock.dev/tls-decision-hash";
+/// How long a roll waits for somebody to look at the keys of the pods that run.
+const KEYS_WITHIN: SignedDuration = SignedDuration::from_secs(30);
 /// How long a roll may take before it counts as stalled.
 const STALLED_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
@@ -72,6 +75,10 @@ pub(crate) struct Standing {
     /// The profile by its name, and what it replaces where an entry of the policy says another one than everybody's.
     pub(crate) profile: String,
     pub(crate) replaces: Option<String>,
+    /// How what the workload's library serves compares with the profile.
+    pub(crate) outcome: &'static str,
+    /// What of the profile the keys of its pods cannot serve.
+    pub(crate) unfit: Option<String>,
     /// Of the decision that it is about.
     pub(crate) generation: u64,
     pub(crate) current: usize,
@@ -107,6 +114,11 @@ pub(crate) fn plan(key: &Workload, seen: &Seen, now: Timestamp) -> Result<(Plan,
         Ok(handed) => handed,
         Err(why) => return Ok(refused(plan, target, "NotExpressible", why)),
     };
+    let fit = fit(follower, published, &seen.pods, &seen.answers);
+    if let (Fit::Nothing(why), Reload::Roll) = (&fit, follower.reload) {
+        let (plan, standing) = refused(plan, target, "KeyUnfit", why.clone());
+        return Ok((plan, Standing { unfit: Some(why.clone()), hash, ..standing }));
+    }
     let config_map = ObjectRef::of::<ConfigMap>(Some(&key.namespace), &follower.config_map);
     let mine = Claim { workload: key.clone(), uid: object::uid(&seen.object).to_owned(), files: files.clone() };
     let owners = match sharing::share(&mine, &seen.claims, seen.config_map.as_deref()) {
@@ -145,7 +157,12 @@ pub(crate) fn plan(key: &Workload, seen: &Seen, now: Timestamp) -> Result<(Plan,
     standing.generation = published.contract.generation;
     standing.profile.clone_from(&published.contract.source.profile);
     standing.replaces.clone_from(&seen.replaces);
+    standing.outcome = outcome(follower, published);
     standing.remark = remark;
+    if let Fit::Tls13Alone(why) | Fit::Nothing(why) = &fit {
+        plan.event(Event::warning(target.clone(), "TLSProfileKeyUnfit", why.clone()));
+        standing.unfit = Some(why.clone());
+    }
     if seen.was_handed && seen.config_map.is_none() {
         plan.event(Event::warning(
             target.clone(),
@@ -179,6 +196,14 @@ pub(crate) fn plan(key: &Workload, seen: &Seen, now: Timestamp) -> Result<(Plan,
             plan.event(Event::warning(target, "TLSProfileContested", why.clone()));
             plan.look_again_at(now.saturating_add(STALLED_AFTER).unwrap_or(now));
             standing.remark = Some(("Contested", why));
+            return Ok((plan, standing));
+        }
+        let since = seen.since.unwrap_or(now);
+        if fit == Fit::Unknown && now.duration_since(since) < KEYS_WITHIN {
+            let why = "the pods that run are asked first which keys they have".to_owned();
+            plan.verdict = Verdict::Waiting { on: Dependency::Named(behind(&key.namespace)), message: why.clone() };
+            plan.look_again_at(since.saturating_add(KEYS_WITHIN).unwrap_or(now));
+            standing.remark = Some(("WaitingForKeys", why));
             return Ok((plan, standing));
         }
         if let Some(first) = &seen.behind {
@@ -356,7 +381,11 @@ fn standing(follower: &Follower, seen: &Seen, hash: &str) -> Standing {
         let is_current = match asked.map(|asked| &asked.seen) {
             Some(verification::Seen::Holds(_)) => true,
             Some(_) => false,
-            None => handed && follower.reload == Reload::Roll && verification::addresses(follower, pod).is_empty(),
+            None => {
+                let runs = pod["status"]["phase"] == "Running";
+                let can_be_asked = !verification::addresses(follower, pod).is_empty();
+                handed && follower.reload == Reload::Roll && runs && !can_be_asked
+            }
         };
         let state = match (is_old, is_current) {
             (true, _) => &mut standing.old,

@@ -1,5 +1,5 @@
 use k8s_openapi::api::apps::v1::Deployment;
-use paddock_tls_profile::{Contract, Generation, Named, Profile, files};
+use paddock_tls_profile::{Contract, Generation, KeyKind, Named, Profile, Tls13Policy, files};
 use serde_json::{Value, json};
 
 use super::*;
@@ -22,7 +22,7 @@ fn pod(name: &str, hash: Option<&str>, created: &str) -> Arc<Value> {
     let annotations = hash.map_or(json!({}), |hash| json!({ HASH: hash }));
     Arc::new(json!({"metadata": {
         "name": name, "namespace": "apps", "annotations": annotations, "creationTimestamp": created,
-    }}))
+    }, "status": {"phase": "Running"}}))
 }
 
 /// A follower whose files are there as `published` has them.
@@ -69,6 +69,15 @@ fn tls_f17_pods_are_told_apart_by_what_they_were_started_with() {
     let (_, standing) = plan(&key(), &seen(&published, Reload::Roll, pods), at(0)).unwrap();
     assert_eq!((standing.current, standing.old, standing.unknown), (1, 2, 0));
     assert_eq!((standing.oldest_old.as_deref(), standing.rolled_out), (Some("older"), false));
+}
+
+#[test]
+fn tls_f17_a_pod_that_cannot_start_is_not_current_by_its_annotation() {
+    let published = modern();
+    let mut pending = (*pod("new", Some(&published.profile.hash()), "1")).clone();
+    pending["status"]["phase"] = "Pending".into();
+    let (_, standing) = plan(&key(), &seen(&published, Reload::Roll, vec![Arc::new(pending)]), at(0)).unwrap();
+    assert_eq!((standing.current, standing.old, standing.unknown), (0, 0, 1));
 }
 
 #[test]
@@ -129,7 +138,7 @@ fn groups_that_nmstate_has_no_word_for_are_told_and_never_leave_it_without_any()
 }
 
 fn answered(seen: verification::Seen) -> Answers {
-    let asked = verification::Asked { hash: modern().profile.hash(), at: at(0), seen };
+    let asked = verification::Asked { hash: modern().profile.hash(), at: at(0), seen, keys: Vec::new() };
     [("uid-of-w".to_owned(), asked)].into()
 }
 
@@ -336,4 +345,54 @@ mod model {
             }
         }
     }
+}
+
+/// A Roll to a profile for ECDSA keys alone, of a pod that runs, was never asked, or was seen with such a key.
+fn to_ecdsa_alone(key_seen: Option<KeyKind>, tls13: Tls13Policy, since: Option<Timestamp>) -> (Plan, Standing) {
+    let ciphers = Some(vec!["ECDHE-ECDSA-AES128-GCM-SHA256".to_owned()]);
+    let mut published = published(Profile { ciphers, ..Profile::baseline() }, 2);
+    published.contract.decision.tls13 = tls13;
+    let mut running = (*pod("w", Some("before"), "1")).clone();
+    running["metadata"]["uid"] = "uid-of-w".into();
+    running["status"] = json!({"phase": "Running", "podIP": "10.0.0.1"});
+    let mut seen = Seen { since, ..seen(&published, Reload::Roll, vec![Arc::new(running)]) };
+    let mut object = (*seen.object).clone();
+    object["spec"]["template"]["metadata"]["annotations"][HASH] = "before".into();
+    seen.object = Arc::new(object);
+    seen.follower = seen.follower.map(|follower| Follower { ports: vec![8443], ..follower });
+    if let Some(kind) = key_seen {
+        let differs = verification::Seen::Differs(String::new());
+        seen.answers = answered(differs);
+        seen.answers.values_mut().for_each(|asked| asked.keys = vec![kind]);
+    }
+    plan(&key(), &seen, at(0)).unwrap()
+}
+
+fn events(plan: &Plan) -> Vec<&str> {
+    plan.events.iter().map(|event| event.reason.as_str()).collect()
+}
+
+#[test]
+fn tls_f20_a_roll_waits_until_somebody_has_looked_at_the_keys() {
+    let (plan, standing) = to_ecdsa_alone(None, Tls13Policy::Platform, None);
+    assert_eq!((plan.acts.len(), standing.remark.unwrap().0), (0, "WaitingForKeys"));
+    assert_eq!(plan.look_again, at(0).checked_add(KEYS_WITHIN).ok());
+    let (plan, _) = to_ecdsa_alone(None, Tls13Policy::Platform, Some(at(-1)));
+    assert_eq!(plan.acts.len(), 1, "not for ever");
+}
+
+#[test]
+fn tls_f20_tls_d16_a_key_that_leaves_tls_1_3_alone_is_told_of_before_the_roll() {
+    let (plan, standing) = to_ecdsa_alone(Some(KeyKind::Rsa), Tls13Policy::Platform, None);
+    assert_eq!((plan.acts.len(), events(&plan)), (1, vec!["TLSProfileKeyUnfit", "TLSProfileRolling"]));
+    assert!(standing.unfit.unwrap().contains("an RSA key"));
+    let (plan, standing) = to_ecdsa_alone(Some(KeyKind::Ecdsa), Tls13Policy::Platform, None);
+    assert_eq!((events(&plan), standing.unfit), (vec!["TLSProfileRolling"], None));
+}
+
+#[test]
+fn tls_f20_tls_d16_pods_do_not_roll_to_what_their_key_cannot_serve() {
+    let (plan, standing) = to_ecdsa_alone(Some(KeyKind::Rsa), Tls13Policy::Strict, Some(at(-1)));
+    assert_eq!((plan.acts.len(), plan.apply.len(), standing.rolled_out), (0, 0, false));
+    assert_eq!((events(&plan), standing.remark.unwrap().0), (vec!["TLSProfileNotFollowed"], "KeyUnfit"));
 }

@@ -17,8 +17,6 @@ use super::verification::{Answers, Asked};
 /// So many writes of the same hash to one template within [`WINDOW`] are a quarrel.
 const QUARREL: usize = 3;
 const WINDOW: SignedDuration = SignedDuration::from_mins(10);
-/// Most workloads that the policy's status lists.
-pub(crate) const LISTED: usize = 100;
 
 /// Shared by the controllers; clones share everything.
 #[derive(Clone, Debug, Default)]
@@ -133,9 +131,13 @@ impl Memory {
         let Some(known) = all.workloads.get_mut(workload) else { return false };
         known.answers.retain(|uid, _| pods.iter().any(|pod| object::uid(pod) == uid));
         let mut news = false;
-        for (uid, asked) in answers {
+        for (uid, mut asked) in answers {
             let before = known.answers.get(&uid);
-            news |= before.is_none_or(|before| (&before.hash, &before.seen) != (&asked.hash, &asked.seen));
+            if let (Some(before), []) = (before, &asked.keys[..]) {
+                // Who does not answer now has the key that it had.
+                asked.keys.clone_from(&before.keys);
+            }
+            news |= before.is_none_or(|before| Asked { at: before.at, ..asked.clone() } != *before);
             known.answers.insert(uid, asked);
         }
         news
@@ -189,11 +191,11 @@ impl Memory {
         known.written.len() == QUARREL && known.written.iter().all(|at| now.duration_since(*at) < WINDOW)
     }
 
-    /// How far everybody is: the first [`LISTED`], and how many there are.
-    pub(crate) fn standings(&self) -> (Vec<(Workload, Standing)>, usize) {
+    /// How far everybody is of whom that is known.
+    pub(crate) fn standings(&self) -> Vec<(Workload, Standing)> {
         let all = self.lock();
         let known = |(workload, known): (&Workload, &Known)| Some((workload.clone(), known.standing.clone()?));
-        (all.workloads.iter().filter_map(known).take(LISTED).collect(), all.workloads.len())
+        all.workloads.iter().filter_map(known).collect()
     }
 }
 

@@ -1,5 +1,5 @@
-//! What is counted of the TLS profile. Labels are bounded: by the sources, the conditions and three states. Holds figures; touches nothing
-//! else.
+//! What is counted of the TLS profile. Labels are bounded: by the sources, the conditions, three states and a hundred workloads. Holds
+//! figures; touches nothing else.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -25,10 +25,12 @@ pub struct OfCondition {
     pub condition: String,
 }
 
-/// A state of pods: `current`, `old` or `unknown`.
+/// A workload's pods in one state.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct OfState {
-    /// The state.
+pub struct OfPods {
+    /// The workload, as `NAMESPACE/deployments/NAME`; those beyond the first hundred are `other`.
+    pub component: String,
+    /// `current`, `old` or `unknown`.
     pub state: String,
 }
 
@@ -42,7 +44,7 @@ pub struct ProfileMetrics {
     /// Workloads that follow.
     pub followers: Gauge,
     /// Their pods.
-    pub pods: Family<OfState, Gauge>,
+    pub pods: Family<OfPods, Gauge>,
     /// From a decision to the last workload that follows it.
     pub propagation: Histogram,
 }
@@ -78,7 +80,7 @@ impl ProfileMetrics {
         let sample = Self::default();
         sample.source_up.get_or_create(&OfSource { source: "x".to_owned() }).set(1);
         sample.condition.get_or_create(&OfCondition { condition: "x".to_owned() }).set(1);
-        sample.pods.get_or_create(&OfState { state: "x".to_owned() }).set(1);
+        sample.pods.get_or_create(&OfPods { component: "x".to_owned(), state: "x".to_owned() }).set(1);
         sample
     }
 
@@ -96,8 +98,10 @@ impl ProfileMetrics {
         }
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.followers.set(count(followers.total));
-        for (state, number) in followers.pods() {
-            self.pods.get_or_create(&OfState { state: state.to_owned() }).set(count(number));
+        // Workloads that are gone have no series.
+        self.pods.clear();
+        for (component, state, number) in followers.pods() {
+            self.pods.get_or_create(&OfPods { component, state: state.to_owned() }).set(count(number));
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | `decider` | keeps the decision in one ConfigMap and reports on the policy |
 //! | `follower`, `format`, `sharing`, `handover` | what one workload gets, in which words, in whose ConfigMap, and when: files first, template last |
 //! | `deliverer` | hands it over |
+//! | `keys` | whether what a workload is about to get fits the keys of its pods |
 //! | `verification`, `verifier` | looks with handshakes at what pods serve |
 //! | `report` | the status of the policy |
 //! | `admission`, `network`, `alerts` | what an administrator installs beside it |
@@ -24,6 +25,7 @@ mod deliverer;
 mod follower;
 mod format;
 mod handover;
+mod keys;
 mod memory;
 mod metrics;
 mod network;

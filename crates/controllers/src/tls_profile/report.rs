@@ -10,8 +10,13 @@ use super::memory::Memory;
 use super::sources::SourceKind;
 
 /// Remarks of workloads that get no further until somebody does something.
-const STUCK: [&str; 6] =
-    ["BudgetTaken", "ConfigMapTaken", "Contested", "InvalidAnnotation", "NotExpressible", "Stalled"];
+const STUCK: [&str; 7] =
+    ["BudgetTaken", "ConfigMapTaken", "Contested", "InvalidAnnotation", "KeyUnfit", "NotExpressible", "Stalled"];
+
+/// Most workloads that the policy's status and the metrics name.
+const LISTED: usize = 100;
+/// What metrics call the workloads beyond those.
+const OTHERS: &str = "other";
 
 /// How far the followers are.
 #[derive(Debug, Default)]
@@ -22,8 +27,8 @@ pub(crate) struct Followers {
 
 impl Followers {
     pub(crate) fn of(memory: &Memory) -> Self {
-        let (standings, total) = memory.standings();
-        Self { standings, total }
+        let standings = memory.standings();
+        Self { standings, total: memory.followers().len() }
     }
 
     pub(crate) fn findings(&self) -> Vec<Finding> {
@@ -46,15 +51,31 @@ impl Followers {
             reason: if stalled.is_empty() { "Moving" } else { "Stalled" },
             message: if stalled.is_empty() { "nobody is stuck".to_owned() } else { listed(&stalled) },
         };
-        [Some(rolled), Some(stuck), self.verified()].into_iter().flatten().collect()
+        let unfit =
+            |(workload, standing): &(Workload, Standing)| Some(format!("{workload}: {}", standing.unfit.as_ref()?));
+        let unfit: Vec<String> = self.standings.iter().filter_map(unfit).collect();
+        let keys = Finding {
+            kind: "KeysFit",
+            holds: unfit.is_empty(),
+            reason: if unfit.is_empty() { "Fit" } else { "Unfit" },
+            message: if unfit.is_empty() { "no key is known that does not fit".to_owned() } else { listed(&unfit) },
+        };
+        [Some(rolled), Some(stuck), Some(keys), self.verified()].into_iter().flatten().collect()
     }
 }
 
 impl Followers {
-    /// Pods by state.
-    pub(crate) fn pods(&self) -> [(&'static str, usize); 3] {
-        let sum = |of: fn(&Standing) -> usize| self.standings.iter().map(|(_, standing)| of(standing)).sum();
-        [("current", sum(|s| s.current)), ("old", sum(|s| s.old)), ("unknown", sum(|s| s.unknown))]
+    /// Pods by workload and state: of the first [`LISTED`] workloads each by itself, of all others together.
+    pub(crate) fn pods(&self) -> Vec<(String, &'static str, usize)> {
+        let (first, others) = self.standings.split_at(self.standings.len().min(LISTED));
+        let states = |component: String, standings: &[(Workload, Standing)]| {
+            let sum = |of: fn(&Standing) -> usize| standings.iter().map(|(_, standing)| of(standing)).sum::<usize>();
+            let counts = [("current", sum(|s| s.current)), ("old", sum(|s| s.old)), ("unknown", sum(|s| s.unknown))];
+            counts.map(|(state, count)| (component.clone(), state, count))
+        };
+        let each = first.iter().flat_map(|one| states(one.0.to_string(), std::slice::from_ref(one)));
+        let others = (!others.is_empty()).then(|| states(OTHERS.to_owned(), others));
+        each.chain(others.into_iter().flatten()).collect()
     }
 
     /// Whether everybody has what was decided.
@@ -112,7 +133,7 @@ pub(crate) fn status(
     conditions.extend(kept);
     conditions.sort_by_key(|condition| condition["type"].as_str().unwrap_or_default().to_owned());
     let contract = decided.published.as_ref().map(|published| &published.contract);
-    let components: Vec<Value> = followers.standings.iter().map(component).collect();
+    let components: Vec<Value> = followers.standings.iter().take(LISTED).map(component).collect();
     json!({
         "observedGeneration": generation,
         "source": source.name(),
@@ -136,6 +157,7 @@ fn component((workload, standing): &(Workload, Standing)) -> Value {
         "desiredHash": standing.hash,
         "profile": Some(&standing.profile).filter(|name| !name.is_empty()),
         "replaces": standing.replaces,
+        "outcome": Some(standing.outcome).filter(|outcome| !outcome.is_empty()),
         "rolledOut": standing.rolled_out,
         "pods": { "current": standing.current, "old": standing.old, "unknown": standing.unknown },
         "handshakes": told(handshakes),
@@ -165,4 +187,25 @@ fn condition(finding: &Finding, before: &[Value], generation: &Value, now: Times
         "observedGeneration": generation,
         "lastTransitionTime": since.unwrap_or_else(|| now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls_profile::follower::WorkloadKind;
+
+    #[test]
+    fn metrics_name_a_hundred_workloads_and_add_the_others_up() {
+        let standing = |number: usize| {
+            let workload =
+                Workload { namespace: "n".into(), kind: WorkloadKind::Deployment, name: format!("w{number:03}") };
+            (workload, Standing { current: 1, old: 2, ..Standing::default() })
+        };
+        let followers = |count: usize| Followers { standings: (0..count).map(standing).collect(), total: count };
+        assert_eq!(followers(1).pods()[1], ("n/deployments/w000".to_owned(), "old", 2));
+        assert_eq!(followers(100).pods().len(), 300);
+        let many = followers(1000).pods();
+        assert_eq!((many.len(), many.last().cloned()), (303, Some((OTHERS.to_owned(), "unknown", 0))));
+        assert_eq!(many[301], (OTHERS.to_owned(), "old", 1800));
+    }
 }

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use jiff::{SignedDuration, Timestamp};
 use paddock_reconcile::object;
+use paddock_tls_profile::KeyKind;
 use serde_json::Value;
 
 use super::follower::Follower;
@@ -44,6 +45,8 @@ pub(crate) struct Asked {
     pub(crate) hash: String,
     pub(crate) at: Timestamp,
     pub(crate) seen: Seen,
+    /// The keys that its listeners serve with. A listener that has one of each kind depends on none, and adds none.
+    pub(crate) keys: Vec<KeyKind>,
 }
 
 /// What is known of a workload's pods, by uid.
@@ -177,6 +180,7 @@ mod tests {
     fn follower(ports: &[u16]) -> Follower {
         Follower {
             format: Format::Paddock,
+            backend: paddock_tls_profile::Backend::RUSTLS_AWS_LC,
             reload: Reload::Hot,
             config_map: "m".into(),
             order: 0,
@@ -200,7 +204,7 @@ mod tests {
     }
 
     fn asked(seen: Seen, seconds: i64) -> Answers {
-        [("a".to_owned(), Asked { hash: "h".into(), at: at(seconds), seen })].into()
+        [("a".to_owned(), Asked { hash: "h".into(), at: at(seconds), seen, keys: Vec::new() })].into()
     }
 
     #[test]
@@ -245,8 +249,8 @@ mod tests {
     #[test]
     fn the_summary_tells_of_a_bad_pod_first() {
         let mut answers = asked(Seen::Holds("fine".into()), 0);
-        answers
-            .insert("b".into(), Asked { hash: "h".into(), at: at(0), seen: Seen::Differs("TLS 1.2 accepted".into()) });
+        let differs = asked(Seen::Differs("TLS 1.2 accepted".into()), 0).remove("a").unwrap();
+        answers.insert("b".into(), differs);
         let summary = summary(&[pod("a", "10.0.0.1"), pod("b", "10.0.0.2")], &answers, "h");
         assert_eq!((summary.holds, summary.differs, summary.asked()), (1, 1, 2));
         assert_eq!(summary.sentence.as_deref(), Some("b: TLS 1.2 accepted"));

@@ -8,8 +8,8 @@ use futures::StreamExt;
 use futures::stream;
 use jiff::Timestamp;
 use paddock_reconcile::{Context, Controller, Dependency, Error, Event, Plan, Source};
-use paddock_tls_probe::{Dialer, Expectation, Limits, verify};
-use paddock_tls_profile::Backend;
+use paddock_tls_probe::{Dialer, Expectation, Limits, certificates, verify};
+use paddock_tls_profile::KeyKind;
 
 use super::components::{Told, told};
 use super::decider::Options;
@@ -69,7 +69,7 @@ impl Controller for Verifier {
         let Told { published, .. } = told(published, key, &object, &mut follower);
         let Some(hash) = handover::wanted_hash(key, &follower, &published) else { return Ok(follows) };
         let options = published.contract.decision.options(None);
-        let expectation = Expectation::new(&published.profile, &Backend::RUSTLS_AWS_LC, &options);
+        let expectation = Expectation::new(&published.profile, &follower.backend, &options);
         if expectation.resolution.effective.is_none() {
             return Ok(follows);
         }
@@ -80,14 +80,15 @@ impl Controller for Verifier {
             let expectation = &expectation;
             async move { (ask(&due.addresses, expectation).await, due) }
         };
-        let answered: Vec<(Seen, Due)> = stream::iter(asks).map(ask).buffer_unordered(SIDE_BY_SIDE).collect().await;
+        let answered: Vec<((Seen, Vec<KeyKind>), Due)> =
+            stream::iter(asks).map(ask).buffer_unordered(SIDE_BY_SIDE).collect().await;
         let now = cx.clock().now();
         let mut wrong = None;
-        let answers = answered.into_iter().map(|(seen, due)| {
+        let answers = answered.into_iter().map(|((seen, keys), due)| {
             if let (Seen::Differs(why), None) = (&seen, &wrong) {
                 wrong = Some(format!("{} does not serve its TLS profile: {why}", due.name));
             }
-            (due.uid, Asked { hash: hash.clone(), at: now, seen })
+            (due.uid, Asked { hash: hash.clone(), at: now, seen, keys })
         });
         let answers: Vec<(String, Asked)> = answers.collect();
         if self.memory.answered(key, answers, &pods) {
@@ -114,13 +115,33 @@ impl Controller for Verifier {
     }
 }
 
-/// Asks every address of a pod. The worst answer counts.
-async fn ask(addresses: &[SocketAddr], expectation: &Expectation) -> Seen {
+/// Asks every address of a pod, and looks at the keys behind them.
+async fn ask(addresses: &[SocketAddr], expectation: &Expectation) -> (Seen, Vec<KeyKind>) {
+    let dialers: Vec<Dialer> = addresses.iter().map(|address| Dialer::new(*address, None, LIMITS)).collect();
+    let seen = look(&dialers, expectation).await;
+    let mut keys = Vec::new();
+    if !matches!(seen, Seen::Unreachable(_)) {
+        for dialer in &dialers {
+            let mut kinds: Vec<KeyKind> = certificates(dialer).await.iter().filter_map(|one| one.kind).collect();
+            kinds.dedup();
+            if let [only] = kinds[..]
+                && !keys.contains(&only)
+            {
+                keys.push(only);
+            }
+        }
+    }
+    (seen, keys)
+}
+
+/// The worst answer counts.
+async fn look(dialers: &[Dialer], expectation: &Expectation) -> Seen {
     let mut all = Vec::new();
-    for address in addresses {
-        match verify(&Dialer::new(*address, None, LIMITS), expectation).await {
-            Ok(verified) if verified.holds() => all.push(format!("port {}: {}", address.port(), verified.summary())),
-            Ok(verified) => return Seen::Differs(format!("port {}: {}", address.port(), verified.summary())),
+    for dialer in dialers {
+        let port = dialer.address().port();
+        match verify(dialer, expectation).await {
+            Ok(verified) if verified.holds() => all.push(format!("port {port}: {}", verified.summary())),
+            Ok(verified) => return Seen::Differs(format!("port {port}: {}", verified.summary())),
             Err(trouble) => return Seen::Unreachable(trouble.to_string()),
         }
     }

@@ -167,6 +167,7 @@ impl Startup {
         let began = Instant::now();
         let mut watcher = Watcher::new(&options.directory, options.poll.min(IMPATIENT));
         watcher.arm();
+        let mut told = None;
         loop {
             let why = match self.begin(options) {
                 Ok(()) => return Ok(()),
@@ -178,6 +179,11 @@ impl Startup {
                 return Err(NothingValid { directory, why, waited });
             }
             self.state().problem = Some(why.to_string());
+            if told.as_ref() != Some(&why) {
+                let seconds = options.wait.as_secs();
+                tracing::warn!(dir = %options.directory.display(), %why, seconds, "waiting for valid start-up data");
+                told = Some(why);
+            }
             // A timeout here is only the end of the waiting: the directory is looked at once more.
             let _ = tokio::time::timeout(options.wait.saturating_sub(waited), watcher.changed()).await;
         }

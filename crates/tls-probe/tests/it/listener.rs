@@ -3,8 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use paddock_tls_profile::{Backend, Effective, Generation, KeyKind, Named, Options, Profile, resolve};
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256};
+use paddock_serve::StartupOptions;
+use paddock_tls_profile::{Backend, Contract, Effective, Generation, KeyKind, Named, Options, Profile, files, resolve};
+use paddock_trials::component::Running;
+use rcgen::{
+    CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, SignatureAlgorithm,
+};
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::PrivateKeyDer;
@@ -23,6 +27,14 @@ pub(crate) enum Key {
 impl Key {
     pub(crate) fn kind(self) -> KeyKind {
         if self == Self::Rsa { KeyKind::Rsa } else { KeyKind::Ecdsa }
+    }
+
+    fn algorithm(self) -> &'static SignatureAlgorithm {
+        match self {
+            Self::Rsa => &PKCS_RSA_SHA256,
+            Self::P256 => &PKCS_ECDSA_P256_SHA256,
+            Self::P384 => &PKCS_ECDSA_P384_SHA384,
+        }
     }
 }
 
@@ -60,12 +72,7 @@ pub(crate) fn config(effective: &Effective, key: Key) -> ServerConfig {
         .copied()
         .filter(|version| effective.versions().iter().any(|served| served.code() == u16::from(version.version)))
         .collect();
-    let algorithm = match key {
-        Key::Rsa => &PKCS_RSA_SHA256,
-        Key::P256 => &PKCS_ECDSA_P256_SHA256,
-        Key::P384 => &PKCS_ECDSA_P384_SHA384,
-    };
-    let pair = KeyPair::generate_for(algorithm).unwrap();
+    let pair = KeyPair::generate_for(key.algorithm()).unwrap();
     let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&pair).unwrap();
     ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&versions)
@@ -73,6 +80,22 @@ pub(crate) fn config(effective: &Effective, key: Key) -> ServerConfig {
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::try_from(pair.serialize_der()).unwrap())
         .unwrap()
+}
+
+/// A listener of Paddock's own, on a start-up directory that asks for the profile.
+pub(crate) async fn ours(profile: &Profile, key: Key) -> Running {
+    let pair = KeyPair::generate_for(key.algorithm()).unwrap();
+    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&pair).unwrap();
+    let contract = Contract { profile_hash: Some(profile.hash()), ..Contract::baseline("matrix") };
+    let files = [
+        (files::CONTRACT, contract.canonical()),
+        (files::PROFILE, profile.canonical()),
+        (files::CERTIFICATE, certificate.pem()),
+        (files::KEY, pair.serialize_pem()),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    paddock_serve::place(dir.path(), &files.map(|(name, text)| (name.to_owned(), text)).into()).unwrap();
+    Running::start(StartupOptions::new(dir.path()), ([127, 0, 0, 1], 0).into()).await.unwrap()
 }
 
 /// Serves until the test ends.

@@ -2,9 +2,9 @@
 //! says a rustls server serves. An RSA and an ECDSA listener are both needed: each shows its own suites of TLS 1.2 only.
 
 use paddock_tls_probe::{Answer, Dialer, Limits, Offer, Protocol, scan};
-use paddock_tls_profile::{Backend, Generation, Named, Options, Profile, Version, resolve};
+use paddock_tls_profile::{ClientModel, Generation, Named, Profile, Version};
 
-use crate::listener::{Key, config, custom, named, serve, served};
+use crate::listener::{Key, config, custom, named, ours, serve, served};
 
 /// The nine suites of rustls, written down by hand: number, names, and which key.
 const NINE: [(u16, &str, &str, &[Key]); 9] = [
@@ -49,16 +49,15 @@ fn oracle(profile: &Profile, key: Key) -> Option<(Vec<u16>, Vec<u16>)> {
     (!groups.is_empty()).then(|| (suites, groups.into_iter().map(|(code, ..)| code).collect()))
 }
 
-/// Serves what the resolver says and scans it: it must be what the table says.
+/// A listener of ours that is asked for the profile is scanned: it must serve what the table says, and where that is nothing, the
+/// built-in profile in its place.
 async fn agrees(profile: &Profile, key: Key) {
     let expected = oracle(profile, key);
-    let options = Options { key: Some(key.kind()), ..Options::default() };
-    let Some(effective) = resolve(profile, &Backend::RUSTLS_AWS_LC, &options).effective else {
-        assert_eq!(expected, None, "{profile:?} {key:?}");
-        return;
-    };
-    let address = serve(config(&effective, key)).await;
-    let observed = scan(&Dialer::new(address, None, Limits::default())).await.unwrap();
+    let listener = ours(profile, key).await;
+    // Else the built-in one in its place.
+    assert_eq!(listener.startup.report()["serving"] == "Profile", expected.is_some(), "{profile:?} {key:?}");
+    let expected = expected.or_else(|| oracle(&named(Named::Intermediate), key));
+    let observed = scan(&Dialer::new(listener.address, None, Limits::default())).await.unwrap();
     let (mut suites, mut groups) = (observed.suites(), observed.groups());
     suites.sort_unstable();
     groups.sort_unstable();
@@ -102,10 +101,69 @@ async fn tls_f10_custom_profiles_are_served_as_the_specification_says() {
             &["SecP256r1MLKEM768", "X25519"],
         ),
         custom(&["TLS_AES_128_GCM_SHA256"], "VersionTLS13", &["secp521r1", "SecP384r1MLKEM1024"]),
+        custom(&["ECDHE-ECDSA-AES256-GCM-SHA384"], "", G),
+        custom(&["ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384"], "VersionTLS12", G),
+        custom(&["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"], "VersionTLS12", G),
+        custom(&["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"], "VersionTLS12", G),
+        custom(&["TLS_AES_256_GCM_SHA384"], "VersionTLS13", &["secp384r1"]),
+        custom(&["TLS_CHACHA20_POLY1305_SHA256"], "VersionTLS13", &["X25519"]),
+        custom(&["TLS_AES_128_GCM_SHA256"], "VersionTLS13", &["X25519MLKEM768"]),
+        custom(&["TLS_AES_128_GCM_SHA256"], "VersionTLS13", &["SecP256r1MLKEM768"]),
+        custom(&["ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305"], "VersionTLS12", &["secp384r1"]),
+        custom(&["ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"], "VersionTLS10", G),
+        custom(&["AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"], "VersionTLS11", &["secp256r1"]),
+        custom(&["ecdhe-rsa-aes128-gcm-sha256", "ECDHE-RSA-AES128-GCM-SHA256"], "VersionTLS12", G),
+        custom(&["ECDHE-RSA-AES128-GCM-SHA256"], "VersionTLS13", G),
+        custom(&["a\nb", "<&>", "TLS_AES_256_GCM_SHA384"], "VersionTLS12", &["X25519", "it's"]),
+        custom(&["TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384"], "VersionTLS13", &["X25519", "X25519"]),
+        custom(&["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"], "VersionTLS12", &["secp521r1"]),
+        custom(&["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"], "VersionTLS12", &[]),
+        custom(&["DHE-RSA-AES256-GCM-SHA384", "TLS_AES_128_GCM_SHA256"], "VersionTLS12", G),
     ];
     for profile in &profiles {
         for key in KEYS {
             agrees(profile, key).await;
+        }
+    }
+}
+
+/// What the clients that matter offer, written down anew: numbers of their groups. All have the nine suites.
+const CLIENTS: [(&str, &[u16]); 3] = [
+    ("Kubernetes 1.33 to 1.35", &[0x11EC, 0x001D, 0x0017, 0x0018, 0x0019]),
+    ("Go 1.23 and older", &[0x001D, 0x0017, 0x0018, 0x0019]),
+    ("Go 1.26", &[0x11EC, 0x001D, 0x0017, 0x0018, 0x0019, 0x11EB, 0x11ED]),
+];
+
+/// The word on which clients a profile shuts out is what happens when they come: their hello to a listener of ours.
+#[tokio::test]
+async fn tls_f21_tls_d16_the_clients_that_are_said_to_be_shut_out_are() {
+    let suites =
+        |tls13: bool| NINE.into_iter().map(|(code, ..)| code).filter(move |code| (*code < 0x1400) == tls13).collect();
+    let groups: [&[&str]; 6] = [
+        &["X25519MLKEM768", "X25519"],
+        &["X25519MLKEM768"],
+        &["SecP256r1MLKEM768"],
+        &["secp384r1"],
+        &["SecP256r1MLKEM768", "secp256r1"],
+        &[],
+    ];
+    for groups in groups {
+        for (ciphers, version) in
+            [(&["TLS_AES_128_GCM_SHA256"][..], "VersionTLS13"), (&["ECDHE-ECDSA-AES128-GCM-SHA256"], "VersionTLS12")]
+        {
+            let profile = custom(ciphers, version, groups);
+            let effective = served(&profile, Key::P256);
+            let listener = ours(&profile, Key::P256).await;
+            for (name, groups) in CLIENTS {
+                let model = ClientModel::ALL.into_iter().find(|model| model.name == name).unwrap();
+                let mut connects = false;
+                for (version, tls13) in [(Version::Tls13, true), (Version::Tls12, false)] {
+                    let offer = Offer::new(Protocol::Tls(version), suites(tls13), groups.to_vec());
+                    let answer = Dialer::new(listener.address, None, Limits::default()).ask(&offer).await.unwrap();
+                    connects |= !matches!(answer, Answer::Refused { .. });
+                }
+                assert_eq!(connects, model.speaks(&effective), "{name} {profile:?}");
+            }
         }
     }
 }

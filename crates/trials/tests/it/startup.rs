@@ -1,21 +1,21 @@
 //! Listeners under a start-up directory that an emulated kubelet keeps: every scenario of what may be mounted there and when.
 #![expect(clippy::unwrap_used, reason = "test code: a panic is the report")]
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use paddock_pki::{CertificateAuthority, Leaf};
-use paddock_serve::{Listener, Options, Startup, StartupOptions, TlsMetrics, serve};
+use paddock_serve::{Startup, StartupOptions, TlsMetrics};
 use paddock_tls_profile::{
     Adherence, Contract, Decision, Generation, MetricsAuth, Named, Profile, Version, files, hex_sha256,
 };
 use paddock_trials::certificate::{issued, trusting};
+use paddock_trials::component::Running;
 use paddock_trials::mount::Mount;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 /// A component: what the operator wrote, what kubelet brought, what the process serves.
 struct Component {
@@ -98,7 +98,7 @@ impl Component {
         process: &Process,
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> std::io::Result<Version> {
-        shake(process.addr, &self.authority, versions).await
+        shake(process.0.address, &self.authority, versions).await
     }
 
     async fn serves_tls12(&self, process: &Process) -> bool {
@@ -123,39 +123,25 @@ async fn shake(
 }
 
 /// A running component.
-struct Process {
-    startup: Startup,
-    addr: SocketAddr,
-    _stop: DropGuard,
-}
+struct Process(Running);
 
 impl Process {
     async fn start(options: StartupOptions) -> Self {
-        let startup = Startup::new(options, TlsMetrics::default());
-        startup.load().await.unwrap();
-        let (listener, stop) = (Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap(), CancellationToken::new());
-        let addr = listener.local_addr();
-        let service = hyper::service::service_fn(async |_: http::Request<hyper::body::Incoming>| {
-            Ok::<_, Infallible>(http::Response::new(http_body_util::Full::<bytes::Bytes>::default()))
-        });
-        tokio::spawn(serve(listener, startup.source(), service, Options::default(), stop.clone()));
-        let (watching, until) = (startup.clone(), stop.clone());
-        tokio::spawn(async move { watching.watch(until).await });
-        Self { startup, addr, _stop: stop.drop_guard() }
+        Self(Running::start(options, ([127, 0, 0, 1], 0).into()).await.unwrap())
     }
 
     fn report(&self, member: &str) -> serde_json::Value {
-        self.startup.report()[member].clone()
+        self.0.startup.report()[member].clone()
     }
 
     /// Waits until the report says so.
     async fn until(&self, what: impl Fn(&serde_json::Value) -> bool) {
         let wait = async {
-            while !what(&self.startup.report()) {
+            while !what(&self.0.startup.report()) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        let report = || self.startup.report();
+        let report = || self.0.startup.report();
         tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("{:#}", report()));
     }
 
@@ -344,7 +330,7 @@ async fn tls_f15_a_slow_kubelet_is_never_seen_half_way() {
         let hash = process.report("profileHash");
         seen.push(hash.clone());
         let presents = if hash == new.as_str() { &changing.authority } else { &component.authority };
-        shake(process.addr, presents, rustls::ALL_VERSIONS).await.unwrap();
+        shake(process.0.address, presents, rustls::ALL_VERSIONS).await.unwrap();
         if !writing.step().unwrap() {
             break;
         }
@@ -446,7 +432,7 @@ async fn tls_f09_a_file_that_can_be_read_again_is_stale_no_longer() {
     let (here, away) = (component.mount.path().to_owned(), component.home.path().join("away"));
     std::fs::rename(&here, &away).unwrap();
     process.until(|report| report["stale"] == true).await;
-    assert!(shake(process.addr, &component.authority, &[&rustls::version::TLS13]).await.is_ok());
+    assert!(shake(process.0.address, &component.authority, &[&rustls::version::TLS13]).await.is_ok());
     std::fs::rename(&away, &here).unwrap();
     process.until(|report| report["problem"].is_null() && report["stale"] == false).await;
 }
@@ -468,13 +454,13 @@ async fn a_contract_alone_changes_no_session() {
     let mut component = Component::asking_for(Named::Intermediate);
     component.sync();
     let process = component.start().await;
-    let source = process.startup.source().unwrap();
+    let source = process.0.startup.source().unwrap();
     component.contract.generation = 99;
     component.contract.metrics_auth = MetricsAuth::TokenOrCertificate;
     component.sync();
     process.until(|report| report["contractGeneration"] == 99).await;
     assert_eq!(source.generation(), 1);
-    assert_eq!(process.startup.contract().metrics_auth, MetricsAuth::TokenOrCertificate);
+    assert_eq!(process.0.startup.contract().metrics_auth, MetricsAuth::TokenOrCertificate);
 }
 
 #[tokio::test]
@@ -571,7 +557,7 @@ async fn tls_d09_a_bad_profile_leaves_a_healthy_component_ready() {
     let process = component.start().await;
     component.sync_with(files::PROFILE, Some(b"{"));
     process.until(|report| report["stale"] == true).await;
-    assert_eq!(process.startup.check().state, Ok(()));
+    assert_eq!(process.0.startup.check().state, Ok(()));
 }
 
 #[tokio::test]

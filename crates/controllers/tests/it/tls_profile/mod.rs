@@ -5,6 +5,7 @@ mod components;
 mod decision;
 mod delivery;
 mod role;
+mod rolling;
 mod verification;
 
 use std::collections::BTreeMap;

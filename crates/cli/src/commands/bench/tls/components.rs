@@ -23,7 +23,7 @@ use super::mounted::Mounted;
 use crate::exit::{Failure, Outcome};
 
 /// Edits that a figure is taken of.
-pub(super) const EDITS: usize = 20;
+const EDITS: usize = 20;
 /// How often somebody else makes a handshake meanwhile.
 const EVERY: Duration = Duration::from_millis(5);
 const STARTS: usize = 9;
@@ -64,22 +64,36 @@ pub(super) async fn edits(report: &Report) -> Outcome {
     let listeners = [server.address(), operator.metrics];
     until_answers(operator.metrics).await?;
 
+    let what = format!("edit of the mounted profile to every listener ({}) serving by it", listeners.len());
+    until_followed(report, &what, &listeners, async |named| mounted.ask_for(named)).await?;
+    operator.process.stop().await?;
+    server.stop().await
+}
+
+/// Makes [`EDITS`] edits, each until every listener serves by it, while others go on connecting to all of them. Reports how long it took and
+/// whether anybody was refused.
+pub(super) async fn until_followed(
+    report: &Report,
+    what: &str,
+    listeners: &[SocketAddr],
+    mut edit: impl AsyncFnMut(Named) -> Outcome,
+) -> Outcome {
     let stop = CancellationToken::new();
     let (made, refused) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let mut others = JoinSet::new();
     for addr in listeners {
-        let client = Client::new(addr, &[&rustls::version::TLS13])?;
+        let client = Client::new(*addr, &[&rustls::version::TLS13])?;
         others.spawn(connecting(client, made.clone(), refused.clone(), stop.clone()));
     }
     let mut times = Vec::new();
-    for edit in 0..EDITS {
+    for number in 0..EDITS {
         sleep(Duration::from_millis(100)).await;
-        let named = if edit % 2 == 0 { Named::Modern } else { Named::Intermediate };
+        let named = if number % 2 == 0 { Named::Modern } else { Named::Intermediate };
         let began = Instant::now();
-        mounted.ask_for(named)?;
+        edit(named).await?;
         let mut seen = JoinSet::new();
         for addr in listeners {
-            seen.spawn(until_serves(addr, named == Named::Intermediate));
+            seen.spawn(until_serves(*addr, named == Named::Intermediate));
         }
         while let Some(ended) = seen.join_next().await {
             ended.map_err(failed)??;
@@ -88,11 +102,8 @@ pub(super) async fn edits(report: &Report) -> Outcome {
     }
     stop.cancel();
     while others.join_next().await.is_some() {}
-    operator.process.stop().await?;
-    server.stop().await?;
 
     let worst = times.iter().max().copied().unwrap_or_default();
-    let what = format!("edit of the mounted profile to every listener ({}) serving by it", listeners.len());
     report.time(format!("{what}, median of {EDITS}"), median(times), Wanted::Nothing)?;
     report.time(format!("{what}, slowest"), worst, Wanted::AtMost(250.0))?;
     let made = made.load(Ordering::Relaxed);
@@ -101,7 +112,7 @@ pub(super) async fn edits(report: &Report) -> Outcome {
 }
 
 /// Makes a handshake every 5 ms and counts those that fail.
-pub(super) async fn connecting(client: Client, made: Arc<AtomicU32>, refused: Arc<AtomicU32>, stop: CancellationToken) {
+async fn connecting(client: Client, made: Arc<AtomicU32>, refused: Arc<AtomicU32>, stop: CancellationToken) {
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

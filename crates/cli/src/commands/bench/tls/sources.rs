@@ -2,9 +2,7 @@
 //! listeners.
 
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::{Stream, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -13,14 +11,11 @@ use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchP
 use kube::{Client as Kube, Resource};
 use paddock_tls_profile::{Named, files};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::timeout;
 
 use super::super::figure::{Report, Wanted, median};
 use super::super::server::{Server, directory, failed};
-use super::client::Client;
-use super::components::{EDITS, PATIENCE, connecting, until_serves};
+use super::components::{PATIENCE, until_followed, until_serves};
 use super::mounted::Mounted;
 use super::{Kind, Listening};
 use crate::exit::Outcome;
@@ -50,44 +45,20 @@ pub(super) async fn edits(report: &Report) -> Outcome {
         until_serves(addr, true).await?;
     }
 
-    let stop = CancellationToken::new();
-    let (made, refused) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
-    let mut others = JoinSet::new();
-    for addr in listeners {
-        let client = Client::new(addr, &[&rustls::version::TLS13])?;
-        others.spawn(connecting(client, made.clone(), refused.clone(), stop.clone()));
-    }
-    let (mut times, mut written) = (Vec::new(), Vec::new());
-    for edit in 0..EDITS {
-        sleep(Duration::from_millis(100)).await;
-        let named = if edit % 2 == 0 { Named::Modern } else { Named::Intermediate };
-        let began = Instant::now();
-        ask_for(&kube, named).await?;
-        let mut seen = JoinSet::new();
-        for addr in listeners {
-            seen.spawn(until_serves(addr, named == Named::Intermediate));
-        }
-        bring(&mut mounted, &mut changes, named).await?;
-        written.push(began.elapsed());
-        while let Some(ended) = seen.join_next().await {
-            ended.map_err(failed)??;
-        }
-        times.push(began.elapsed());
-    }
-    stop.cancel();
-    while others.join_next().await.is_some() {}
-    other.process.stop().await?;
-    server.stop().await?;
-
-    let worst = times.iter().max().copied().unwrap_or_default();
     let what =
         format!("ServingPolicy edit, decision, ConfigMap, mount, every listener ({}) serving by it", listeners.len());
-    report.time(format!("{what}, median of {EDITS}"), median(times), Wanted::Nothing)?;
-    report.time(format!("{what}, slowest"), worst, Wanted::AtMost(250.0))?;
+    let mut written = Vec::new();
+    let edit = async |named| {
+        let began = Instant::now();
+        ask_for(&kube, named).await?;
+        bring(&mut mounted, &mut changes, named).await?;
+        written.push(began.elapsed());
+        Ok(())
+    };
+    until_followed(report, &what, &listeners, edit).await?;
     report.time("… of that until the ConfigMap was copied, median", median(written), Wanted::Nothing)?;
-    let made = made.load(Ordering::Relaxed);
-    let refused = f64::from(refused.load(Ordering::Relaxed));
-    report.add(format!("… {made} handshakes meanwhile, one every 5 ms each; refused"), refused, "", Wanted::AtMost(0.0))
+    other.process.stop().await?;
+    server.stop().await
 }
 
 /// Edits the source.
