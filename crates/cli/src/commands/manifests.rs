@@ -3,9 +3,9 @@
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMap, ConfigMapProjection, Container, ContainerPort, DownwardAPIProjection,
-    DownwardAPIVolumeFile, EmptyDirVolumeSource, HTTPGetAction, Namespace, ObjectFieldSelector, PodSecurityContext,
-    PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, SeccompProfile, SecurityContext, ServiceAccount, Volume,
-    VolumeMount, VolumeProjection,
+    DownwardAPIVolumeFile, EmptyDirVolumeSource, HTTPGetAction, KeyToPath, Namespace, ObjectFieldSelector,
+    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, SeccompProfile, SecretProjection,
+    SecurityContext, Service, ServiceAccount, ServicePort, ServiceSpec, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -32,12 +32,13 @@ const METRICS_PORT: u16 = 8443;
 /// Prints the manifests called `what`.
 pub(crate) fn run(settings: &Effective, what: &str) -> Outcome {
     let (namespace, image) = (settings.get(&table::INSTALL_NAMESPACE), settings.get(&table::IMAGE));
+    let certificate = settings.find(&table::METRICS_CERTIFICATE);
     let text = match what {
         "crds" => crds(),
         "rbac" => rbac(&namespace),
         "alerts" => document(&tls_profile::alerts(&namespace)),
         "network" => document(&tls_profile::probes(&namespace)),
-        _ => install(&namespace, &image),
+        _ => install(&namespace, &image, certificate.as_deref()),
     };
     output::data(&text.map_err(|error| Failure::undetermined(format!("cannot write YAML: {error}")))?)
 }
@@ -59,7 +60,8 @@ fn rbac(namespace: &str) -> Yaml {
     .concat())
 }
 
-fn install(namespace: &str, image: &str) -> Yaml {
+/// `certificate`: the Secret that metrics are served with.
+fn install(namespace: &str, image: &str, certificate: Option<&str>) -> Yaml {
     let home = Namespace {
         metadata: ObjectMeta {
             name: Some(namespace.to_owned()),
@@ -78,7 +80,8 @@ fn install(namespace: &str, image: &str) -> Yaml {
         document(&writers)?,
         document(&bound)?,
         document(&startup(namespace))?,
-        document(&deployment(namespace, image))?,
+        certificate.map_or_else(|| Ok(String::new()), |secret| document(&metrics_service(namespace, secret)))?,
+        document(&deployment(namespace, image, certificate))?,
     ]
     .concat())
 }
@@ -92,6 +95,35 @@ fn startup(namespace: &str) -> ConfigMap {
         data: Some([(files::CONTRACT.to_owned(), contract.canonical())].into()),
         ..ConfigMap::default()
     }
+}
+
+/// Where metrics are scraped under a name that a certificate can vouch for. OpenShift makes that certificate; elsewhere whoever issues
+/// certificates there does, for instance cert-manager.
+fn metrics_service(namespace: &str, secret: &str) -> Service {
+    let annotation = ("service.beta.openshift.io/serving-cert-secret-name".to_owned(), secret.to_owned());
+    Service {
+        metadata: ObjectMeta {
+            name: Some(format!("{NAME}-metrics")),
+            annotations: Some([annotation].into()),
+            ..metadata(Some(namespace))
+        },
+        spec: Some(ServiceSpec {
+            selector: Some(selector()),
+            ports: Some(vec![ServicePort {
+                name: Some("https-metrics".to_owned()),
+                port: i32::from(METRICS_PORT),
+                target_port: Some(IntOrString::String("metrics".to_owned())),
+                ..ServicePort::default()
+            }]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+/// The labels by which the operator's pods are found.
+fn selector() -> std::collections::BTreeMap<String, String> {
+    [("app.kubernetes.io/name".to_owned(), NAME.to_owned())].into()
 }
 
 /// What the controllers of this build need, the engine's own (the Lease that decides who writes) and the reviews of those who ask for
@@ -129,9 +161,8 @@ pub(crate) fn binding(namespace: &str) -> ClusterRoleBinding {
     }
 }
 
-fn deployment(namespace: &str, image: &str) -> Deployment {
-    let selector: std::collections::BTreeMap<String, String> =
-        [("app.kubernetes.io/name".to_owned(), NAME.to_owned())].into();
+fn deployment(namespace: &str, image: &str, certificate: Option<&str>) -> Deployment {
+    let selector = selector();
     let mut metadata = named(Some(namespace));
     let mut pods = ObjectMeta { labels: Some(selector.clone()), ..ObjectMeta::default() };
     tls_profile::follow(&mut metadata, &mut pods, STARTUP, &[METRICS_PORT]);
@@ -140,14 +171,18 @@ fn deployment(namespace: &str, image: &str) -> Deployment {
         spec: Some(DeploymentSpec {
             replicas: Some(1),
             selector: LabelSelector { match_labels: Some(selector), ..LabelSelector::default() },
-            template: PodTemplateSpec { metadata: Some(pods), spec: Some(pod(image)) },
+            template: PodTemplateSpec { metadata: Some(pods), spec: Some(pod(image, certificate)) },
             ..DeploymentSpec::default()
         }),
         ..Deployment::default()
     }
 }
 
-fn pod(image: &str) -> PodSpec {
+fn pod(image: &str, certificate: Option<&str>) -> PodSpec {
+    let mut args = vec!["operator", "--tls-startup-dir", STARTUP_DIR, "--tls-cache-dir", CACHE_DIR];
+    if certificate.is_none() {
+        args.insert(1, "--tls-self-signed");
+    }
     PodSpec {
         service_account_name: Some(NAME.to_owned()),
         security_context: Some(PodSecurityContext {
@@ -159,11 +194,7 @@ fn pod(image: &str) -> PodSpec {
         containers: vec![Container {
             name: "operator".to_owned(),
             image: Some(image.to_owned()),
-            args: Some(
-                ["operator", "--tls-self-signed", "--tls-startup-dir", STARTUP_DIR, "--tls-cache-dir", CACHE_DIR]
-                    .map(str::to_owned)
-                    .into(),
-            ),
+            args: Some(args.into_iter().map(str::to_owned).collect()),
             volume_mounts: Some(vec![mount("startup", STARTUP_DIR, true), mount("cache", CACHE_DIR, false)]),
             ports: Some(
                 [("health", 8081), ("metrics", i32::from(METRICS_PORT))]
@@ -185,15 +216,15 @@ fn pod(image: &str) -> PodSpec {
             ..Container::default()
         }],
         volumes: Some(vec![
-            Volume { name: "startup".to_owned(), projected: Some(startup_volume()), ..Volume::default() },
+            Volume { name: "startup".to_owned(), projected: Some(startup_volume(certificate)), ..Volume::default() },
             Volume { name: "cache".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() },
         ]),
         ..PodSpec::default()
     }
 }
 
-/// The files and, beside them, the hash that the pod's annotation says was written: all of one moment.
-fn startup_volume() -> ProjectedVolumeSource {
+/// The files and, beside them, the hash that the pod's annotation says was written and the certificate: all of one moment.
+fn startup_volume(certificate: Option<&str>) -> ProjectedVolumeSource {
     let map = ConfigMapProjection { name: STARTUP.to_owned(), ..ConfigMapProjection::default() };
     let hash = DownwardAPIVolumeFile {
         path: files::EXPECTED_HASH.to_owned(),
@@ -203,13 +234,28 @@ fn startup_volume() -> ProjectedVolumeSource {
         }),
         ..DownwardAPIVolumeFile::default()
     };
-    let sources = vec![
+    let mut sources = vec![
         VolumeProjection { config_map: Some(map), ..VolumeProjection::default() },
         VolumeProjection {
             downward_api: Some(DownwardAPIProjection { items: Some(vec![hash]) }),
             ..VolumeProjection::default()
         },
     ];
+    sources.extend(certificate.map(|secret| {
+        VolumeProjection {
+            secret: Some(SecretProjection {
+                name: secret.to_owned(),
+                // Nothing else that an issuer puts there, such as its own `ca.crt`, is start-up data.
+                items: Some(
+                    [files::CERTIFICATE, files::KEY]
+                        .map(|file| KeyToPath { key: file.to_owned(), path: file.to_owned(), ..KeyToPath::default() })
+                        .into(),
+                ),
+                ..SecretProjection::default()
+            }),
+            ..VolumeProjection::default()
+        }
+    }));
     ProjectedVolumeSource { sources: Some(sources), ..ProjectedVolumeSource::default() }
 }
 
@@ -264,7 +310,7 @@ mod tests {
 
     #[test]
     fn gw_w09_the_operators_pods_carry_the_label_by_which_gateways_let_them_in() {
-        let text = install("platform", "example.com/paddock:1").unwrap();
+        let text = install("platform", "example.com/paddock:1", None).unwrap();
         let shipped = text.split("---\n").find(|document| document.contains("kind: Deployment")).unwrap();
         let shipped: Deployment = serde_saphyr::from_str(shipped).unwrap();
         let pods = shipped.spec.unwrap().template.metadata.unwrap().labels.unwrap();
@@ -274,7 +320,7 @@ mod tests {
     /// Env from a ConfigMap or Secret does not survive an outage of the API server, and a `subPath` mount is never refreshed.
     #[test]
     fn start_up_data_are_mounted_directories_and_literals_alone() {
-        let text = install("platform", "example.com/paddock:1").unwrap();
+        let text = install("platform", "example.com/paddock:1", None).unwrap();
         let mut pods = 0;
         for document in text.split("---\n").filter(|document| !document.trim().is_empty()) {
             let object: serde_json::Value = serde_saphyr::from_str(document).unwrap();
@@ -286,7 +332,7 @@ mod tests {
 
     #[test]
     fn tls_d01_the_operator_follows_the_profile_itself() {
-        let text = install("platform", "example.com/paddock:1").unwrap();
+        let text = install("platform", "example.com/paddock:1", None).unwrap();
         let of_kind = |kind: &str| text.split("---\n").filter(|one| one.contains(kind)).last().unwrap().to_owned();
         let map: ConfigMap = serde_saphyr::from_str(&of_kind("kind: ConfigMap\n")).unwrap();
         let deployment: Deployment = serde_saphyr::from_str(&of_kind("kind: Deployment\n")).unwrap();
@@ -305,6 +351,31 @@ mod tests {
         assert_eq!(
             field.field_ref.as_ref().unwrap().field_path,
             "metadata.annotations['paddock.dev/tls-profile-hash']"
+        );
+    }
+
+    /// Metrics are authenticated on every platform; this is how scrapers can also tell whom they ask.
+    #[test]
+    fn tls_d14_metrics_are_served_with_a_certificate_that_somebody_vouches_for_where_one_is_named() {
+        let args = |certificate| {
+            let pod = pod("example.com/paddock:1", certificate);
+            let volume = pod.volumes.unwrap()[0].projected.clone().unwrap();
+            let secrets: Vec<String> =
+                volume.sources.unwrap().into_iter().filter_map(|source| Some(source.secret?.name)).collect();
+            (pod.containers[0].args.clone().unwrap().contains(&"--tls-self-signed".to_owned()), secrets)
+        };
+        assert_eq!(args(None), (true, vec![]));
+        assert_eq!(args(Some("metrics-tls")), (false, vec!["metrics-tls".to_owned()]));
+        let shipped = install("platform", "example.com/paddock:1", Some("metrics-tls")).unwrap();
+        let service = shipped.split("---\n").find(|document| document.contains("kind: Service\n")).unwrap();
+        let service: Service = serde_saphyr::from_str(service).unwrap();
+        assert!(service.metadata.annotations.unwrap().values().any(|secret| secret == "metrics-tls"));
+        let pods = deployment("platform", "example.com/paddock:1", None).spec.unwrap().template.metadata.unwrap();
+        assert_eq!(
+            service.spec.unwrap().selector,
+            Some(
+                [("app.kubernetes.io/name".to_owned(), pods.labels.unwrap()["app.kubernetes.io/name"].clone())].into()
+            )
         );
     }
 
@@ -335,7 +406,7 @@ mod tests {
     fn tls_d18_nothing_that_is_shipped_limits_whom_the_operator_reaches() {
         let shipped = ["install", "network"].map(|what| match what {
             "network" => document(&tls_profile::probes("platform")).unwrap(),
-            _ => install("platform", "example.com/paddock:1").unwrap(),
+            _ => install("platform", "example.com/paddock:1", None).unwrap(),
         });
         for document in shipped.iter().flat_map(|text| text.split("---\n")) {
             assert!(!document.contains("6443") && !document.contains("gress:\n  - to:"), "{document}");
@@ -347,8 +418,14 @@ mod tests {
     fn the_network_policy_lets_the_operators_own_pods_in() {
         let policy = tls_profile::probes("platform");
         let from = &policy["spec"]["ingress"][0]["from"][0];
-        let pods =
-            deployment("platform", "example.com/paddock:1").spec.unwrap().template.metadata.unwrap().labels.unwrap();
+        let pods = deployment("platform", "example.com/paddock:1", None)
+            .spec
+            .unwrap()
+            .template
+            .metadata
+            .unwrap()
+            .labels
+            .unwrap();
         let wanted = from["podSelector"]["matchLabels"].as_object().unwrap();
         assert!(
             wanted.iter().all(|(label, value)| pods.get(label).map(String::as_str) == value.as_str()),
@@ -362,7 +439,9 @@ mod tests {
     #[test]
     fn install_starts_with_the_namespace() {
         assert!(
-            install("platform", "example.com/paddock:1").unwrap().starts_with("---\napiVersion: v1\nkind: Namespace\n")
+            install("platform", "example.com/paddock:1", None)
+                .unwrap()
+                .starts_with("---\napiVersion: v1\nkind: Namespace\n")
         );
     }
 }

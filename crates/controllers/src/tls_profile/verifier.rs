@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use paddock_reconcile::{Context, Controller, Dependency, Error, Event, Plan, Source};
 use paddock_tls_probe::{Dialer, Expectation, Limits, certificates, verify};
 use paddock_tls_profile::KeyKind;
+use tokio::time::timeout;
 
 use super::components::{Told, told};
 use super::decider::Options;
@@ -22,7 +23,7 @@ use super::verification::{Asked, Due, HANDED_OVER_AFTER, Seen, due};
 /// Pods that are asked side by side.
 const SIDE_BY_SIDE: usize = 8;
 /// How hard a pod is asked.
-const LIMITS: Limits = Limits { handshake: Duration::from_secs(2), whole: Duration::from_secs(10), connections: 1 };
+const LIMITS: Limits = Limits { handshake: Duration::from_secs(2), whole: Duration::from_secs(20), connections: 1 };
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
@@ -78,7 +79,7 @@ impl Controller for Verifier {
         let (asks, _) = due(&follower, &pods, &self.memory.answers(key), &hash, since, cx.clock().now());
         let ask = |due: Due| {
             let expectation = &expectation;
-            async move { (ask(&due.addresses, expectation).await, due) }
+            async move { (ask_in_time(&due, expectation).await, due) }
         };
         let answered: Vec<((Seen, Vec<KeyKind>), Due)> =
             stream::iter(asks).map(ask).buffer_unordered(SIDE_BY_SIDE).collect().await;
@@ -113,6 +114,12 @@ impl Controller for Verifier {
         plan.listen = Some(Dependency::Named(handover::behind(&key.namespace)));
         Ok(plan)
     }
+}
+
+/// As [`ask`], as long as it takes no longer than it may: a pod that answers late, again and again, keeps others waiting.
+async fn ask_in_time(due: &Due, expectation: &Expectation) -> (Seen, Vec<KeyKind>) {
+    let slow = |_| (Seen::Unreachable(format!("it was not through within {} s", LIMITS.whole.as_secs())), Vec::new());
+    timeout(LIMITS.whole, ask(&due.addresses, expectation)).await.unwrap_or_else(slow)
 }
 
 /// Asks every address of a pod, and looks at the keys behind them.

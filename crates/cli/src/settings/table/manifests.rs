@@ -3,7 +3,7 @@
 use crate::settings::{Default, Row, Setting};
 
 /// Every row of this page, in the order of the reference.
-pub(super) static MANIFESTS_ROWS: &[&Row] = &[&IMAGE.row, &INSTALL_NAMESPACE.row];
+pub(super) static MANIFESTS_ROWS: &[&Row] = &[&IMAGE.row, &INSTALL_NAMESPACE.row, &METRICS_CERTIFICATE.row];
 
 /// `--image` of the installed operator.
 pub(crate) static IMAGE: Setting<String> = Setting::new(
@@ -22,5 +22,15 @@ pub(crate) static INSTALL_NAMESPACE: Setting<String> = Setting::new(
     "NAME",
     Default::Is("paddock-system"),
     "The namespace that the printed manifests install into",
+    &["manifests"],
+);
+
+/// `--metrics-certificate` of the installed operator.
+pub(crate) static METRICS_CERTIFICATE: Setting<String> = Setting::new(
+    "metrics-certificate",
+    &[],
+    "SECRET",
+    Default::Absent("one of its own making, which nobody vouches for"),
+    "The Secret (`tls.crt`, `tls.key`) that the installed operator serves metrics with; OpenShift makes it for the printed Service",
     &["manifests"],
 );

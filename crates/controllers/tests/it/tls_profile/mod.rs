@@ -7,6 +7,7 @@ mod delivery;
 mod role;
 mod rolling;
 mod verification;
+mod watches;
 
 use std::collections::BTreeMap;
 
