@@ -214,6 +214,12 @@ fn time(entry: &Value) -> Option<Timestamp> {
     entry["time"].as_str()?.parse().ok()
 }
 
+/// Whether `live` is a map with members that are not in `desired`.
+fn adds(desired: &Value, live: &Value) -> bool {
+    let maps = desired.as_object().zip(live.as_object());
+    maps.is_some_and(|(desired, live)| live.keys().any(|name| !desired.contains_key(name)))
+}
+
 struct Walk<'a> {
     others: &'a [Manager<'a>],
     place: Path,
@@ -291,7 +297,9 @@ impl Walk<'_> {
             // Still ours, or gone because it says nothing: what is wanted has changed, or nothing has.
             _ if ours.is_some() && !inside(&ours) => {}
             (desired, None) if is_zero(desired) => {}
-            (desired, Some(live)) if same(desired, live, at, depth) => {}
+            // Of a map that is one field, such as a selector, members that were added count.
+            (desired, Some(live))
+                if same(desired, live, at, depth) && !(others.iter().any(Option::is_some) && adds(desired, live)) => {}
             _ => {
                 let owners = others.iter().zip(self.others).filter(|(fields, _)| fields.is_some());
                 let by = owners.max_by_key(|(_, other)| other.writer.time).map(|(_, other)| other.writer.clone());
@@ -414,6 +422,16 @@ mod tests {
     fn atomic_list_is_one_field() {
         let live = live(json!({"rules": [{"verbs": ["*"]}]}), json!({"f:metadata": {}}), json!({"f:rules": {}}));
         assert_eq!(paths(&json!({"rules": [{"verbs": ["get"]}]}), &live), ["rules"]);
+    }
+
+    #[test]
+    fn member_that_was_added_to_a_map_of_one_field_is_drift() {
+        let (desired, theirs) = (json!({"spec": {"selector": {"a": "1"}}}), json!({"f:spec": {"f:selector": {}}}));
+        let live =
+            |selector: Value, theirs| live(json!({"spec": {"selector": selector}}), json!({"f:metadata": {}}), theirs);
+        assert_eq!(paths(&desired, &live(json!({"a": "1", "b": "2"}), theirs.clone())), ["spec.selector"]);
+        assert!(paths(&desired, &live(json!({"a": "1"}), theirs)).is_empty());
+        assert!(paths(&desired, &live(json!({"a": "1", "b": "2"}), json!({"f:metadata": {}}))).is_empty());
     }
 
     #[test]

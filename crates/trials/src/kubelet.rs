@@ -285,12 +285,20 @@ fn is_ready(pod: &Value) -> bool {
     conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
 }
 
+/// What a runtime would say of an image that is known by its tag.
+fn image_id(image: &Value) -> String {
+    let image = image.as_str().unwrap_or_default();
+    let name = image.rsplit_once(':').map_or(image, |(name, _)| name);
+    format!("{name}@sha256:{}", paddock_pki::sha256_hex(image.as_bytes()))
+}
+
 fn pod_status(pod: &Value, fate: Fate) -> Value {
     let containers = pod.pointer("/spec/containers").and_then(Value::as_array).cloned().unwrap_or_default();
     let container = |state: Value, ready: bool, restarts: u32| -> Vec<Value> {
         let of = |c: &Value| {
             json!({
-                "name": c["name"], "image": c["image"], "imageID": "", "ready": ready, "restartCount": restarts, "state": state,
+                "name": c["name"], "image": c["image"], "imageID": if ready { image_id(&c["image"]) } else { String::new() },
+                "ready": ready, "restartCount": restarts, "state": state,
             })
         };
         containers.iter().map(of).collect()

@@ -26,6 +26,8 @@ pub struct Request {
     pub subresource: String,
     /// Whether it is a watch.
     pub watch: bool,
+    /// Whether fields that the server does not know are refused.
+    pub strict: bool,
     /// HTTP code of the answer; 0 when none came.
     pub code: u16,
 }
@@ -43,6 +45,7 @@ impl Request {
             name: path.name,
             subresource: path.subresource,
             watch: path.legacy_watch || Query::parse(Some(query)).flag("watch"),
+            strict: Query::parse(Some(query)).get("fieldValidation") == "Strict",
             code: 0,
         })
     }

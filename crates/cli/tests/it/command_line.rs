@@ -41,6 +41,19 @@ fn gw_f15_an_unreadable_kubeconfig_exits_2_and_is_named() {
     assert_eq!(text.lines().count(), 1, "{text}");
 }
 
+/// With the gateways off, a closed channel once hid every other failure.
+#[test]
+fn gw_d08_with_the_gateways_off_what_else_fails_ends_the_process() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    let arguments = ["up", "--controllers", "tls-profile", "--data-dir", data, "--listen", "127.0.0.1:0"];
+    let output = run(&[&arguments[..], &["--log-level", "off", "--health-listen", &address]].concat());
+    let text = stderr(&output);
+    assert!(output.status.code() == Some(2) && text.contains(&address), "{text}");
+}
+
 #[test]
 fn a_taken_address_exits_2_and_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -30,6 +30,9 @@ pub(super) struct Condition {
     pub(super) reason: String,
     pub(super) message: String,
     pub(super) last_transition_time: Timestamp,
+    /// Which entry of `platform-config` it is about: a ConfigMap has no generation that could be observed.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub(super) observed_digest: String,
 }
 
 /// The conditions in the making.
@@ -38,12 +41,20 @@ pub(super) struct Conditions {
     now: Timestamp,
     before: Vec<Condition>,
     current: Vec<Condition>,
+    /// Digest of the entry that they are about; empty for an object.
+    about: String,
 }
 
 impl Conditions {
     /// Starts from those that were reported last.
     pub(super) fn since(before: Vec<Condition>, now: Timestamp) -> Self {
-        Self { now, before, current: Vec::new() }
+        Self { now, before, current: Vec::new(), about: String::new() }
+    }
+
+    /// Those that are set from now on are about the entry with this digest.
+    pub(super) fn about(mut self, digest: &str) -> Self {
+        digest.clone_into(&mut self.about);
+        self
     }
 
     /// Says again what was reported last.
@@ -74,6 +85,7 @@ impl Conditions {
             reason: reason.to_owned(),
             message: cut(&message.into(), 1024).to_owned(),
             last_transition_time,
+            observed_digest: self.about.clone(),
         };
         self.current.retain(|old| old.kind != condition.kind);
         self.current.push(condition);
@@ -172,8 +184,12 @@ pub(super) struct Summary {
     pub(super) image: String,
     /// Who chose the image.
     pub(super) image_from: String,
+    /// What the container runtime says that runs: the digest of the image.
+    pub(super) image_id: String,
     pub(super) config_hash: String,
     pub(super) not_after: String,
+    /// Digest of the entry that it is about; empty for an object.
+    pub(super) observed_digest: String,
 }
 
 /// The most bytes of one entry in `platform-config-status`.
@@ -189,8 +205,10 @@ impl Summary {
             message: message.into(),
             image: String::new(),
             image_from: String::new(),
+            image_id: String::new(),
             config_hash: String::new(),
             not_after: String::new(),
+            observed_digest: String::new(),
         }
     }
 
@@ -199,7 +217,8 @@ impl Summary {
         let text = |message: &str, image: &str| {
             let entry = json!({
                 "phase": self.phase.as_str(), "ready": self.ready, "reason": self.reason, "message": message,
-                "image": image, "imageFrom": self.image_from, "configHash": self.config_hash, "notAfter": self.not_after,
+                "image": image, "imageFrom": self.image_from, "imageID": self.image_id, "configHash": self.config_hash,
+                "notAfter": self.not_after, "observedDigest": self.observed_digest,
             });
             entry.to_string()
         };
@@ -233,8 +252,10 @@ impl Summary {
             message: string("message"),
             image: string("image"),
             image_from: string("imageFrom"),
+            image_id: string("imageID"),
             config_hash: string("configHash"),
             not_after: string("notAfter"),
+            observed_digest: string("observedDigest"),
         })
     }
 }

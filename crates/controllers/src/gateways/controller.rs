@@ -26,9 +26,7 @@ use super::preflight::{self, Preflight, Premises, Rights};
 use super::probe::Probes;
 use super::problem::Problem;
 use super::removal::{self, Removal};
-use super::report::{
-    APPLY_FAILED, OVERRIDES, Report, config_hash_of, has_ready, is_rolled_out, overrides, running_hash,
-};
+use super::report::{self, APPLY_FAILED, OVERRIDES, Report, has_ready, is_rolled_out, overrides};
 use super::restart::Inputs;
 use super::rollout::{self, Apply, Body, Found, Progress, Step, Wanted};
 use super::selection::{Home, home, served_names};
@@ -463,12 +461,8 @@ impl Controller for Gateways {
         if !matches!(snapshot.view, View::Off | View::NotRunning) {
             plan.listen = Some(Probes::dependency(&key.to_string()));
         }
-        let hash = config_hash_of(&running.workload).unwrap_or_default();
-        if step.apply != Apply::Untouched
-            && let Some(running) = running_hash(snapshot).filter(|running| *running != hash)
-        {
-            let note = format!("the configuration changed (hash {running:.8} to {hash:.8}): the gateway restarts once");
-            plan.event(Event::normal(anchor_ref(key), "Restarting", note));
+        if let Some(why) = report::restarts(snapshot, &step, running) {
+            plan.event(Event::normal(anchor_ref(key), "Restarting", format!("{why}: the gateway restarts once")));
         }
         for due in [material.renew_at, step.look_again].into_iter().flatten() {
             plan.look_again_at(due);

@@ -82,14 +82,22 @@ fn spec() -> Value {
     json!({
         "type": "object",
         "properties": {
-            "image": text("The gateway's image, with its registry; absent: the operator's default.", 512),
+            "image": image(),
             "version": text("The gateway's version, needed only when the image's tag does not tell it.", 64),
             "serverDnsNames": {
                 "type": "array",
                 "description": "Names and addresses in the server's certificate besides the Service's own, which are always there.",
                 "maxItems": 64,
                 "x-kubernetes-list-type": "set",
-                "items": { "type": "string", "minLength": 1, "maxLength": 254 },
+                "items": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 254,
+                    "x-kubernetes-validations": [rule(
+                        &format!("self.matches('{SERVER_NAME}')"),
+                        "must be a DNS name, one with *. in front, or an address",
+                    )],
+                },
             },
             "logLevel": {
                 "type": "string",
@@ -166,6 +174,20 @@ fn spec() -> Value {
     })
 }
 
+/// What every image reference with a registry looks like; which ones may run is the controller's to say.
+const IMAGE: &str = "^(localhost|[A-Za-z0-9-]*[.:][A-Za-z0-9.:-]*|[[][0-9A-Fa-f:.]+[]](:[0-9]+)?)\
+                     /[a-z0-9._/-]+(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha(256|512):[0-9a-f]+)?$";
+
+/// What every name of a server certificate looks like.
+const SERVER_NAME: &str = "^(([*][.])?[A-Za-z0-9-]+([.][A-Za-z0-9-]+)*[.]?|[0-9A-Fa-f:.]+)$";
+
+fn image() -> Value {
+    let mut image = text("The gateway's image, with its registry; absent: the operator's default.", 512);
+    let message = "must be an image in full, such as ghcr.io/nvidia/openshell/gateway:0.0.111";
+    image["x-kubernetes-validations"] = json!([rule(&format!("self.matches('{IMAGE}')"), message)]);
+    image
+}
+
 fn oidc() -> Value {
     json!({
         "type": "object",
@@ -208,6 +230,7 @@ fn status() -> Value {
             "phase": text("Pending, Provisioning, Running, Degraded, Failed or Deleting."),
             "image": text("The image that runs, or shall run while none does."),
             "imageFrom": text("Who chose the image that is wanted: entry (the spec), flag, environment or built-in."),
+            "imageID": text("The digest of the image that runs, as the node's container runtime tells it."),
             "configHash": text("Digest of everything that the running gateway reads only at its start."),
             "notAfter": text("End of the server certificate's life."),
             "conditions": {

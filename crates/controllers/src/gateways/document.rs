@@ -5,14 +5,17 @@
 
 mod reading;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
+use paddock_policy::dns::SubjectName;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
 pub(super) use reading::Reading;
 
 use super::problem::{Position, Problem};
+use super::rollout::short;
 
 /// The most bytes of YAML that are read. A ConfigMap holds 1 MiB.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -53,6 +56,20 @@ impl RawEntry {
         }
         let ((texts, names), (other_texts, other_names)) = (of(self), of(other));
         texts == other_texts && names.eq(other_names)
+    }
+
+    /// What a report says it is about. It changes with what the entry says, mistakes in its shape (`problems`) included, and
+    /// neither with where it stands nor with the order or the spelling of names.
+    pub(super) fn digest(&self, problems: &[Problem]) -> String {
+        let text = |placed: &Option<Placed<String>>| placed.as_ref().map(|placed| placed.value.clone());
+        let name = |name: &Placed<String>| match name.value.parse::<SubjectName>() {
+            Ok(name) => name.to_string(),
+            Err(_) => name.value.clone(),
+        };
+        let names: BTreeSet<String> = self.names.iter().map(name).collect();
+        let wrong: Vec<_> = problems.iter().map(|problem| [&problem.key, &problem.message]).collect();
+        let said = [text(&self.image), text(&self.version), text(&self.config)];
+        short(&serde_json::json!([said, names, wrong]).to_string())
     }
 }
 

@@ -19,7 +19,7 @@ use super::problem::{Position, Problem};
 use super::resource::Served;
 use super::selection::Namespaces;
 use super::version::GatewayVersion;
-use super::{embedded, toml};
+use super::{embedded, rollout, toml};
 
 /// What a gateway shall be. Every field was judged; nothing in it can fail to render.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,6 +166,8 @@ pub struct Entry {
     pub intent: Option<Arc<Intent>>,
     /// What is wrong with the entry as it stands.
     pub problems: Vec<Problem>,
+    /// Digest of what the entry says as it stands; empty for an object, which has a generation.
+    pub digest: String,
 }
 
 /// The judged document.
@@ -236,10 +238,10 @@ impl Intents {
     }
 
     /// What an entry that says the same, wherever it stands, was judged to be, when nothing was wrong with it.
-    fn known(&self, label: &str, raw: &RawEntry) -> Option<Arc<Intent>> {
-        let entry = self.entries.get(label).filter(|entry| entry.problems.is_empty())?;
+    fn known(&self, label: &str, raw: &RawEntry) -> Option<&Entry> {
+        let entry = self.entries.get(label).filter(|entry| entry.problems.is_empty() && entry.intent.is_some())?;
         self.judged.raw.get(label).filter(|known| known.says_the_same(raw))?;
-        entry.intent.clone()
+        Some(entry)
     }
 
     /// The gateways that entries are about, also those whose entry is wrong.
@@ -279,6 +281,27 @@ impl Intents {
     }
 }
 
+/// By the name of each entry in a document that can be read, the digest of what it says; see [`Entry::digest`].
+pub(super) fn digests(document: &str) -> Option<BTreeMap<String, String>> {
+    let mut digests: BTreeMap<String, String> = BTreeMap::new();
+    for (index, (raw, problems)) in document::read(document).ok()?.into_iter().enumerate() {
+        let digest = raw.digest(&problems);
+        let said = digests.entry(label(index, &raw));
+        said.and_modify(|first| *first = both(first, &digest)).or_insert(digest);
+    }
+    Some(digests)
+}
+
+/// What an entry is called.
+fn label(index: usize, raw: &RawEntry) -> String {
+    raw.name.as_ref().map_or_else(|| format!("#{}", index + 1), |name| name.value.clone())
+}
+
+/// The digest of two entries of one name.
+fn both(first: &str, second: &str) -> String {
+    rollout::short(&[first, second].join("\0"))
+}
+
 /// What the next document is read by.
 fn reading(text: &str, raw: &[(RawEntry, Vec<Problem>)]) -> Option<Reading> {
     let is_right = raw.iter().all(|(_, problems)| problems.is_empty());
@@ -302,11 +325,12 @@ fn judge(
     let mut places = BTreeMap::new();
     let mut wrong = 0;
     for (index, (raw, mut problems)) in raw.into_iter().enumerate() {
-        let label = raw.name.as_ref().map_or_else(|| format!("#{}", index + 1), |name| name.value.clone());
+        let label = label(index, &raw);
         let place = raw.name.as_ref().and_then(|name| name.position).or(raw.position);
         let before = known.filter(|_| problems.is_empty()).and_then(|known| known.known(&label, &raw));
+        let digest = before.map_or_else(|| raw.digest(&problems), |before| before.digest.clone());
         let intent = match before {
-            Some(before) => Some(before),
+            Some(before) => before.intent.clone(),
             None => {
                 let document = if wrong < MAX_FOLLOWED { document } else { "" };
                 let intent = judge_entry(document, &raw, &label, rules, &mut problems);
@@ -324,6 +348,7 @@ fn judge(
                 hint: "remove one of them".to_owned(),
             };
             first.intent = None;
+            first.digest = both(&first.digest, &digest);
             // Told once, however often the name comes again.
             if let Some(first_place) = places.remove(&label) {
                 first.problems.push(twice(first_place));
@@ -332,7 +357,7 @@ fn judge(
             first.problems.push(twice(place));
         } else {
             places.insert(label.clone(), place);
-            entries.insert(label, Entry { intent, problems });
+            entries.insert(label, Entry { intent, problems, digest });
         }
     }
     entries

@@ -7,8 +7,8 @@
 //! | `resource`, [`definition`] | `OpenShellGateway` objects to the same intents, and their schema | nothing |
 //! | `conversion` | entries of `platform-config` as `OpenShellGateway` objects | nothing |
 //! | `sources` | what is watched, and whom a change concerns | nothing |
-//! | `memory` | what was asked for by either, judged and remembered | nothing |
-//! | `toml`, `schema`, [`GatewayVersion`] | the gateway's own file, by gateway version | nothing |
+//! | `memory` | what was asked for by either, judged and remembered, and which gateways exist | API server, asking what the cluster is |
+//! | `toml`, `schema`, `grammar`, [`GatewayVersion`] | the gateway's own file, by gateway version, and texts in it | nothing |
 //! | `embedded` | from a place in the gateway's file to its place in `platform-config` | nothing |
 //! | `platform` | what else rendering depends on: cluster version, database | nothing |
 //! | `render`, [`names`], [`rbac`] | the manifest set as typed objects | nothing |
@@ -31,7 +31,6 @@
 //! | `teardown`, `claim`, `drift` | what goes in which order and what stays; the volume's claim; what others changed | nothing |
 //! | `lookup` | what a snapshot asks by rules of its own | API server, reading |
 //! | `removal` | a gateway that nobody wants any more: what is left of it, and its plan | API server, reading |
-//! | `memory` | what was asked for, and which gateways exist | nothing |
 //! | [`Gateways`] | one gateway: snapshot and plan | API server, by the engine |
 //! | [`GatewayFleet`] | `platform-config-rollout`: whose turn it is | API server, by the engine |
 //! | [`GatewayMetrics`] | what is counted per tenant | nothing |

@@ -4,8 +4,13 @@ use paddock_api::annotations;
 use paddock_reconcile::object;
 use serde_json::Value;
 
+use super::names;
+
 /// A pod crash-loops when its container ended this often and is held back: the first ends may be those of a start-up order.
 const CRASHES: i64 = 2;
+
+/// The most bytes of what a runtime says of an image: two digests.
+const MAX_IMAGE_ID: usize = 256;
 
 /// A pod of a gateway's workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +25,8 @@ pub(super) struct Pod {
     pub(super) failure: Option<String>,
     /// What it says that it waits for.
     pub(super) waiting: Option<String>,
+    /// The digest of the image that runs in it; empty while nothing is told.
+    pub(super) image_id: String,
 }
 
 impl Pod {
@@ -39,6 +46,7 @@ impl Pod {
             terminating: object::is_terminating(pod),
             failure,
             waiting,
+            image_id: image_id(pod),
         })
     }
 
@@ -56,7 +64,7 @@ pub(super) fn differ(before: Option<&Value>, after: Option<&Value>) -> bool {
         let uid = pod.pointer("/metadata/uid").cloned();
         let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
         let ready = conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"));
-        Some((uid, ready, object::is_terminating(pod), failure(pod), waiting(pod)))
+        Some((uid, ready, object::is_terminating(pod), failure(pod), waiting(pod), image_id(pod)))
     };
     essence(before) != essence(after)
 }
@@ -64,6 +72,16 @@ pub(super) fn differ(before: Option<&Value>, after: Option<&Value>) -> bool {
 fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     let of = |list: &str| pod.pointer(list).and_then(Value::as_array).into_iter().flatten();
     of("/status/initContainerStatuses").chain(of("/status/containerStatuses"))
+}
+
+/// The digest in `ghcr.io/nvidia/openshell/gateway@sha256:…`; a runtime that knows none says another id, which is told as it is.
+fn image_id(pod: &Value) -> String {
+    let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array).into_iter().flatten();
+    let told = statuses.into_iter().find(|container| container["name"] == names::GATEWAY);
+    let id = told.and_then(|container| container["imageID"].as_str()).unwrap_or_default();
+    let id = id.rsplit_once('@').map_or(id, |(_, digest)| digest);
+    let is_plain = id.len() <= MAX_IMAGE_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_plain { id.to_owned() } else { String::new() }
 }
 
 fn told<'a>(container: &'a Value, state: &str) -> (&'a str, &'a str) {

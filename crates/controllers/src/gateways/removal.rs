@@ -366,6 +366,7 @@ fn status(key: &GatewayKey, object: &Value, reason: &str, message: &str, now: Ti
     let facts = resource::Facts {
         image: said("image"),
         image_from: said("imageFrom"),
+        image_id: said("imageID"),
         config_hash: said("configHash"),
         not_after: said("notAfter"),
     };
@@ -391,7 +392,9 @@ pub(super) fn unreadable(
     if entry(anchor, REMOVAL).is_some() {
         return Ok(None);
     }
-    let mut conditions = Conditions::since(Conditions::read(before), now).again();
+    let before = Conditions::read(before);
+    let about = before.first().map(|condition| condition.observed_digest.clone()).unwrap_or_default();
+    let mut conditions = Conditions::since(before, now).about(&about).again();
     conditions.set(GatewayCondition::ConfigValid, false, INVALID_DOCUMENT, problem.to_string());
     let carried = ["summary", DATABASE, ORIGIN, RAN, super::drift::DRIFT];
     let carried = carried.iter().filter_map(|name| Some(((*name).to_owned(), entry(anchor, name)?.to_owned())));

@@ -16,7 +16,7 @@ use super::fleet::ROLLOUT;
 use super::intent::{Intent, Origin};
 use super::key::GatewayKey;
 use super::platform::Database;
-use super::rollout::{Apply, Progress, Step};
+use super::rollout::{Apply, Body, Progress, Step};
 use super::{claim, drift, names, removal, render, resource, turn};
 
 /// The reason when objects could not be written.
@@ -40,6 +40,10 @@ pub(super) struct Report {
     pub(super) waits: Option<(bool, String)>,
     pub(super) image: String,
     pub(super) image_from: &'static str,
+    /// The digest of what runs, as the container runtime tells it.
+    image_id: String,
+    /// Digest of the entry that it is about; empty for an object.
+    observed: String,
     hash: String,
     not_after: String,
     /// What is worth knowing though nothing is wrong.
@@ -118,7 +122,22 @@ impl Report {
         let (hash, origin) = (hash.to_owned(), intent.origin);
         let ran = snapshot.anchor.as_deref().filter(|_| snapshot.revisions.is_none());
         let ran = ran.and_then(|anchor| removal::entry(anchor, removal::RAN)).map(str::to_owned);
-        Self { conditions, waits, image, image_from, hash, not_after, notes, drift, database, origin, ran }
+        let image_id = snapshot.around.image_id.clone();
+        Self {
+            conditions,
+            waits,
+            image,
+            image_from,
+            image_id,
+            observed: observed(snapshot).to_owned(),
+            hash,
+            not_after,
+            notes,
+            drift,
+            database,
+            origin,
+            ran,
+        }
     }
 
     /// Of a gateway for which nothing can be done.
@@ -130,6 +149,8 @@ impl Report {
             waits: None,
             image: nothing(),
             image_from: "",
+            image_id: nothing(),
+            observed: observed(snapshot).to_owned(),
             hash: nothing(),
             not_after: nothing(),
             notes: nothing(),
@@ -151,6 +172,7 @@ impl Report {
         let facts = resource::Facts {
             image: &self.image,
             image_from: self.image_from,
+            image_id: &self.image_id,
             config_hash: &self.hash,
             not_after: &self.not_after,
         };
@@ -182,8 +204,10 @@ impl Report {
             message,
             image: self.image.clone(),
             image_from: self.image_from.to_owned(),
+            image_id: self.image_id.clone(),
             config_hash: self.hash.clone(),
             not_after: self.not_after.clone(),
+            observed_digest: self.observed.clone(),
         };
         let mut data = vec![
             ("conditions", self.conditions.to_json()),
@@ -211,7 +235,7 @@ fn judged(snapshot: &Snapshot, invalid: &str, now: Timestamp) -> Conditions {
         (None, Some(anchor)) => Conditions::read(anchor["data"]["conditions"].as_str().unwrap_or_default()),
         (None, None) => Vec::new(),
     };
-    let mut conditions = Conditions::since(before, now);
+    let mut conditions = Conditions::since(before, now).about(observed(snapshot));
     match invalid {
         "" if snapshot.overridden => {
             let message = "platform-config has an entry for this namespace, too; it is not heard";
@@ -226,6 +250,11 @@ fn judged(snapshot: &Snapshot, invalid: &str, now: Timestamp) -> Conditions {
         _ => conditions.set(GatewayCondition::ConfigValid, false, "InvalidEntry", invalid),
     }
     conditions
+}
+
+/// Digest of the entry that is followed; empty for an object, which has a generation.
+fn observed(snapshot: &Snapshot) -> &str {
+    snapshot.entry.as_ref().map_or("", |entry| &entry.digest)
 }
 
 /// Whether what the step decided on is there.
@@ -290,11 +319,27 @@ fn image_of(workload: &Value) -> Option<&str> {
     workload.pointer("/spec/template/spec/containers/0/image")?.as_str()
 }
 
-pub(super) fn running_hash(snapshot: &Snapshot) -> Option<&str> {
+fn running_hash(snapshot: &Snapshot) -> Option<&str> {
     config_hash_of(snapshot.workload.as_deref()?)
 }
 
-pub(super) fn config_hash_of(workload: &Value) -> Option<&str> {
+/// Why the gateway restarts by what this pass writes; `None` when it does not.
+pub(super) fn restarts(snapshot: &Snapshot, step: &Step, wanted: &Body) -> Option<String> {
+    let live = snapshot.workload.as_deref().filter(|_| step.apply != Apply::Untouched)?;
+    turn::revision_of(live).filter(|revision| *revision != step.revision)?;
+    let mut why = Vec::new();
+    if let (Some(before), Some(now)) = (config_hash_of(live), config_hash_of(&wanted.workload))
+        && before != now
+    {
+        why.push(format!("the configuration changed (hash {before:.8} to {now:.8})"));
+    }
+    if let Some(before) = image_of(live).filter(|before| *before != wanted.image) {
+        why.push(format!("the image changed ({before} to {})", wanted.image));
+    }
+    Some(if why.is_empty() { "the pod's template changed".to_owned() } else { why.join(", ") })
+}
+
+fn config_hash_of(workload: &Value) -> Option<&str> {
     workload.pointer("/spec/template/metadata/annotations")?.get(annotations::CONFIG_HASH)?.as_str()
 }
 

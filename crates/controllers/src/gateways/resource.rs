@@ -62,7 +62,7 @@ pub(super) fn compile(key: &GatewayKey, object: &Value, rules: &Rules) -> Entry 
         Ok(spec) => spec,
         Err(error) => {
             fail("spec", error.to_string());
-            return Entry { intent: None, problems };
+            return Entry { problems, ..Entry::default() };
         }
     };
     if let Err(error) = rules.reserved.check(&key.namespace) {
@@ -120,7 +120,7 @@ pub(super) fn compile(key: &GatewayKey, object: &Value, rules: &Rules) -> Entry 
     };
     let intent = intent::judge_wish(wish, Some(key.clone()), rules, &mut problems);
     let intent = if problems.is_empty() { intent.map(Arc::new) } else { None };
-    Entry { intent, problems }
+    Entry { intent, problems, digest: String::new() }
 }
 
 /// What restarts the gateway when it is edited, and entries of `platform-config` cannot say; null when nothing is said.
@@ -244,8 +244,10 @@ pub(super) fn summary_of(object: &Value) -> Option<Summary> {
         message: ready.message,
         image: text("image"),
         image_from: text("imageFrom"),
+        image_id: text("imageID"),
         config_hash: text("configHash"),
         not_after: text("notAfter"),
+        observed_digest: String::new(),
     })
 }
 
@@ -254,6 +256,7 @@ pub(super) fn summary_of(object: &Value) -> Option<Summary> {
 pub(super) struct Facts<'a> {
     pub(super) image: &'a str,
     pub(super) image_from: &'a str,
+    pub(super) image_id: &'a str,
     pub(super) config_hash: &'a str,
     pub(super) not_after: &'a str,
 }
@@ -267,6 +270,7 @@ pub(super) fn status(object: &Value, conditions: &Conditions, phase: GatewayPhas
         "phase": phase.as_str(),
         "image": said(facts.image),
         "imageFrom": said(facts.image_from),
+        "imageID": said(facts.image_id),
         "configHash": said(facts.config_hash),
         "notAfter": said(facts.not_after),
         "conditions": conditions.observing(&generation),

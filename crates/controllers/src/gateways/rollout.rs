@@ -76,7 +76,7 @@ pub(super) struct Record {
     /// The image that the tenant had chosen in it; empty when none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) own_image: String,
-    /// Since when.
+    /// Since when; absent while it is scaled to nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) since: Option<Timestamp>,
     /// The wave by which it came; absent when it needed no turn.
@@ -193,6 +193,8 @@ pub(super) struct Found<'a> {
     pub(super) revision: Option<&'a str>,
     /// Whether its newest template runs and is ready.
     pub(super) rolled_out: bool,
+    /// Whether somebody scaled it to nothing: then it can neither prove itself nor fail.
+    pub(super) scaled_away: bool,
     /// What the gateway itself said against it since: that it does not serve, and how.
     pub(super) objection: Option<String>,
     /// The workload's own pods.
@@ -372,6 +374,13 @@ fn judge(
     if found.revision != Some(&record.applied) || !found.exists {
         return None;
     }
+    if found.scaled_away {
+        // Its time begins when it is to run again.
+        if record.good != record.applied {
+            (record.since, record.ready_since) = (None, None);
+        }
+        return None;
+    }
     if found.rolled_out
         && let Some(body) = memory.bodies.get(&record.applied)
     {
@@ -401,7 +410,7 @@ fn judge(
     if let Some(why) = mine().find_map(|pod| pod.failure.clone()) {
         return Some((why, true));
     }
-    let deadline = policy.deadline(record.since.unwrap_or(now));
+    let deadline = policy.deadline(*record.since.get_or_insert(now));
     if now < deadline {
         *look_again = Some(deadline);
         return None;

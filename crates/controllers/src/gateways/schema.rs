@@ -33,7 +33,7 @@ pub(super) enum Shape {
     Words(&'static [&'static str]),
     /// A table whose content is the gateway's affair.
     FreeTable,
-    /// Anything whose content is the gateway's affair, such as a credential driver's settings.
+    /// Anything: of a key that no tenant may set.
     Free,
 }
 

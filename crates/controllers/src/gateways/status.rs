@@ -387,13 +387,14 @@ fn rows(snapshot: &StatusSnapshot) -> BTreeMap<String, Arc<Row>> {
             row.reason = "InvalidEntry".to_owned();
             row.message = entry.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         }
+        entry.digest.clone_into(&mut row.observed_digest);
         rows.insert(entry_key(name), Row::of(row));
     }
     rows
 }
 
 /// A key that a ConfigMap accepts: the tenant's name, or for what cannot be a tenant a readable stand-in.
-fn entry_key(name: &str) -> String {
+pub(super) fn entry_key(name: &str) -> String {
     if name.parse::<TenantName>().is_ok() {
         return name.to_owned();
     }

@@ -13,7 +13,7 @@ use super::fleet::{self, ROLLOUT};
 use super::intent::Intent;
 use super::key::GatewayKey;
 use super::pods;
-use super::report::is_rolled_out;
+use super::report::{has_ready, is_rolled_out};
 use super::rollout::{Apply, Found, Progress, Step, Turn};
 use super::waves::RolloutPolicy;
 
@@ -22,6 +22,8 @@ use super::waves::RolloutPolicy;
 pub(super) struct Surroundings {
     /// Those of a workload that is not rolled out.
     pub(super) pods: Vec<pods::Pod>,
+    /// The digest of the image that runs, as the ready pod of one that is rolled out tells it; empty when none does.
+    pub(super) image_id: String,
     /// The platform's revision.
     pub(super) wave: Arc<str>,
     /// The revision that the gateway may take now.
@@ -52,10 +54,17 @@ impl Surroundings {
                 .collect(),
             ..Self::default()
         };
-        if let Some(workload) = workload.filter(|workload| !is_rolled_out(workload)) {
+        if let Some(workload) = workload {
             let labelled = [(labels::TENANT, key.namespace())];
             let listed = cx.list(&Kind::of::<Pod>(), Some(key.namespace()), &labelled).await?;
-            found.pods = listed.iter().filter_map(|pod| pods::Pod::of(object::uid(workload), pod)).collect();
+            let mut pods = listed.iter().filter_map(|pod| pods::Pod::of(object::uid(workload), pod));
+            if is_rolled_out(workload) {
+                let runs =
+                    |pod: &pods::Pod| pod.ready && !pod.terminating && pod.revision.as_deref() == revision_of(workload);
+                found.image_id = pods.find(runs).map(|pod| pod.image_id).unwrap_or_default();
+            } else {
+                found.pods = pods.collect();
+            }
         }
         Ok(found)
     }
@@ -87,7 +96,8 @@ impl Surroundings {
         Found {
             exists: workload.is_some(),
             revision: workload.and_then(revision_of),
-            rolled_out: workload.is_some_and(is_rolled_out),
+            rolled_out: workload.is_some_and(|it| is_rolled_out(it) && has_ready(it)),
+            scaled_away: workload.is_some_and(|it| it.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0)),
             objection: None,
             pods: &self.pods,
             has_node,

@@ -139,6 +139,8 @@ impl Member {
             (None, Some(wave), Some(since)) => (wave.as_str(), Stage::Ready(since)),
             // It never came up, and was not ready before either: nothing is learned by waiting for it.
             (None, Some(wave), None) if record.failed.is_some() => (wave.as_str(), Stage::Settled),
+            // Somebody scaled it to nothing: it takes no place while it cannot come up.
+            (None, Some(wave), None) if record.since.is_none() => (wave.as_str(), Stage::Settled),
             (None, Some(wave), None) => (wave.as_str(), Stage::Updating),
         };
         let (wave, waiting) = (wave.to_owned(), record.waiting.clone());

@@ -1,14 +1,16 @@
 //! Gateways end to end, without tasks and time: deterministic passes over a server in this process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret, Service};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use paddock_apiserver::Server;
 use paddock_controllers::gateways::{
     GatewayMetrics, GatewayStatus, Gateways, NAMESPACES_KEY, Options, PLATFORM_CONFIG, STATUS, controllers,
 };
+use paddock_trials::tap::Failure;
 use paddock_trials::{Process, Request, Subject, World};
 use serde_json::{Value, json};
 
@@ -38,6 +40,23 @@ impl Cluster {
         let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
         let namespace = Namespace { metadata, ..Namespace::default() };
         Api::all(self.client()).create(&PostParams::default(), &namespace).await.unwrap();
+    }
+
+    /// A node, by which gateways may run.
+    pub(crate) async fn node(&self) {
+        let metadata = ObjectMeta { name: Some("node".to_owned()), ..ObjectMeta::default() };
+        let node = Node { metadata, ..Node::default() };
+        Api::all(self.client()).create(&PostParams::default(), &node).await.unwrap();
+    }
+
+    /// The kind of sandboxes.
+    pub(crate) async fn sandbox_kind(&self, version: &str) {
+        let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+        let versions = json!([{"name": version, "served": true, "storage": true, "schema": schema}]);
+        let names = json!({"kind": "Sandbox", "listKind": "SandboxList", "plural": "sandboxes", "singular": "sandbox"});
+        let spec = json!({"group": "agents.x-k8s.io", "scope": "Namespaced", "names": names, "versions": versions});
+        let body = json!({"metadata": {"name": "sandboxes.agents.x-k8s.io"}, "spec": spec});
+        self.add::<CustomResourceDefinition>("", body).await;
     }
 
     pub(crate) async fn config(&self, document: &str) {
@@ -114,6 +133,56 @@ async fn gw_f14_second_pass_writes_nothing() {
 async fn gw_d02_partial_toml_second_pass_writes_nothing() {
     let sample = "- name: tenant-a\n  gateway:\n    image: ghcr.io/nvidia/openshell/gateway:0.0.71\n    serverDnsNames: [openshell-gateway.tenant-a.svc.cluster.local]\n    config: |\n      [openshell.gateway]\n      bind_address = \"0.0.0.0:8080\"\n      log_level = \"info\"\n      sandbox_namespace = \"tenant-a\"\n";
     paddock_trials::second_pass_writes_nothing(&Cluster::with(sample).await, &subject()).await;
+}
+
+/// A field in the wrong place once had no effect, and nobody was told.
+#[tokio::test]
+async fn gw_l26_whatever_is_applied_is_held_to_the_fields_that_the_server_knows() {
+    let process = settled(&Cluster::with(TWO).await).await;
+    let applied: Vec<_> = process.tap.writes().into_iter().filter(|write| write.method == "PATCH").collect();
+    assert!(applied.len() > 20 && applied.iter().all(|write| write.strict), "{applied:?}");
+}
+
+/// Whatever a write is about, tests can have it refused: the path is no other than in a cluster.
+#[tokio::test]
+async fn gw_d29_refused_write_of_each_kind_is_made_good() {
+    let cluster = Cluster::with(TWO).await;
+    let writes = settled(&cluster).await.tap.writes();
+    let kinds: BTreeSet<&str> = writes.iter().map(|write| write.resource.as_str()).collect();
+    assert!(kinds.len() > 8, "{kinds:?}");
+    for kind in kinds {
+        let refused = writes.iter().position(|write| write.resource == kind).unwrap();
+        let cluster = Cluster::with(TWO).await;
+        let mut process = subject().start(&cluster);
+        process.tap.fail(Failure::Before(refused + 1));
+        process.settle().await;
+        let summary = cluster.anchor("tenant-a").await["summary"].clone();
+        assert!(summary.contains("NoNode"), "{kind}: {summary}");
+    }
+}
+
+/// A ConfigMap has no generation: reports say by a digest which entry they are about.
+#[tokio::test]
+async fn gw_w01_conditions_of_an_entry_say_which_one_they_are_about() {
+    let cluster = Cluster::with(TWO).await;
+    let mut process = settled(&cluster).await;
+    let about = async |tenant: &str| {
+        let anchor = cluster.anchor(tenant).await;
+        let conditions: Vec<Value> = serde_json::from_str(&anchor["conditions"]).unwrap();
+        let summary: Value = serde_json::from_str(&anchor["summary"]).unwrap();
+        let digest = summary["observedDigest"].as_str().unwrap().to_owned();
+        assert!(digest.len() == 16 && conditions.iter().all(|it| it["observedDigest"] == *digest), "{anchor:?}");
+        digest
+    };
+    let (first, other) = (about("tenant-a").await, cluster.anchor_version("tenant-b").await);
+    for wrong in ["{log: 1}", "{image: 'no image'}"] {
+        cluster.config(&TWO.replace("- name: tenant-a\n", &format!("- name: tenant-a\n  gateway: {wrong}\n"))).await;
+        process.settle().await;
+        assert_ne!(about("tenant-a").await, first, "{wrong}");
+    }
+    cluster.config(&format!("# the same\n{TWO}")).await;
+    process.settle().await;
+    assert_eq!((about("tenant-a").await, cluster.anchor_version("tenant-b").await), (first, other));
 }
 
 /// With that sample, each resync once deleted and remade everything.

@@ -4,17 +4,18 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod};
-use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use kube::api::{Api, DeleteParams};
 use paddock_apiserver::Server;
-use paddock_controllers::gateways::{GatewayFleet, GatewayMetrics, Gateways, Options, controllers};
+use paddock_controllers::gateways::{GatewayFleet, Gateways, Options};
 use paddock_reconcile::Clock;
 use paddock_trials::kubelet::Kubelet;
-use paddock_trials::{Process, Subject, World as _};
+use paddock_trials::{Process, World as _};
 use serde_json::{Value, json};
 
 use crate::gateways::{Cluster, HOME};
 use crate::life::GATEWAY;
+use crate::waves::operator;
 
 const TENANT: &str = "tenant-a";
 const POD: &str = "openshell-gateway-0";
@@ -43,17 +44,12 @@ impl Trial {
         for name in [HOME, TENANT] {
             cluster.namespace(name).await;
         }
-        let metadata = ObjectMeta { name: Some("node".to_owned()), ..ObjectMeta::default() };
-        let node = Node { metadata, ..Node::default() };
-        Api::all(cluster.client()).create(&PostParams::default(), &node).await.unwrap();
+        cluster.node().await;
         cluster.config(&document(OLD)).await;
         let clock = Clock::manual(jiff::Timestamp::from_second(1_800_000_000).unwrap());
         // Nothing listens where this gateway is said to run.
         let options = || Options { probe: false, ..Options::new(HOME, None).unwrap() };
-        let mut gateways = Subject::new(move || controllers(options(), GatewayMetrics::default()).0);
-        let mut fleet = Subject::new(move || controllers(options(), GatewayMetrics::default()).2);
-        (gateways.clock, fleet.clock) = (clock.clone(), clock.clone());
-        let (gateways, fleet) = (gateways.start(&cluster), fleet.start(&cluster));
+        let (gateways, fleet) = operator(&cluster, &clock, options);
         let kubelet = Kubelet::new().beside_controllers();
         let mut trial = Self { cluster, kubelet, clock, gateways, fleet };
         trial.until("the gateway is ready", async |cluster| ready(cluster).await == Some(OLD.to_owned())).await;

@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod data;
+mod drift;
 mod gateways;
 mod life;
 mod loops;
 mod plan;
 mod preflight;
+mod removal;
 mod resources;
 mod role;
 mod serving;

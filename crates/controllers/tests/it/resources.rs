@@ -12,11 +12,15 @@ use paddock_controllers::gateways::{
     GatewayMetrics, GatewayStatus, Gateways, NAMESPACES_KEY, OfPhase, Options, PLATFORM_CONFIG, STATUS, controllers,
     convert,
 };
+use paddock_policy::dns::SubjectName;
+use paddock_policy::image::ImageReference;
 use paddock_trials::{Process, Subject, World};
 use serde_json::{Value, json};
 
 const HOME: &str = "paddock-system";
 const IMAGE: &str = "ghcr.io/nvidia/openshell/gateway:0.0.111";
+/// The schema takes it; which gateway it is nobody can tell.
+const UNVERSIONED: &str = "ghcr.io/nvidia/openshell/gateway";
 
 /// A server of one's own with the kind, the control plane's namespace and two tenants'.
 struct Cluster(Server);
@@ -194,7 +198,7 @@ async fn gw_w06_wrong_toml_is_told_with_its_place_and_what_runs_is_kept() {
 #[tokio::test]
 async fn gw_w06_what_never_was_good_is_told_and_makes_nothing() {
     let cluster = Cluster::new().await;
-    cluster.gateway("tenant-a", "team", json!({ "image": "gateway:1" })).await;
+    cluster.gateway("tenant-a", "team", json!({ "image": UNVERSIONED })).await;
     settled(&cluster).await;
     let (is, _, message) = cluster.condition("tenant-a", "team", "ConfigValid").await;
     assert!(is == "False" && message.starts_with("spec.image: "), "{message}");
@@ -214,6 +218,12 @@ async fn gw_w06_the_schema_refuses_what_can_be_told_from_the_object_alone() {
         ("a", json!({ "database": { "type": "Postgres" } }), "Postgres needs secretName"),
         ("a", json!({ "database": { "type": "SQLite", "secretName": "x" } }), "SQLite has none"),
         ("a", json!({ "deletionPolicy": "Always" }), "Unsupported value"),
+        ("a", json!({ "image": "gateway:0.0.71" }), "must be an image in full"),
+        ("a", json!({ "image": "ghcr.io/x/y:1 --privileged" }), "must be an image in full"),
+        ("a", json!({ "image": "ghcr.io/X/y:1" }), "must be an image in full"),
+        ("a", json!({ "serverDnsNames": ["a.example", "a b"] }), "spec.serverDnsNames[1]: Invalid value"),
+        ("a", json!({ "serverDnsNames": ["*.*.example"] }), "must be a DNS name"),
+        ("a", json!({ "serverDnsNames": ["a.example\n"] }), "must be a DNS name"),
         ("a", json!({ "oidc": { "issuer": "https://idp.example" } }), "audience"),
         (
             "a",
@@ -228,6 +238,31 @@ async fn gw_w06_the_schema_refuses_what_can_be_told_from_the_object_alone() {
     let served = json!({ "isolation": "SharedOperator", "servedNamespaces": { "matchLabels": { "a": "b" } } });
     let error = cluster.try_gateway("tenant-a", "a", served).await.unwrap_err().to_string();
     assert!(error.contains("isolation cannot change"), "{error}");
+}
+
+/// The schema refuses nothing that the controller would take.
+#[tokio::test]
+async fn gw_f06_every_image_and_name_that_may_be_written_passes_the_schema() {
+    let cluster = Cluster::new().await;
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    let images = [
+        "localhost/gateway:0.0.71",
+        "localhost:5000/gateway:0.0.71",
+        "Registry.Example:65535/a.b/c__d/e---f:0.0.71",
+        "10.0.0.7:5000/gateway:0.0.71",
+        "[::1]:5000/gateway:0.0.71",
+        "[2001:db8::7]/gateway:0.0.71",
+        &format!("ghcr.io/gateway:0.0.71@{digest}"),
+        &format!("ghcr.io/gateway@sha512:{}", "0".repeat(128)),
+    ];
+    for image in images {
+        image.parse::<ImageReference>().unwrap();
+        cluster.gateway("tenant-a", "team", json!({ "image": image })).await;
+    }
+    let names =
+        ["localhost", "a.example.", "*.agents.Example.com", "xn--mnchen-3ya.example", "10.0.0.7", "::1", "2001:DB8::7"];
+    names.iter().for_each(|name| drop(name.parse::<SubjectName>().unwrap()));
+    cluster.gateway("tenant-a", "team", json!({ "serverDnsNames": names })).await;
 }
 
 #[tokio::test]
@@ -249,7 +284,7 @@ async fn gw_w06_the_object_is_heard_before_platform_config_and_both_are_told() {
 async fn gw_w01_gateways_that_objects_ask_for_are_counted_and_gone_with_them() {
     let cluster = Cluster::new().await;
     cluster.gateway("tenant-a", "team", json!({})).await;
-    cluster.gateway("tenant-b", "team", json!({ "image": "gateway:1" })).await;
+    cluster.gateway("tenant-b", "team", json!({ "image": UNVERSIONED })).await;
     let mut process = settled(&cluster).await;
     let metrics = GatewayMetrics::default();
     let counting = metrics.clone();
@@ -517,7 +552,7 @@ async fn gw_f12_a_shared_gateway_has_no_owner_across_namespaces() {
 async fn gw_l21_every_page_of_objects_is_seen() {
     let cluster = Cluster::new().await;
     for n in 0..510 {
-        cluster.gateway("tenant-a", &format!("g{n}"), json!({ "image": "x" })).await;
+        cluster.gateway("tenant-a", &format!("g{n}"), json!({ "image": UNVERSIONED })).await;
     }
     let mut process = subject().start(&cluster);
     assert_eq!(process.observe().await.unwrap().len(), 510);
@@ -551,6 +586,8 @@ async fn gw_w04_a_deleted_object_stays_until_everything_of_its_gateway_is_gone()
     assert_eq!(object["status"]["phase"], "Deleting", "{object}");
     process.settle().await;
     assert!(cluster.gateways("tenant-a").get_opt("team").await.unwrap().is_none());
+    let writes = process.tap.writes();
+    assert!(writes.iter().all(|write| write.code != 404), "its end is known when it is let go: {writes:?}");
     for kind in ["StatefulSet", "Secret", "ConfigMap", "Service", "Role", "NetworkPolicy", "ServiceAccount"] {
         let names = cluster.names(kind, "tenant-a").await;
         assert!(names.iter().all(|name| !name.starts_with("team")), "{kind} {names:?}");

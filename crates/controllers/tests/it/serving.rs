@@ -66,29 +66,8 @@ impl Scene {
         let kubelet = Kubelet::new().serving(clock.clone(), PROPAGATION);
         let probes = probes(&kubelet);
         let process = subject(&clock, &probes).start(&cluster);
-        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node"}});
-        let node = serde_json::from_value(node).unwrap();
-        let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(cluster.client());
-        nodes.create(&PostParams::default(), &node).await.unwrap();
-        let definition = json!({
-            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {"name": "sandboxes.agents.x-k8s.io"},
-            "spec": {
-                "group": "agents.x-k8s.io", "scope": "Namespaced", "names": {"plural": "sandboxes", "kind": "Sandbox"},
-                "versions": [{"name": "v1alpha1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}],
-            },
-        });
-        let api: Api<kube::api::DynamicObject> = Api::all_with(
-            cluster.client(),
-            &kube::api::ApiResource {
-                group: "apiextensions.k8s.io".into(),
-                version: "v1".into(),
-                api_version: "apiextensions.k8s.io/v1".into(),
-                kind: "CustomResourceDefinition".into(),
-                plural: "customresourcedefinitions".into(),
-            },
-        );
-        api.create(&PostParams::default(), &serde_json::from_value(definition).unwrap()).await.unwrap();
+        cluster.node().await;
+        cluster.sandbox_kind("v1alpha1").await;
         Self { cluster, process, kubelet, probes, clock }
     }
 

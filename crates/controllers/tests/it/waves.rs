@@ -1,10 +1,11 @@
 //! Changes of the platform, told with a scripted kubelet: waves, failure, the way back.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, Pod};
-use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use paddock_controllers::gateways::{
     GatewayFleet, GatewayMetrics, Gateways, Options, PLATFORM_CONFIG, ROLLOUT, RolloutPolicy, Share, controllers,
 };
@@ -39,11 +40,16 @@ fn options(image: &str) -> Options {
     Options { rollout, probe: false, ..Options::new(HOME, Some(image)).unwrap() }
 }
 
-fn operator(cluster: &Cluster, clock: &Clock, image: &'static str) -> (Process<Gateways>, Process<GatewayFleet>) {
-    let mut gateways = Subject::new(move || controllers(options(image), GatewayMetrics::default()).0);
-    let mut fleet = Subject::new(move || controllers(options(image), GatewayMetrics::default()).2);
-    gateways.clock = clock.clone();
-    fleet.clock = clock.clone();
+/// The controllers of gateways and of their waves, by one clock.
+pub(crate) fn operator(
+    cluster: &Cluster,
+    clock: &Clock,
+    options: impl Fn() -> Options + Clone + Send + Sync + 'static,
+) -> (Process<Gateways>, Process<GatewayFleet>) {
+    let same = options.clone();
+    let mut gateways = Subject::new(move || controllers(options(), GatewayMetrics::default()).0);
+    let mut fleet = Subject::new(move || controllers(same(), GatewayMetrics::default()).2);
+    (gateways.clock, fleet.clock) = (clock.clone(), clock.clone());
     (gateways.start(cluster), fleet.start(cluster))
 }
 
@@ -52,11 +58,10 @@ impl Trial {
     async fn settled() -> Self {
         let cluster = Cluster::with(DOCUMENT).await;
         cluster.namespace("tenant-c").await;
-        let metadata = ObjectMeta { name: Some("node".to_owned()), ..ObjectMeta::default() };
-        let node = Node { metadata, ..Node::default() };
-        Api::all(cluster.client()).create(&PostParams::default(), &node).await.unwrap();
+        cluster.node().await;
+        cluster.sandbox_kind("v1alpha1").await;
         let clock = Clock::manual(jiff::Timestamp::from_second(1_800_000_000).unwrap());
-        let (gateways, fleet) = operator(&cluster, &clock, OLD);
+        let (gateways, fleet) = operator(&cluster, &clock, || options(OLD));
         let mut trial = Self { cluster, kubelet: Kubelet::new(), clock, gateways, fleet };
         trial.rounds(6).await;
         trial.clock.advance(Duration::from_secs(60));
@@ -66,7 +71,7 @@ impl Trial {
 
     /// The same platform, another operator.
     fn upgrade(&mut self, image: &'static str) {
-        (self.gateways, self.fleet) = operator(&self.cluster, &self.clock, image);
+        (self.gateways, self.fleet) = operator(&self.cluster, &self.clock, move || options(image));
     }
 
     async fn rounds(&mut self, count: usize) {
@@ -89,7 +94,7 @@ impl Trial {
         found
     }
 
-    async fn rollout(&self) -> std::collections::BTreeMap<String, String> {
+    async fn rollout(&self) -> BTreeMap<String, String> {
         let api: Api<ConfigMap> = Api::namespaced(self.cluster.client(), HOME);
         api.get(ROLLOUT).await.unwrap().data.unwrap()
     }
@@ -197,6 +202,57 @@ async fn gw_w08_failure_is_told_in_one_event_and_never_tried_again() {
     let events = events.list(&ListParams::default()).await.unwrap().items;
     let told = |reason: &str| events.iter().filter(|event| event.reason.as_deref() == Some(reason)).count();
     assert_eq!((told("RolledBack"), told("RolloutPaused")), (1, 1));
+}
+
+#[tokio::test]
+async fn gw_d20_status_tells_the_digest_of_what_really_runs() {
+    let mut trial = Trial::settled().await;
+    let summary = async |trial: &Trial| -> serde_json::Value {
+        serde_json::from_str(&trial.cluster.anchor("tenant-a").await["summary"]).unwrap()
+    };
+    let digest = |image: &str| format!("sha256:{}", paddock_pki::sha256_hex(image.as_bytes()));
+    assert_eq!(summary(&trial).await["imageID"], digest(OLD));
+    trial.upgrade(NEW);
+    trial.rounds(5).await;
+    let now = summary(&trial).await;
+    assert_eq!((&now["imageID"], &now["image"]), (&json!(digest(NEW)), &json!(NEW)));
+    assert!(now.to_string().len() <= 600, "{now}");
+}
+
+/// How often each Event about a gateway was told, whatever it stands in.
+async fn told(trial: &Trial) -> BTreeMap<String, i32> {
+    let events: Api<Event> = Api::all(trial.cluster.client());
+    let mut told = BTreeMap::new();
+    for event in events.list(&ListParams::default()).await.unwrap() {
+        let about = event.involved_object;
+        let place = [about.namespace, about.kind, event.reason].map(Option::unwrap_or_default).join(" ");
+        *told.entry(place).or_default() += event.count.unwrap_or(1);
+    }
+    told
+}
+
+#[tokio::test]
+async fn gw_w01_every_transition_of_a_rollout_is_told_in_exactly_one_event() {
+    let mut trial = Trial::settled().await;
+    let before = told(&trial).await;
+    trial.upgrade(NEW);
+    for _ in 0..4 {
+        trial.rounds(5).await;
+        trial.clock.advance(Duration::from_secs(31));
+    }
+    assert_eq!(trial.with(NEW).await, TENANTS);
+    let mut now = told(&trial).await;
+    now.retain(|place, count| {
+        *count -= before.get(place).copied().unwrap_or_default();
+        *count != 0
+    });
+    // Each restarts; whoever was seen not to be ready is told to be it again.
+    assert!(now.values().all(|times| *times == 1), "{now:?}");
+    for tenant in TENANTS {
+        let mut is_told = |reason: &str| now.remove(&format!("{tenant} ConfigMap {reason}")).is_some();
+        assert!(is_told("Restarting") && is_told("Progressing") == is_told("Ready"), "{tenant}");
+    }
+    assert_eq!(now, BTreeMap::new());
 }
 
 #[tokio::test]

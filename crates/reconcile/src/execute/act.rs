@@ -9,6 +9,7 @@ use super::Pass;
 use crate::act::{Act, Outcome, Strategy, Verb};
 use crate::context::Context;
 use crate::error::{self, Dependency, Error};
+use crate::object;
 
 /// Requests of one step that are under way at once.
 const WIDTH: usize = 16;
@@ -59,7 +60,13 @@ impl Pass<'_> {
                 let object = match answer {
                     Some(object) => {
                         let name = object.metadata.name.clone().unwrap_or_default();
-                        self.noted(&target.kind.named(target.namespace.as_deref(), name), &object)?
+                        let target = target.kind.named(target.namespace.as_deref(), name);
+                        let noted = self.noted(&target, &object)?;
+                        if object.metadata.deletion_timestamp.is_some() && !lingers(&object) {
+                            // The last finalizer was taken off: this is what it was.
+                            self.cx.note_deleted(&target, object::uid(&noted));
+                        }
+                        noted
                     }
                     None => {
                         if let Verb::Delete { uid, .. } = &act.verb {
@@ -137,7 +144,7 @@ async fn send(cx: &Context, act: &Act) -> Result<Answer, kube::Error> {
         }
         Verb::Patch { body, strategy, subresource } => {
             let force = *strategy == Strategy::Apply;
-            let params = PatchParams { field_manager: manager, force, ..Default::default() };
+            let params = PatchParams { field_manager: manager, force, ..Default::default() }.validation_strict();
             let patch = match strategy {
                 Strategy::Merge => Patch::Merge(body),
                 Strategy::Strategic => Patch::Strategic(body),

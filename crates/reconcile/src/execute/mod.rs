@@ -375,7 +375,8 @@ impl Pass<'_> {
             "managedFields": entries, "resourceVersion": read["metadata"]["resourceVersion"], "uid": object::uid(&read),
         });
         let api = target.kind.api(self.cx.client.clone(), target.namespace.as_deref());
-        let params = PatchParams { field_manager: Some(self.cx.identity.field_manager.clone()), ..Default::default() };
+        let manager = Some(self.cx.identity.field_manager.clone());
+        let params = PatchParams { field_manager: manager, ..Default::default() }.validation_strict();
         let patched = api.patch(&target.name, &params, &Patch::Merge(&json!({"metadata": metadata}))).await;
         patched.map_err(|e| Error::from_kube(&e, target))?;
         self.count("applied");
@@ -513,7 +514,8 @@ impl Pass<'_> {
         }
         self.about_to_write().await?;
         let api = target.kind.api(self.cx.client.clone(), target.namespace.as_deref());
-        let params = PatchParams { field_manager: Some(self.cx.identity.field_manager.clone()), ..Default::default() };
+        let manager = Some(self.cx.identity.field_manager.clone());
+        let params = PatchParams { field_manager: manager, ..Default::default() }.validation_strict();
         let body = json!({"status": patch.status});
         match api.patch_status(&target.name, &params, &Patch::Merge(&body)).await {
             Ok(answer) => {

@@ -177,7 +177,7 @@ impl Record {
             None => {
                 // A merge patch of one entry: other keys' entries are written by other passes at the same time.
                 let entry = if self.items.is_empty() { Value::Null } else { text.as_str().into() };
-                let params = PatchParams { field_manager: manager, ..Default::default() };
+                let params = PatchParams { field_manager: manager, ..Default::default() }.validation_strict();
                 let patch = json!({"data": {&self.entry: entry}});
                 api.patch(&self.at.name, &params, &Patch::Merge(&patch)).await.map_err(failed)?
             }

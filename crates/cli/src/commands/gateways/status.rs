@@ -11,7 +11,7 @@ use kube::api::{Api, ListParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::watcher::{Config, Event, watcher};
 use paddock_api::{gateway, labels};
-use paddock_controllers::gateways::{Line, STATUS, overview};
+use paddock_controllers::gateways::{Line, PLATFORM_CONFIG, STATUS, overview};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -66,9 +66,12 @@ async fn once(client: &Client, namespace: &str) -> Result<Vec<Line>, kube::Error
         Err(error) if is_unknown(&error) => {}
         Err(error) => return Err(error),
     }
-    let status = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(STATUS).await?;
-    let status = status.and_then(|status| serde_json::to_value(status).ok());
-    Ok(overview(&objects, status.as_ref()))
+    let here = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    let json = |map: Option<ConfigMap>| map.and_then(|map| serde_json::to_value(map).ok());
+    // Who may see how gateways stand need not be one who may read what is asked for.
+    let config = here.get_opt(PLATFORM_CONFIG).await.unwrap_or_default();
+    let status = here.get_opt(STATUS).await?;
+    Ok(overview(&objects, json(status).as_ref(), json(config).as_ref()))
 }
 
 /// Every page of a list.
@@ -126,24 +129,29 @@ fn seen<K: Serialize>(event: Event<K>) -> Seen {
 const ANCHORS: usize = 0;
 const REPORT: usize = 1;
 const ASKED: usize = 2;
+const CONFIG: usize = 3;
 
 /// On a terminal the table is drawn over itself; else each line that changed is printed.
 async fn watch(client: Client, namespace: &str, json: bool) -> Outcome {
     let anchors = watcher(Api::<ConfigMap>::all(client.clone()), Config::default().labels(labels::TENANT));
-    let report = Config::default().fields(&format!("metadata.name={STATUS}"));
-    let report = watcher(Api::<ConfigMap>::namespaced(client.clone(), namespace), report);
+    let here = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    let named = |name: &str| watcher(here.clone(), Config::default().fields(&format!("metadata.name={name}")));
     let mut streams = vec![
         anchors.map(|event| (ANCHORS, event.map(seen))).boxed(),
-        report.map(|event| (REPORT, event.map(seen))).boxed(),
+        named(STATUS).map(|event| (REPORT, event.map(seen))).boxed(),
     ];
+    if here.get_opt(PLATFORM_CONFIG).await.is_ok() {
+        streams.push(named(PLATFORM_CONFIG).map(|event| (CONFIG, event.map(seen))).boxed());
+    }
     let asked = gateways(&client);
     match asked.list(&ListParams::default().limit(1)).await {
         Err(error) if is_unknown(&error) => {}
         _ => streams.push(watcher(asked, Config::default()).map(|event| (ASKED, event.map(seen))).boxed()),
     }
-    let mut waiting: BTreeSet<usize> = (0..streams.len()).collect();
+    let mut waiting = streams.len();
     let mut events = futures::stream::select_all(streams);
-    let (mut objects, mut report) = (BTreeMap::new(), None);
+    let (mut objects, mut report, mut config) = (BTreeMap::new(), None, None);
+    let mut listed = BTreeSet::new();
     let (mut shown, mut drawn) = (Vec::new(), 0);
     let in_place = std::io::stdout().is_terminal() && !json;
     while let Some((which, event)) = events.next().await {
@@ -154,18 +162,20 @@ async fn watch(client: Client, namespace: &str, json: bool) -> Outcome {
                 continue;
             }
             Ok(Seen::Begun) => {}
-            Ok(Seen::Listed) => _ = waiting.remove(&which),
+            Ok(Seen::Listed) => waiting -= usize::from(listed.insert(which)),
             Ok(Seen::Is(object)) if which == REPORT => report = Some(object),
             Ok(Seen::Gone(_)) if which == REPORT => report = None,
+            Ok(Seen::Is(object)) if which == CONFIG => config = Some(object),
+            Ok(Seen::Gone(_)) if which == CONFIG => config = None,
             Ok(Seen::Is(object)) => {
                 objects.insert(place(&object), if which == ASKED { of_our_kind(object) } else { object });
             }
             Ok(Seen::Gone(object)) => _ = objects.remove(&place(&object)),
         }
-        if !waiting.is_empty() {
+        if waiting > 0 {
             continue;
         }
-        let lines = overview(objects.values(), report.as_ref());
+        let lines = overview(objects.values(), report.as_ref(), config.as_ref());
         if lines == shown && drawn > 0 {
             continue;
         }
@@ -289,6 +299,8 @@ mod tests {
             reason: "InvalidEntry".to_owned(),
             message: message.to_owned(),
             image: "ghcr.io/nvidia/openshell/gateway:0.0.71".to_owned(),
+            image_id: String::new(),
+            observed_digest: String::new(),
             config_hash: "0123456789abcdef".to_owned(),
             not_after: "2027-11-21T05:00:00Z".to_owned(),
             since: Some("2026-11-20T05:00:00Z".parse().unwrap()),

@@ -33,6 +33,7 @@ struct Scene {
     version: String,
     live: Option<String>,
     ready: bool,
+    scaled_away: bool,
     objection: Option<String>,
     pods: Vec<Pod>,
     admitted: bool,
@@ -50,6 +51,7 @@ impl Scene {
             version: "0.0.99".to_owned(),
             live: None,
             ready: false,
+            scaled_away: false,
             objection: None,
             pods: Vec::new(),
             admitted: false,
@@ -72,7 +74,8 @@ impl Scene {
         let found = Found {
             exists: self.live.is_some(),
             revision: self.live.as_deref(),
-            rolled_out: self.ready,
+            rolled_out: self.ready && !self.scaled_away,
+            scaled_away: self.scaled_away,
             objection: self.objection.clone(),
             pods: &self.pods,
             has_node: true,
@@ -112,6 +115,7 @@ impl Scene {
             terminating: false,
             failure: Some(why.to_owned()),
             waiting: None,
+            image_id: String::new(),
         }];
     }
 
@@ -384,14 +388,37 @@ fn gw_w08_a_revision_that_is_ready_and_does_not_serve_is_gone_back_from() {
 }
 
 #[test]
+fn gw_w08_a_revision_that_nobody_ran_proves_nothing_and_fails_nothing() {
+    let mut scene = Scene::settled();
+    scene.platform("b", "0.0.100");
+    (scene.admitted, scene.scaled_away) = (true, true);
+    scene.pass();
+    scene.comes_up();
+    scene.now += 6_000;
+    assert_eq!((scene.pass().rolls_back, scene.memory.record.good.as_str()), (false, "a"));
+    scene.scaled_away = false;
+    (scene.ready, scene.now) = (false, scene.now + 60);
+    assert!(!scene.pass().rolls_back, "its time begins when it is to run");
+    scene.comes_up();
+    assert_eq!(scene.memory.record.good, "b");
+}
+
+#[test]
 fn too_large_a_revision_is_applied_and_not_remembered() {
     let mut scene = Scene::settled();
     scene.memory.bodies.get_mut("a").unwrap().config = "x".repeat(MAX_BODY);
     let memory = scene.memory.clone();
     let huge = memory.bodies["a"].clone();
     let wanted = Wanted { revision: "b", own: "edited", own_image: "", body: &huge };
-    let found =
-        Found { exists: true, revision: Some("a"), rolled_out: true, objection: None, pods: &[], has_node: true };
+    let found = Found {
+        exists: true,
+        revision: Some("a"),
+        rolled_out: true,
+        scaled_away: false,
+        objection: None,
+        pods: &[],
+        has_node: true,
+    };
     let policy = policy();
     let turn = Turn { admitted: false, wave: "", downgrade_allowed: false, canary: false, policy: &policy };
     let step = decide(at(99), memory, wanted, found, turn);
@@ -414,7 +441,7 @@ proptest! {
     /// Whatever happens, a pass that finds what the pass before left decides nothing new, and at most two revisions are
     /// remembered.
     #[test]
-    fn settled_decisions_stay(acts in proptest::collection::vec(0u8..9, 0..40)) {
+    fn settled_decisions_stay(acts in proptest::collection::vec(0u8..10, 0..40)) {
         let mut scene = Scene::new();
         for act in acts {
             match act {
@@ -425,6 +452,7 @@ proptest! {
                 4 => scene.pod_fails("CrashLoopBackOff"),
                 5 => scene.admitted = !scene.admitted,
                 6 => scene.live = None,
+                8 => scene.scaled_away = !scene.scaled_away,
                 7 => { scene.own.push('y'); scene.own_image.push('y'); }
                 _ => scene.now += 400,
             }

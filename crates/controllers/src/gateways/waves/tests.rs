@@ -44,6 +44,13 @@ fn decide(fleet: &[Member], policy: &RolloutPolicy) -> Decision {
 }
 
 #[test]
+fn gw_w08_a_gateway_that_is_scaled_to_nothing_takes_no_place() {
+    let record = |since| Record { wave: Some("wave".to_owned()), since, ..Record::default() };
+    let stages = [None, Some(at(0))].map(|since| Member::of("a", &record(since)).stage);
+    assert_eq!(stages, [Stage::Settled, Stage::Updating]);
+}
+
+#[test]
 fn gw_w08_so_many_at_once_and_no_more() {
     let fleet: Vec<_> = ["a", "b", "c", "d"].map(waiting).into();
     assert_eq!(keys(&decide(&fleet, &policy(2, 0))), ["a", "b"]);
