@@ -43,12 +43,21 @@ impl Deliverer {
         Snapshot(None)
     }
 
-    /// Everybody else who follows in the namespace, with what each is told.
-    async fn others(&self, cx: &Context, key: &Workload, published: &Published) -> Result<Vec<Other>, Error> {
+    /// Everybody else in the namespace who rolls before `mine` or names the same ConfigMap, with what each is told.
+    async fn others(
+        &self,
+        cx: &Context,
+        key: &Workload,
+        mine: &Follower,
+        published: &Published,
+    ) -> Result<Vec<Other>, Error> {
         let mut others = Vec::new();
         for workload in self.memory.followers_in(&key.namespace).into_iter().filter(|other| other != key) {
             let Some(object) = cx.get(&workload.target()).await? else { continue };
             let Some(Ok(mut follower)) = Follower::read(&workload, &object) else { continue };
+            if follower.order >= mine.order && follower.config_map != mine.config_map {
+                continue;
+            }
             let Told { published, .. } = told(published.clone(), &workload, &object, &mut follower);
             others.push(Other { workload, object, follower, published });
         }
@@ -156,7 +165,7 @@ impl Controller for Deliverer {
             let target = ObjectRef::of::<ConfigMap>(Some(&key.namespace), &follower.config_map);
             seen.config_map = cx.get_live(&target).await?;
             seen.was_handed = self.memory.was_handed(key, &follower.config_map, seen.config_map.is_some());
-            let others = self.others(cx, key, decided).await?;
+            let others = self.others(cx, key, follower, decided).await?;
             seen.claims = others.iter().filter_map(|other| other.claims(&follower.config_map)).collect();
             seen.pods = reads::pods(cx, key, &seen.object).await?;
             if follower.reload == Reload::Roll {
