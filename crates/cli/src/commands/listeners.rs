@@ -61,14 +61,7 @@ pub(super) fn own(settings: &Effective, data: &Path, metrics: TlsMetrics) -> Res
     builtin("apiserver", settings, TlsMetrics::default())?;
     let own = OwnStartup::below(data);
     own.seed()?;
-    let cache = settings.find(&table::TLS_CACHE_DIR).unwrap_or_else(|| own.cache());
-    let options = StartupOptions {
-        cache: Some(cache),
-        overrides: overrides(settings),
-        own_key: Some(KeyKind::Ecdsa),
-        ..StartupOptions::new(own.directory())
-    };
-    Ok(Startup::new(options, metrics))
+    Ok(own.startup(overrides(settings), settings.find(&table::TLS_CACHE_DIR), metrics))
 }
 
 /// The start-up data of the embedded API server, which brings its own certificate. Reads nothing yet.

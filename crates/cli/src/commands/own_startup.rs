@@ -1,4 +1,4 @@
-//! The start-up directory that `paddock up` keeps for its own listeners where none is mounted: what its controllers decide is put there,
+//! The start-up directory that `paddock up` and `paddock demo` keep for their own listeners where none is mounted: what its controllers decide is put there,
 //! and the listeners follow it like any other. So a start before anything is decided begins with what was decided last. Touches two
 //! directories below the data directory.
 
@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use paddock_serve::place;
-use paddock_tls_profile::{Contract, files};
+use paddock_serve::{Overrides, Startup, StartupOptions, TlsMetrics, place};
+use paddock_tls_profile::{Contract, KeyKind, files};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -27,13 +27,24 @@ impl OwnStartup {
     }
 
     /// Where the listeners read.
-    pub(super) fn directory(&self) -> PathBuf {
+    fn directory(&self) -> PathBuf {
         self.0.join("startup")
     }
 
-    /// Where the last good profile is kept.
-    pub(super) fn cache(&self) -> PathBuf {
+    fn cache(&self) -> PathBuf {
         self.0.join("last-good")
+    }
+
+    /// The start-up data in there, for a listener that makes its own certificate. The last good profile is kept in `cache`, if one is named,
+    /// else beside them. Reads nothing yet.
+    pub(super) fn startup(&self, overrides: Overrides, cache: Option<PathBuf>, metrics: TlsMetrics) -> Startup {
+        let options = StartupOptions {
+            cache: Some(cache.unwrap_or_else(|| self.cache())),
+            overrides,
+            own_key: Some(KeyKind::Ecdsa),
+            ..StartupOptions::new(self.directory())
+        };
+        Startup::new(options, metrics)
     }
 
     /// Makes both where they are missing. Before the first decision nobody asks for anything: the built-in profile is served. What is

@@ -76,9 +76,9 @@ fn up(dir: &Path) -> (Running, String) {
     (server, address)
 }
 
-async fn asks_for(dir: &Path, profile: &str) {
+async fn asks_for(kubeconfig: &Path, profile: &str) {
     use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
-    let client = paddock_reconcile::client::from_kubeconfig(&dir.join("data/kubeconfig"), None).await.unwrap();
+    let client = paddock_reconcile::client::from_kubeconfig(kubeconfig, None).await.unwrap();
     let kind = GroupVersionKind::gvk("paddock.dev", "v1alpha1", "ServingPolicy");
     let policies: Api<DynamicObject> =
         Api::all_with(client, &ApiResource::from_gvk_with_plural(&kind, "servingpolicies"));
@@ -101,14 +101,31 @@ async fn tls_f02_up_itself_follows_what_its_controllers_decide_and_begins_with_i
     let dir = tempfile::tempdir().unwrap();
     let (server, address) = up(dir.path());
     assert_eq!(run(&["tls", "scan", &address, "--profile", "Intermediate"]).status.code(), Some(0));
-    asks_for(dir.path(), "Modern").await;
+    asks_for(&dir.path().join("data/kubeconfig"), "Modern").await;
     becomes(&address, "Modern");
     drop(server); // killed
     let (_server, address) = up(dir.path());
     let output = run(&["tls", "scan", &address, "--profile", "Modern"]);
     assert_eq!(code(&output), (Some(0), String::new()), "from its first connection on");
-    asks_for(dir.path(), "Intermediate").await;
+    asks_for(&dir.path().join("data/kubeconfig"), "Intermediate").await;
     becomes(&address, "Intermediate");
+}
+
+#[tokio::test]
+async fn the_demo_follows_what_its_controllers_decide_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut demo = Running::start(&["demo", "--keep", "--json"], dir.path());
+    let mut told = |event: &str, field: &str| loop {
+        let line: Value = serde_json::from_str(&demo.line().unwrap()).unwrap();
+        if line["event"] == event {
+            return line[field].as_str().unwrap().to_owned();
+        }
+    };
+    let server = told("started", "server");
+    let kubeconfig = told("running", "kubeconfig");
+    asks_for(Path::new(&kubeconfig), "Modern").await;
+    becomes(server.strip_prefix("https://").unwrap(), "Modern");
+    assert_eq!(demo.terminate(), Some(0));
 }
 
 #[test]

@@ -116,6 +116,8 @@ pub struct Snapshot {
     policy: Option<Arc<Value>>,
     /// What was decided last.
     before: Record,
+    /// What was written down of it is gone.
+    deleted: bool,
     answers: Answers,
     heard: BTreeMap<SourceKind, Heard>,
     /// `None`: this time it could not be found out.
@@ -254,7 +256,9 @@ impl Controller for Decider {
     }
 
     async fn snapshot(&self, cx: &Context, _key: &Self::Key) -> Result<Snapshot, Error> {
-        let read = cx.get(&self.record()).await?.map(|record| record_of(&record)).unwrap_or_default();
+        let record = cx.get(&self.record()).await?;
+        let deleted = self.memory.was_written(cx.term(), record.is_some()) && record.is_none();
+        let read = record.map(|record| record_of(&record)).unwrap_or_default();
         let policy = match cx.get(&policy::KIND.named(None, policy::NAME)).await {
             Ok(policy) => policy,
             // No definition, no policy.
@@ -273,6 +277,7 @@ impl Controller for Decider {
             table: table(cx, config).await,
             policy,
             before,
+            deleted,
             answers,
             followers: report::Followers::of(&self.memory),
         };
@@ -387,6 +392,10 @@ impl Decider {
             let note = format!("{} of {source} is TLS profile {hash}", published.contract.source.profile);
             plan.event(Event::normal(target.clone(), "TLSProfileChanged", note));
         }
+        if snapshot.deleted {
+            let note = format!("{} was deleted: it is written again", self.record());
+            plan.event(Event::warning(target.clone(), "TLSProfileTampered", note));
+        }
         for finding in decided.findings.iter().filter(|finding| !finding.holds) {
             plan.event(Event::warning(target.clone(), finding.reason, finding.message.clone()));
         }
@@ -467,6 +476,7 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             policy: None,
             before: Record::default(),
+            deleted: false,
             answers: Capability::ALL.map(|capability| (capability, Known::Unknown)).into(),
             heard: [
                 (SourceKind::OpenShiftApiServer, Heard::Unreadable("no answer".to_owned())),

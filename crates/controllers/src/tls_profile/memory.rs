@@ -28,6 +28,8 @@ struct Inner {
     term: u64,
     /// `None` until this process has decided in its term.
     record: Option<Record>,
+    /// Its ConfigMap was seen in this term.
+    written: bool,
     /// The decision that is on its way, and since when.
     under_way: Option<(u64, Timestamp)>,
     workloads: BTreeMap<Workload, Known>,
@@ -64,7 +66,7 @@ impl Memory {
     fn of_term(&self, term: u64) -> Option<MutexGuard<'_, Inner>> {
         let mut all = self.lock();
         if all.term < term {
-            (all.term, all.record, all.under_way) = (term, None, None);
+            (all.term, all.record, all.written, all.under_way) = (term, None, false, None);
         }
         Some(all).filter(|all| all.term == term)
     }
@@ -73,6 +75,13 @@ impl Memory {
     /// ConfigMap.
     pub(crate) fn last(&self, term: u64, read: Record) -> Record {
         self.of_term(term).and_then(|all| all.record.clone()).unwrap_or(read)
+    }
+
+    /// Whether the decision's ConfigMap is there, or was in this term.
+    pub(crate) fn was_written(&self, term: u64, is_there: bool) -> bool {
+        let Some(mut all) = self.of_term(term) else { return is_there };
+        all.written |= is_there;
+        all.written
     }
 
     /// This process decides so.

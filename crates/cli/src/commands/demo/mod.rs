@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt};
+use paddock_serve::{Overrides, TlsMetrics};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,7 @@ use self::screen::Screen;
 use self::story::{Event, Snapshot, compare};
 use super::controllers::{CONTROL_NAMESPACE, Options, Running, account, create_namespace, install};
 use super::embedded::{Embedded, Place};
+use super::own_startup::OwnStartup;
 use crate::exit::{Failure, Outcome, chain};
 use crate::settings::{Effective, table};
 
@@ -48,13 +50,21 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
         .prefix("paddock-demo-")
         .tempdir()
         .map_err(|error| Failure::usage(format!("cannot make a temporary directory: {error}")))?;
+    let quit = stop.child_token();
+    let data = home.path().join("data");
+    let own = OwnStartup::below(&data);
+    own.seed()?;
+    let startup = own.startup(Overrides::default(), None, TlsMetrics::default());
+    startup.load().await.map_err(|error| Failure::undetermined(chain(&error)))?;
+    let (following, until) = (startup.clone(), quit.clone());
+    tokio::spawn(async move { following.watch(until).await });
     let embedded = Embedded {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        place: Place::Directory(home.path().join("data")),
+        place: Place::Directory(data),
         kubeconfig: home.path().join("kubeconfig"),
         audit_log: None,
         loops: paddock_apiserver::Loop::all(),
-        tls: None,
+        tls: Some(startup),
     };
     let mut screen = Screen::new(settings.get(&table::JSON));
     screen.waiting_for("starting the Kubernetes API");
@@ -64,12 +74,11 @@ pub(crate) async fn run(settings: &Effective, stop: CancellationToken) -> Outcom
     screen.show(&Event::Started { server: format!("https://{address}"), milliseconds })?;
 
     // The demo looks at the world through a client of its own; so does every controller.
-    let quit = stop.child_token();
     let client = server.client();
     install(&client).await?;
     let options = Options::for_demo()?;
-    let mut controllers =
-        Running::start(account(&server), &options, &paddock_serve::TlsMetrics::default(), quit.clone());
+    tokio::spawn(own.follow(options.tls_profile.own.subscribe(), quit.clone()));
+    let mut controllers = Running::start(account(&server), &options, &TlsMetrics::default(), quit.clone());
     let outcome = tokio::select! {
         told = tell(&client, &mut screen, began) => told,
         () = stop.cancelled() => Ok(()),

@@ -199,9 +199,14 @@ async fn tls_f13_a_decision_that_is_deleted_comes_back() {
     let before = cluster.decided().await;
     let maps: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::namespaced(cluster.client(), HOME);
     maps.delete(DECISION, &DeleteParams::default()).await.unwrap();
+    // Events are called by their time.
+    process.cx.clock().advance(Duration::from_secs(1));
     cluster.0.faults().add(Rule::new(Action::Status(403)).resource("apiservers").times(100));
     process.settle().await;
     assert_eq!(cluster.decided().await, before);
+    let events: Api<k8s_openapi::api::core::v1::Event> = Api::all(cluster.client());
+    let told = events.list(&kube::api::ListParams::default()).await.unwrap().items;
+    assert!(told.iter().any(|event| event.reason.as_deref() == Some("TLSProfileTampered")), "{told:?}");
 }
 
 #[tokio::test]
