@@ -71,6 +71,19 @@ pub(super) struct Page {
     pub(super) remaining: usize,
 }
 
+/// How much of the history is read at once: events until one of the two is reached, and always one.
+#[derive(Clone, Copy)]
+pub(super) struct Batch {
+    pub(super) events: usize,
+    /// Of the events' frames.
+    pub(super) bytes: usize,
+}
+
+impl Batch {
+    pub(super) const ALL: Self = Self { events: usize::MAX, bytes: usize::MAX };
+    pub(super) const ONE: Self = Self { events: 1, bytes: usize::MAX };
+}
+
 /// The events after a revision.
 pub(super) enum After {
     /// Some, in order.
@@ -167,15 +180,21 @@ impl Index {
         Ok(self.resource(resource.into()).changed.subscribe())
     }
 
-    /// At most `limit` events of `resource` after `cursor`. The floor of the store does not bind a watch that runs: it has
+    /// A batch of the events of `resource` after `cursor`. The floor of the store does not bind a watch that runs: it has
     /// missed something only when an event that it had not seen fell out.
-    pub(super) fn after(&self, resource: &str, cursor: u64, limit: usize) -> After {
+    pub(super) fn after(&self, resource: &str, cursor: u64, batch: Batch) -> After {
         let Some(resource) = self.resources.get(resource) else { return After::Nothing(self.revision) };
         if cursor < resource.dropped {
             return After::Compacted(Compacted { requested: cursor, oldest: resource.dropped });
         }
         let start = resource.history.partition_point(|event| event.revision <= cursor);
-        let events: Vec<_> = resource.history.range(start..).take(limit).cloned().collect();
+        let mut left = batch.bytes;
+        let fits = |event: &&Arc<Event>| {
+            let begins = left > 0;
+            left = left.saturating_sub(event.frame.len());
+            begins
+        };
+        let events: Vec<_> = resource.history.range(start..).take(batch.events).take_while(fits).cloned().collect();
         if events.is_empty() { After::Nothing(self.revision) } else { After::Events(events) }
     }
 

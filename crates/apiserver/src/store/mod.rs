@@ -390,7 +390,7 @@ impl Store {
 
     /// The changes of a resource after a revision, in order, as far as they are visible now.
     pub fn changes_after(&self, resource: &str, from: u64) -> Result<Vec<Arc<Event>>, Compacted> {
-        match self.shared.index().after(resource, from, usize::MAX) {
+        match self.shared.index().after(resource, from, index::Batch::ALL) {
             index::After::Events(events) => Ok(events),
             index::After::Nothing(_) => Ok(Vec::new()),
             index::After::Compacted(compacted) => Err(compacted),

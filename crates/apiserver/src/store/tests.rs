@@ -49,6 +49,21 @@ async fn revisions_start_after_one_and_grow_by_one() {
 }
 
 #[tokio::test]
+async fn a_watch_takes_few_large_events_at_once_and_misses_none() {
+    let store = memory();
+    let mut watch = store.watch(RESOURCE, 1).unwrap();
+    let large = "x".repeat(100 << 10);
+    for name in ["a", "b", "c", "d", "e"] {
+        store.write(Write { key: key(name), expect: Expect::Absent, value: value(&large) }).await.unwrap();
+    }
+    let mut taken = Vec::new();
+    while taken.iter().sum::<usize>() < 5 {
+        taken.push(watch.next().await.unwrap().len());
+    }
+    assert_eq!(taken, [3, 2]);
+}
+
+#[tokio::test]
 async fn a_create_of_what_exists_answers_what_is_there() {
     let store = memory();
     create(&store, "a").await;

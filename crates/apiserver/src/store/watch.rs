@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use tokio::sync::watch::Receiver;
 
-use super::index::After;
+use super::index::{After, Batch};
 use super::{Compacted, Event, Lifecycle, Shared};
 
-/// Most events of one batch: bounds how long the index is locked.
-const BATCH: usize = 256;
+/// What a watch takes at once. Bounds how long the index is locked, and what a client that stopped reading keeps from being freed
+/// when it has long left the history.
+const BATCH: Batch = Batch { events: 256, bytes: 256 << 10 };
 
 /// Why a watch ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +38,7 @@ impl Watch {
         Self { shared, resource, cursor: from, changed, lifecycle }
     }
 
-    /// The next events: at least one, at most 256. Dropping the future loses none.
+    /// The next events: at least one, at most 256; not many that are large. Dropping the future loses none.
     pub async fn next(&mut self) -> Result<Vec<Arc<Event>>, WatchError> {
         loop {
             self.changed.mark_unchanged();
@@ -62,7 +63,7 @@ impl Watch {
     /// The revision up to which this watch has handed out everything: what a bookmark may promise. It moves on with other
     /// resources' writes.
     pub fn progress(&mut self) -> u64 {
-        if let After::Nothing(revision) = self.shared.index().after(&self.resource, self.cursor, 1) {
+        if let After::Nothing(revision) = self.shared.index().after(&self.resource, self.cursor, Batch::ONE) {
             // A watch may start in the future.
             self.cursor = self.cursor.max(revision);
         }

@@ -113,17 +113,20 @@ impl<'a> Node<'a> {
     /// The node of a field of a whole object. `metadata`, `apiVersion` and `kind` are known even where a custom
     /// resource's schema does not describe them.
     pub(super) fn root_field(self, name: &str) -> Option<Self> {
-        // A CRD may restrict `metadata.name`; that does not describe the rest.
-        let described = match self {
-            Self::Typed(typed, _) => {
-                typed.property(name).is_some_and(|field| field.node.properties.contains_key("labels"))
-            }
-            Self::Open => false,
-        };
         match name {
-            "metadata" if !described => Some(Self::at(&NO_DEFINITIONS, &OBJECT_META)),
+            "metadata" if !self.describes_metadata() => Some(Self::at(&NO_DEFINITIONS, &OBJECT_META)),
             "apiVersion" | "kind" => Some(Self::at(&NO_DEFINITIONS, &TEXT)),
             _ => self.plain_field(name),
+        }
+    }
+
+    /// A CRD may restrict `metadata.name`; that does not describe the rest.
+    fn describes_metadata(self) -> bool {
+        match self {
+            Self::Typed(typed, _) => {
+                typed.property("metadata").is_some_and(|field| field.node.properties.contains_key("labels"))
+            }
+            Self::Open => false,
         }
     }
 
