@@ -18,7 +18,7 @@ pub(crate) mod validate;
 
 pub use builtin::{builtin, definition_name, definitions};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -153,8 +153,8 @@ pub enum AdditionalProperties {
     Schema(Arc<Schema>),
 }
 
-/// Named schemas that `$ref`s point to.
-pub type Definitions = BTreeMap<String, Arc<Schema>>;
+/// Named schemas that `$ref`s point to. Hashed: names are long and begin alike, and each walk over an object asks for many.
+pub type Definitions = HashMap<String, Arc<Schema>>;
 
 /// A cursor: a node and where its references lead.
 #[derive(Clone, Copy, Debug)]
