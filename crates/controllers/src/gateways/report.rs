@@ -323,10 +323,13 @@ fn running_hash(snapshot: &Snapshot) -> Option<&str> {
     config_hash_of(snapshot.workload.as_deref()?)
 }
 
-/// Why the gateway restarts by what this pass writes; `None` when it does not.
+/// Why the gateway restarts by what this pass writes; `None` when it does not, or none runs that could.
 pub(super) fn restarts(snapshot: &Snapshot, step: &Step, wanted: &Body) -> Option<String> {
     let live = snapshot.workload.as_deref().filter(|_| step.apply != Apply::Untouched)?;
     turn::revision_of(live).filter(|revision| *revision != step.revision)?;
+    if live.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0) {
+        return None;
+    }
     let mut why = Vec::new();
     if let (Some(before), Some(now)) = (config_hash_of(live), config_hash_of(&wanted.workload))
         && before != now

@@ -6,16 +6,18 @@
 //! the next one.
 
 mod act;
+mod drifted;
 mod event;
 mod immutable;
 pub(crate) mod owned;
 mod prune;
 mod takeover;
+mod tell;
 
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
 use serde_json::{Value, json};
 
 pub use event::Said;
@@ -24,7 +26,7 @@ pub(crate) use prune::parse as read_record;
 
 use crate::cache::Known;
 use crate::context::Context;
-use crate::drift::{self, Drift, Drifted, OnDrift};
+use crate::drift::{Drift, Drifted, OnDrift};
 use crate::error::{self, Dependency, Error};
 use crate::object::{self, Kind, ObjectRef};
 use crate::plan::{Adopt, Desired, Event, OnImmutable, Plan, Report, StatusPatch};
@@ -199,27 +201,6 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// What others did to our objects: counted, and handed to the plan's own report. Returns the events that it wants.
-    async fn report_drift(&mut self) -> Vec<Event> {
-        let drifts = std::mem::take(&mut self.drifts);
-        let news = self.said.news(&drifts);
-        if drifts.is_empty() {
-            return Vec::new();
-        }
-        for drift in &drifts {
-            tracing::info!(controller = self.controller, %drift, "drift");
-        }
-        self.cx.metrics.drift(self.controller, news);
-        let Some(on_drift) = &self.plan.on_drift else { return Vec::new() };
-        let report = on_drift.report(&drifts);
-        for desired in &report.apply {
-            if let Err(error) = self.apply(desired).await {
-                tracing::warn!(controller = self.controller, %error, "drift could not be reported");
-            }
-        }
-        report.events
-    }
-
     /// Audit records come before the first write, and only when there is a write.
     async fn about_to_write(&mut self) -> Result<(), Error> {
         if !self.audited {
@@ -385,53 +366,6 @@ impl Pass<'_> {
         Ok(true)
     }
 
-    /// The object from the API server, with everything that caches leave out.
-    async fn read_whole(&self, target: &ObjectRef) -> Result<Option<Value>, Error> {
-        let api = target.kind.api(self.cx.client.clone(), target.namespace.as_deref());
-        match api.get(&target.name).await {
-            Ok(read) => serde_json::to_value(read).map(Some).map_err(|e| Error::transient(format!("{target}: {e}"))),
-            Err(error) if error::is_absent(&error) => Ok(None),
-            Err(error) => Err(Error::from_kube(&error, target)),
-        }
-    }
-
-    /// Finds out what others changed of an object that is not as we applied it, and takes it out of `body` when the plan lets
-    /// them. Reads the object from the API server, for the caches do not hold who owns what.
-    async fn drift(&mut self, desired: &Desired, whole: &Value, body: &mut Value) -> Result<(), Error> {
-        let target = desired.target();
-        let wanted_so = self.said.wanted_so(target, whole);
-        if wanted_so == Some(false) && desired.on_drift == OnDrift::Revert {
-            return Ok(());
-        }
-        let Some(read) = self.read_whole(target).await? else { return Ok(()) };
-        let mut found = drift::find(whole, &read, &self.cx.identity.field_manager);
-        // Whether a missing field was taken away or is new in the plan only a process knows that saw it before.
-        if wanted_so != Some(true) {
-            found.retain(drift::Found::is_taken);
-        }
-        if found.is_empty() {
-            return Ok(());
-        }
-        let reverted = desired.on_drift == OnDrift::Revert;
-        if !reverted {
-            drift::leave(body, &found);
-        }
-        let uid = object::uid(&read).to_owned();
-        let what = Drifted::Changed(found.into_iter().map(|found| found.change).collect());
-        self.drifts.push(Drift { target: target.clone(), uid, what, reverted });
-        Ok(())
-    }
-
-    /// Somebody made the object unchangeable, which nothing but another object takes back: told as what others did to it.
-    async fn frozen(&mut self, desired: &Desired) -> Result<(), Error> {
-        let target = desired.target();
-        let Some(read) = self.read_whole(target).await? else { return Ok(()) };
-        let what = Drifted::Changed(vec![drift::frozen(&read)]);
-        let (uid, reverted) = (object::uid(&read).to_owned(), desired.on_drift == OnDrift::Revert);
-        self.drifts.push(Drift { target: target.clone(), uid, what, reverted });
-        Ok(())
-    }
-
     /// The live object: from a cache that has it, else from the API server. A cache's word that an object is absent is not
     /// enough to apply over whatever may be there.
     async fn live(&self, target: &ObjectRef) -> Result<Option<Arc<Value>>, Error> {
@@ -525,42 +459,6 @@ impl Pass<'_> {
             }
             Err(error) if error::is_absent(&error) => Ok(()),
             Err(error) => Err(Error::from_kube(&error, target)),
-        }
-    }
-
-    /// An event that cannot be written fails nothing: it is a courtesy.
-    async fn event(&mut self, event: &Event) {
-        let mut body = event::object(event, &self.cx.identity, self.cx.clock().now(), self.cx.chance().unit());
-        let namespace = object::text(&body, "/metadata/namespace").to_owned();
-        let api = event::kind(&self.cx.identity).api(self.cx.client.clone(), Some(&namespace));
-        let failed = |error: kube::Error| Error::from_kube(&error, &event.regarding);
-        if let Some(patch) = self.cx.told.repeat(&mut body) {
-            let params =
-                PatchParams { field_manager: Some(self.cx.identity.field_manager.clone()), ..Default::default() };
-            match api.patch(object::text(&body, "/metadata/name"), &params, &Patch::Merge(patch)).await {
-                // It is gone, as events go after a while: written again, with its count.
-                Err(error) if error::is_absent(&error) => {}
-                answer => return self.wrote_event(event, &body, answer.map(drop).map_err(failed)),
-            }
-        }
-        let params = PostParams { field_manager: Some(self.cx.identity.field_manager.clone()), ..Default::default() };
-        let created = match serde_json::from_value::<DynamicObject>(body.clone()) {
-            Ok(object) => api.create(&params, &object).await.map(drop).map_err(failed),
-            Err(error) => Err(Error::transient(error.to_string())),
-        };
-        self.wrote_event(event, &body, created);
-    }
-
-    fn wrote_event(&mut self, event: &Event, body: &Value, written: Result<(), Error>) {
-        match written {
-            Ok(()) => {
-                self.cx.told.wrote(body);
-                self.count("event");
-                self.writes.events += 1;
-            }
-            Err(error) => {
-                tracing::debug!(controller = self.controller, %error, reason = event.reason, "event not written");
-            }
         }
     }
 

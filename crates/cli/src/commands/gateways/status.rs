@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 use kube::api::{Api, ListParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{Config, Event, watcher};
 use paddock_api::{gateway, labels};
 use paddock_controllers::gateways::{Line, PLATFORM_CONFIG, STATUS, overview};
@@ -133,9 +134,12 @@ const CONFIG: usize = 3;
 
 /// On a terminal the table is drawn over itself; else each line that changed is printed.
 async fn watch(client: Client, namespace: &str, json: bool) -> Outcome {
-    let anchors = watcher(Api::<ConfigMap>::all(client.clone()), Config::default().labels(labels::TENANT));
+    let anchors = Api::<ConfigMap>::all(client.clone());
+    let anchors = watcher(anchors, Config::default().labels(labels::TENANT)).default_backoff();
     let here = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-    let named = |name: &str| watcher(here.clone(), Config::default().fields(&format!("metadata.name={name}")));
+    let named = |name: &str| {
+        watcher(here.clone(), Config::default().fields(&format!("metadata.name={name}"))).default_backoff()
+    };
     let mut streams = vec![
         anchors.map(|event| (ANCHORS, event.map(seen))).boxed(),
         named(STATUS).map(|event| (REPORT, event.map(seen))).boxed(),
@@ -146,19 +150,25 @@ async fn watch(client: Client, namespace: &str, json: bool) -> Outcome {
     let asked = gateways(&client);
     match asked.list(&ListParams::default().limit(1)).await {
         Err(error) if is_unknown(&error) => {}
-        _ => streams.push(watcher(asked, Config::default()).map(|event| (ASKED, event.map(seen))).boxed()),
+        _ => streams
+            .push(watcher(asked, Config::default()).default_backoff().map(|event| (ASKED, event.map(seen))).boxed()),
     }
     let mut waiting = streams.len();
     let mut events = futures::stream::select_all(streams);
     let (mut objects, mut report, mut config) = (BTreeMap::new(), None, None);
-    let mut listed = BTreeSet::new();
+    let (mut listed, mut told) = (BTreeSet::new(), None::<String>);
     let (mut shown, mut drawn) = (Vec::new(), 0);
     let in_place = std::io::stdout().is_terminal() && !json;
     while let Some((which, event)) = events.next().await {
         let place = |object: &Value| (which, ["namespace", "name"].map(|key| object["metadata"][key].to_string()));
         match event {
             Err(error) => {
-                output::remark(&format!("cannot look: {}", chain(&error)));
+                // Several watches, again and again: a server that is away is told once.
+                let trouble = chain(&error);
+                if told.as_deref() != Some(&trouble) {
+                    output::remark(&format!("cannot look: {trouble}"));
+                }
+                told = Some(trouble);
                 continue;
             }
             Ok(Seen::Begun) => {}
@@ -175,6 +185,7 @@ async fn watch(client: Client, namespace: &str, json: bool) -> Outcome {
         if waiting > 0 {
             continue;
         }
+        told = None;
         let lines = overview(objects.values(), report.as_ref(), config.as_ref());
         if lines == shown && drawn > 0 {
             continue;
