@@ -3,6 +3,9 @@
 //! A holder counts as gone when its record has not changed for the lease's duration *on our own clock*; clocks of different
 //! machines are never compared. A holder that could not renew for two thirds of the duration stops by itself, so that it
 //! has stopped before anybody takes over.
+//!
+//! Who asks every two seconds is also the first to know that the API server is back after a silence: watches, whose
+//! connections may have died without a word, hear it from here.
 
 use std::time::Duration;
 
@@ -10,6 +13,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
+use tokio::sync::watch as signal;
 
 use crate::context::Context;
 use crate::error::Error;
@@ -48,6 +52,18 @@ impl LeaseConfig {
     }
 }
 
+/// Attempts that failed for less than this are no silence.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Why a holder holds the lease no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// Another process took it.
+    Taken,
+    /// It could not be renewed in time.
+    NotRenewed,
+}
+
 /// A candidate.
 pub(crate) struct Election {
     cx: Context,
@@ -57,43 +73,87 @@ pub(crate) struct Election {
     seen: Option<(String, Duration)>,
     /// When we last renewed.
     renewed: Duration,
+    /// When the first attempt began of those that failed since the last answer.
+    silent: Option<Duration>,
+    /// Ticks when the API server answers after a silence.
+    back: signal::Sender<u64>,
 }
 
 impl Election {
-    pub(crate) fn new(cx: Context, config: LeaseConfig) -> Self {
+    pub(crate) fn new(cx: Context, config: LeaseConfig, back: signal::Sender<u64>) -> Self {
         let target = ObjectRef::of::<Lease>(Some(&config.namespace), config.name.clone());
-        Self { cx, config, target, seen: None, renewed: Duration::ZERO }
+        Self { cx, config, target, seen: None, renewed: Duration::ZERO, silent: None, back }
     }
 
-    /// Returns once we hold the lease.
-    pub(crate) async fn acquire(&mut self) {
+    /// Returns once we hold the lease. `told` hears of every attempt that came to nothing: of its failure, or that another process
+    /// holds the lease.
+    pub(crate) async fn acquire(&mut self, told: impl Fn(Option<&Error>)) {
         loop {
-            match self.attempt().await {
+            // Packets that vanish are no answer: their connection is given up with the request.
+            let patience = self.config.duration * 2 / 3;
+            let clock = self.cx.clock().clone();
+            let began = clock.monotonic();
+            let attempt = tokio::select! {
+                attempt = self.attempt() => attempt,
+                () = clock.sleep(patience) => {
+                    Err(Error::transient(format!("{}: no answer within {} s", self.target, patience.as_secs())))
+                }
+            };
+            self.heard(!matches!(attempt, Err(Error::Transient { .. })), began);
+            match attempt {
                 Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => tracing::debug!(%error, lease = %self.target, "cannot take the lease"),
+                Ok(false) => told(None),
+                Err(error) => {
+                    tracing::debug!(%error, lease = %self.target, "cannot take the lease");
+                    told(Some(&error));
+                }
             }
             self.cx.clock().sleep(self.cx.chance().jitter(self.config.renew_every, 0.1)).await;
         }
     }
 
+    /// Notes whether the attempt that began then was answered.
+    fn heard(&mut self, answered: bool, began: Duration) {
+        if !answered {
+            self.silent.get_or_insert(began);
+        } else if let Some(since) = self.silent.take()
+            && self.cx.clock().monotonic().saturating_sub(since) >= SILENCE
+        {
+            self.back.send_modify(|times| *times = times.wrapping_add(1));
+        }
+    }
+
     /// Renews; returns once the lease is lost or could not be renewed for two thirds of its duration.
-    pub(crate) async fn keep(&mut self) {
+    pub(crate) async fn keep(&mut self) -> Lost {
+        let lost = self.renew_until_lost().await;
+        if lost == Lost::NotRenewed {
+            self.heard(false, self.renewed);
+            tracing::warn!(lease = %self.target, "the lease could not be renewed in time: nothing is written until it is held again");
+        }
+        lost
+    }
+
+    async fn renew_until_lost(&mut self) -> Lost {
         loop {
             let give_up = self.renewed.saturating_add(self.config.duration * 2 / 3);
             let clock = self.cx.clock().clone();
             let next = clock.monotonic().saturating_add(self.config.renew_every);
             tokio::select! {
                 () = clock.sleep_until(next) => {}
-                () = clock.sleep_until(give_up) => return,
+                () = clock.sleep_until(give_up) => return Lost::NotRenewed,
             }
+            let began = clock.monotonic();
             let attempt = tokio::select! {
                 attempt = self.attempt() => attempt,
-                () = clock.sleep_until(give_up) => return,
+                () = clock.sleep_until(give_up) => return Lost::NotRenewed,
             };
+            self.heard(!matches!(attempt, Err(Error::Transient { .. })), began);
             match attempt {
                 Ok(true) => {}
-                Ok(false) => return tracing::warn!(lease = %self.target, "the lease was taken by another process"),
+                Ok(false) => {
+                    tracing::warn!(lease = %self.target, "the lease was taken by another process");
+                    return Lost::Taken;
+                }
                 Err(error) => tracing::warn!(%error, lease = %self.target, "the lease could not be renewed"),
             }
         }

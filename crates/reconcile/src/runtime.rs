@@ -14,7 +14,7 @@ use crate::context::{Context, Identity};
 use crate::controller::{Change, Controller, Selection};
 use crate::error::Error;
 use crate::health::{Readiness, State};
-use crate::lease::{Election, LeaseConfig};
+use crate::lease::{Election, LeaseConfig, Lost};
 use crate::metrics::OfController;
 use crate::watch::{self, Watch};
 use crate::worker::Worker;
@@ -118,11 +118,13 @@ impl Runtime {
         let (changed, changes) = signal::channel(0_u64);
         let (needed, need) = signal::channel(false);
         let (tick, ticks) = signal::channel(0_u64);
+        let (back, backs) = signal::channel(0_u64);
         let watches: HashMap<Selection, Arc<Watch>> = watches.into_iter().map(|(s, w)| (s, Arc::new(w))).collect();
         let mut background = JoinSet::new();
         for watch in watches.values() {
             cx.caches.add(Arc::clone(watch));
-            background.spawn(watch::run(cx.clone(), Arc::clone(watch), changed.clone(), ticks.clone(), stop.clone()));
+            let heard = watch::Heard { definitions: ticks.clone(), back: backs.clone() };
+            background.spawn(watch::run(cx.clone(), Arc::clone(watch), changed.clone(), heard, stop.clone()));
         }
         background.spawn(watch::definitions(cx.clone(), need, tick, stop.clone()));
         let parts: Vec<Synced> = parts
@@ -148,13 +150,25 @@ impl Runtime {
             cx.metrics().leading.set(1);
             return lead(&parts, &changes, cancel, CancellationToken::new()).await;
         };
-        let mut election = Election::new(cx.clone(), lease);
+        let mut election = Election::new(cx.clone(), lease, back);
         let part = "leader-election";
+        let others = || State::Waiting("another process leads, or none does yet".into());
+        readiness.set(part, others());
         loop {
-            readiness.set(part, State::Waiting("another process leads, or none does yet".into()));
+            let told = |failed: Option<&Error>| {
+                readiness.set(
+                    part,
+                    match failed {
+                        None => others(),
+                        // The namespace of the Lease, for instance: nothing is wrong with the API server.
+                        Some(Error::Waiting { message, .. }) => State::Waiting(message.clone()),
+                        Some(error) => State::NotReady(error.to_string()),
+                    },
+                );
+            };
             tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
-                () = election.acquire() => {}
+                () = election.acquire(told) => {}
             }
             readiness.set(part, State::Ready);
             cx.begin_term();
@@ -164,9 +178,13 @@ impl Runtime {
                 let mut leading = std::pin::pin!(lead(&parts, &changes, drain, abort.clone()));
                 tokio::select! {
                     result = &mut leading => Some(result),
-                    () = election.keep() => {
+                    lost = election.keep() => {
                         // Another process may write from now on: nothing is finished, everything is dropped.
                         abort.cancel();
+                        readiness.set(part, match lost {
+                            Lost::Taken => others(),
+                            Lost::NotRenewed => State::NotReady("the lease could not be renewed in time".into()),
+                        });
                         None
                     }
                 }

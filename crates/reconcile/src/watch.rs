@@ -84,15 +84,23 @@ const MISSING_RETRY: Duration = Duration::from_secs(300);
 /// stays with the process.
 const PAGE: u32 = 100;
 
-/// Runs a watch until cancelled. `changed` is told whenever its state (synced, missing, failing) may have changed;
-/// `definitions` ticks when a CustomResourceDefinition changed.
+/// What a watch hears of others.
+pub(crate) struct Heard {
+    /// Ticks when a CustomResourceDefinition changed.
+    pub(crate) definitions: signal::Receiver<u64>,
+    /// Ticks when the API server answers after a silence.
+    pub(crate) back: signal::Receiver<u64>,
+}
+
+/// Runs a watch until cancelled. `changed` is told whenever its state (synced, missing, failing) may have changed.
 pub(crate) async fn run(
     cx: Context,
     watch: Arc<Watch>,
     changed: signal::Sender<u64>,
-    mut definitions: signal::Receiver<u64>,
+    heard: Heard,
     cancel: CancellationToken,
 ) {
+    let Heard { mut definitions, mut back } = heard;
     let selection = watch.cache.selection.clone();
     let api = selection.kind.api(cx.client.clone(), selection.namespace.as_deref());
     let metadata = selection.kind.metadata_api(cx.client.clone(), selection.namespace.as_deref());
@@ -105,7 +113,7 @@ pub(crate) async fn run(
     }
     let target = selection.kind.named(selection.namespace.as_deref(), "");
     let mut failures = 0_u32;
-    loop {
+    'anew: loop {
         let mut events = match selection.metadata_only {
             true => watcher(metadata.clone(), config.clone()).map_ok(whole).boxed(),
             false => watcher(api.clone(), config.clone()).boxed(),
@@ -114,6 +122,8 @@ pub(crate) async fn run(
         let error = loop {
             let event = tokio::select! {
                 () = cancel.cancelled() => return,
+                // Its connection may be dead, and nothing would tell so for minutes.
+                Ok(()) = back.changed() => continue 'anew,
                 event = events.next() => event,
             };
             match event {
@@ -150,6 +160,7 @@ pub(crate) async fn run(
             () = cancel.cancelled() => return,
             () = cx.clock().sleep(wait) => {}
             Ok(()) = definitions.changed(), if missing => failures = 0,
+            Ok(()) = back.changed() => failures = 0,
         }
     }
 }

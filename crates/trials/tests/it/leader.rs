@@ -1,5 +1,7 @@
 //! Leader election: one process writes, another takes over.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -110,4 +112,56 @@ async fn leader_whose_lease_was_taken_stops_writing() {
     assert_eq!(first.cx.term(), 2, "what it remembers of the first may be overtaken");
     first.cancel.cancel();
     assert_eq!(first.task.await.expect("no panic"), Ok(()));
+}
+
+/// A client whose requests get no answer while the switch is on: their packets vanish.
+fn through_a_hole(client: kube::Client, hole: &Arc<AtomicBool>) -> kube::Client {
+    let hole = Arc::clone(hole);
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let (client, hole) = (client.clone(), Arc::clone(&hole));
+        async move {
+            if hole.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            client.send(request).await
+        }
+    });
+    kube::Client::new(service, "default")
+}
+
+#[tokio::test]
+async fn tls_f18_a_silence_of_the_api_server_is_told_and_ends_with_fresh_watches() {
+    let world = Stand::two_tenants().await;
+    let clock = Clock::manual(jiff::Timestamp::UNIX_EPOCH);
+    let hole = Arc::<AtomicBool>::default();
+    let (client, tap) = Tap::around(through_a_hole(world.client(), &hole));
+    let cx = Context::new(client, Identity::new("paddock", "paddock.dev", "first"));
+    let cx = cx.with_clock(clock.clone()).with_chance(Chance::seeded(1));
+    let lease = LeaseConfig::new("sample-system", "sample");
+    let runtime = Runtime::new(cx).with_controller(Sample::default()).with_lease(lease);
+    let (readiness, cancel) = (runtime.readiness(), CancellationToken::new());
+    let task = tokio::spawn(runtime.run(cancel.clone()));
+    eventually("it works", async || world.image("b").await.is_some() && readiness.is_ready()).await;
+
+    hole.store(true, Ordering::Relaxed);
+    let watches = || tap.requests().iter().filter(|r| r.method == "GET" && r.name.is_empty()).count();
+    let before = watches();
+    for _ in 0..600 {
+        // Minutes go by; the watches hear nothing, and do not know that.
+        clock.advance(Duration::from_millis(500));
+        tokio::task::yield_now().await;
+    }
+    eventually("it is told", async || !readiness.is_ready()).await;
+    assert_eq!(watches(), before);
+
+    hole.store(false, Ordering::Relaxed);
+    world.intent("a", &json!({"image": "web:2"})).await;
+    eventually("it works again", async || {
+        clock.advance(Duration::from_millis(500));
+        world.image("a").await.as_deref() == Some("web:2") && readiness.is_ready()
+    })
+    .await;
+    assert!(watches() > before, "every watch is begun anew");
+    cancel.cancel();
+    assert_eq!(task.await.expect("no panic"), Ok(()));
 }
