@@ -448,8 +448,8 @@ impl Pass<'_> {
         }
         self.about_to_write().await?;
         let api = target.kind.api(self.cx.client.clone(), target.namespace.as_deref());
-        let manager = Some(self.cx.identity.field_manager.clone());
-        let params = PatchParams { field_manager: manager, ..Default::default() }.validation_strict();
+        // Not strict: of a status that an older CustomResourceDefinition does not know whole, the rest is told all the same.
+        let params = PatchParams { field_manager: Some(self.cx.identity.field_manager.clone()), ..Default::default() };
         let body = json!({"status": patch.status});
         match api.patch_status(&target.name, &params, &Patch::Merge(&body)).await {
             Ok(answer) => {
