@@ -61,6 +61,8 @@ pub enum Error {
         message: String,
         /// The API server's own wish, when it uttered one; the backoff is never shorter.
         retry_after: Option<Duration>,
+        /// Nothing was heard at all: the connection broke, or none came about. A refusal is an answer.
+        unanswered: bool,
     },
 }
 
@@ -82,7 +84,12 @@ impl Error {
 
     /// A transient failure.
     pub fn transient(message: impl Into<String>) -> Self {
-        Self::Transient { message: message.into(), retry_after: None }
+        Self::Transient { message: message.into(), retry_after: None, unanswered: false }
+    }
+
+    /// A request that got no answer.
+    pub(crate) fn unanswered(message: impl Into<String>) -> Self {
+        Self::Transient { message: message.into(), retry_after: None, unanswered: true }
     }
 
     /// The class in lower case, as metrics and logs spell it.
@@ -122,7 +129,7 @@ impl Error {
     }
 
     fn classified(error: &kube::Error, target: &ObjectRef, message: String) -> Self {
-        let kube::Error::Api(status) = error else { return Self::transient(message) };
+        let kube::Error::Api(status) = error else { return Self::unanswered(message) };
         let details = status.details.as_ref();
         let of_namespace =
             || Dependency::Object(ObjectRef::of::<Namespace>(None, target.namespace.clone().unwrap_or_default()));
@@ -139,7 +146,7 @@ impl Error {
             _ => {
                 let seconds = details.map_or(0, |d| d.retry_after_seconds);
                 let retry_after = (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)));
-                Self::Transient { message, retry_after }
+                Self::Transient { message, retry_after, unanswered: false }
             }
         }
     }

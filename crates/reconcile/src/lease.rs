@@ -52,7 +52,7 @@ impl LeaseConfig {
     }
 }
 
-/// Attempts that failed for less than this are no silence.
+/// Attempts that got no answer for less than this are no silence.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// Why a holder holds the lease no more.
@@ -73,7 +73,7 @@ pub(crate) struct Election {
     seen: Option<(String, Duration)>,
     /// When we last renewed.
     renewed: Duration,
-    /// When the first attempt began of those that failed since the last answer.
+    /// When the first attempt began of those that got no answer since the last that did.
     silent: Option<Duration>,
     /// Ticks when the API server answers after a silence.
     back: signal::Sender<u64>,
@@ -96,10 +96,10 @@ impl Election {
             let attempt = tokio::select! {
                 attempt = self.attempt() => attempt,
                 () = clock.sleep(patience) => {
-                    Err(Error::transient(format!("{}: no answer within {} s", self.target, patience.as_secs())))
+                    Err(Error::unanswered(format!("{}: no answer within {} s", self.target, patience.as_secs())))
                 }
             };
-            self.heard(!matches!(attempt, Err(Error::Transient { .. })), began);
+            self.heard(!matches!(attempt, Err(Error::Transient { unanswered: true, .. })), began);
             match attempt {
                 Ok(true) => return,
                 Ok(false) => told(None),
@@ -127,7 +127,6 @@ impl Election {
     pub(crate) async fn keep(&mut self) -> Lost {
         let lost = self.renew_until_lost().await;
         if lost == Lost::NotRenewed {
-            self.heard(false, self.renewed);
             tracing::warn!(lease = %self.target, "the lease could not be renewed in time: nothing is written until it is held again");
         }
         lost
@@ -145,9 +144,12 @@ impl Election {
             let began = clock.monotonic();
             let attempt = tokio::select! {
                 attempt = self.attempt() => attempt,
-                () = clock.sleep_until(give_up) => return Lost::NotRenewed,
+                () = clock.sleep_until(give_up) => {
+                    self.heard(false, began);
+                    return Lost::NotRenewed;
+                }
             };
-            self.heard(!matches!(attempt, Err(Error::Transient { .. })), began);
+            self.heard(!matches!(attempt, Err(Error::Transient { unanswered: true, .. })), began);
             match attempt {
                 Ok(true) => {}
                 Ok(false) => {

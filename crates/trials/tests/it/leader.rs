@@ -114,27 +114,42 @@ async fn leader_whose_lease_was_taken_stops_writing() {
     assert_eq!(first.task.await.expect("no panic"), Ok(()));
 }
 
-/// A client whose requests get no answer while the switch is on: their packets vanish.
-fn through_a_hole(client: kube::Client, hole: &Arc<AtomicBool>) -> kube::Client {
+/// How an API server that is no help is away.
+#[derive(Clone, Copy)]
+enum Away {
+    /// Packets vanish: no request is answered.
+    Silent,
+    /// It answers 503.
+    Overloaded,
+}
+
+/// A client whose requests meet that while the switch is on.
+fn through_a_hole(client: kube::Client, away: Away, hole: &Arc<AtomicBool>) -> kube::Client {
     let hole = Arc::clone(hole);
     let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
         let (client, hole) = (client.clone(), Arc::clone(&hole));
         async move {
-            if hole.load(Ordering::Relaxed) {
-                std::future::pending::<()>().await;
+            match away {
+                _ if !hole.load(Ordering::Relaxed) => client.send(request).await,
+                Away::Silent => std::future::pending().await,
+                Away::Overloaded => {
+                    let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 503});
+                    let mut response = http::Response::new(kube::client::Body::from(body.to_string().into_bytes()));
+                    *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+                    Ok(response)
+                }
             }
-            client.send(request).await
         }
     });
     kube::Client::new(service, "default")
 }
 
-#[tokio::test]
-async fn tls_f18_a_silence_of_the_api_server_is_told_and_ends_with_fresh_watches() {
+/// How many watches were begun before and after minutes in which the API server was away.
+async fn watches_begun(away: Away) -> (usize, usize) {
     let world = Stand::two_tenants().await;
     let clock = Clock::manual(jiff::Timestamp::UNIX_EPOCH);
     let hole = Arc::<AtomicBool>::default();
-    let (client, tap) = Tap::around(through_a_hole(world.client(), &hole));
+    let (client, tap) = Tap::around(through_a_hole(world.client(), away, &hole));
     let cx = Context::new(client, Identity::new("paddock", "paddock.dev", "first"));
     let cx = cx.with_clock(clock.clone()).with_chance(Chance::seeded(1));
     let lease = LeaseConfig::new("sample-system", "sample");
@@ -161,7 +176,20 @@ async fn tls_f18_a_silence_of_the_api_server_is_told_and_ends_with_fresh_watches
         world.image("a").await.as_deref() == Some("web:2") && readiness.is_ready()
     })
     .await;
-    assert!(watches() > before, "every watch is begun anew");
+    let after = watches();
     cancel.cancel();
     assert_eq!(task.await.expect("no panic"), Ok(()));
+    (before, after)
+}
+
+#[tokio::test]
+async fn tls_f18_a_silence_of_the_api_server_is_told_and_ends_with_fresh_watches() {
+    let (before, after) = watches_begun(Away::Silent).await;
+    assert!(after > before, "every watch is begun anew");
+}
+
+#[tokio::test]
+async fn an_api_server_with_too_much_to_do_is_not_given_every_watch_anew() {
+    let (before, after) = watches_begun(Away::Overloaded).await;
+    assert_eq!(after, before);
 }
