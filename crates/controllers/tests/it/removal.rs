@@ -10,7 +10,7 @@ use paddock_api::{DataPolicy, DeletionPolicy};
 use paddock_controllers::gateways::{Gateways, Policies};
 use paddock_reconcile::Kind;
 use paddock_trials::tap::Failure;
-use paddock_trials::{Process, World as _};
+use paddock_trials::{Process, Subject, World as _};
 use serde_json::{Value, json};
 
 use crate::gateways::{Cluster, HOME, TWO};
@@ -303,14 +303,20 @@ async fn has_sandbox(cluster: &Cluster) -> bool {
     SANDBOX.api(cluster.client(), Some("tenant-a")).get_opt("work").await.unwrap().is_some()
 }
 
-#[tokio::test]
-async fn gw_w24_live_sandboxes_block_the_removal_until_they_are_gone() {
+/// A tenant that was provisioned, with a live sandbox in it, and that nobody wants any more.
+async fn unwanted_with_a_sandbox(subject: &Subject<Gateways>) -> (Cluster, Process<Gateways>) {
     let cluster = Cluster::with("- name: tenant-a\n").await;
     sandbox(&cluster).await;
-    let mut process = subject().start(&cluster);
+    let mut process = subject.start(&cluster);
     process.settle().await;
     cluster.config("[]").await;
     process.settle().await;
+    (cluster, process)
+}
+
+#[tokio::test]
+async fn gw_w24_live_sandboxes_block_the_removal_until_they_are_gone() {
+    let (cluster, mut process) = unwanted_with_a_sandbox(&subject()).await;
     cluster.workload("tenant-a").await;
     let said = cluster.summary().await;
     assert_eq!(said, ("Deleting".to_owned(), "SandboxesLive".to_owned(), "1 sandbox lives in it: work".to_owned()));
@@ -324,12 +330,7 @@ async fn gw_w24_live_sandboxes_block_the_removal_until_they_are_gone() {
 #[tokio::test]
 async fn gw_w24_drain_deletes_the_sandboxes_first_and_waits_for_their_pods() {
     let subject = policies(Policies { deletion: DeletionPolicy::Drain, ..Policies::default() });
-    let cluster = Cluster::with("- name: tenant-a\n").await;
-    sandbox(&cluster).await;
-    let mut process = subject.start(&cluster);
-    process.settle().await;
-    cluster.config("[]").await;
-    process.settle().await;
+    let (cluster, mut process) = unwanted_with_a_sandbox(&subject).await;
     assert!(!has_sandbox(&cluster).await);
     assert_eq!(cluster.summary().await.1, "Draining");
     cluster.workload("tenant-a").await;
@@ -342,12 +343,7 @@ async fn gw_w24_drain_deletes_the_sandboxes_first_and_waits_for_their_pods() {
 #[tokio::test]
 async fn gw_w24_force_asks_nobody() {
     let subject = policies(Policies { deletion: DeletionPolicy::Force, ..Policies::default() });
-    let cluster = Cluster::with("- name: tenant-a\n").await;
-    sandbox(&cluster).await;
-    let mut process = subject.start(&cluster);
-    process.settle().await;
-    cluster.config("[]").await;
-    process.settle().await;
+    let (cluster, _) = unwanted_with_a_sandbox(&subject).await;
     assert_eq!(cluster.remains().await, [""; 0]);
     assert!(has_sandbox(&cluster).await, "sandboxes are not ours");
 }
