@@ -18,7 +18,7 @@ use crate::resource::{Cx, Lookup, Resource};
 use crate::schema::{Typed, body, decode, quantity};
 use crate::selector::{FieldSelector, LabelSelector};
 use crate::server::Server;
-use crate::store::{ContinueToken, fuzz_row};
+use crate::store::{ContinueToken, fuzz_record};
 use crate::streaming::spdy::Decoder;
 use crate::{crd, kinds, protobuf};
 
@@ -44,13 +44,12 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("definition", definition),
     ("request", request),
     ("spdy", spdy),
-    ("data_row", data_row),
+    ("data_record", data_record),
 ];
 
-/// `RESOURCE/NAMESPACE/NAME\nROW`: what is read as a row of the data file is written as the same row.
-pub fn data_row(data: &[u8]) {
-    let (key, row) = split(data);
-    fuzz_row(&String::from_utf8_lossy(key), row);
+/// What is read as a record of the data files is written as the same record.
+pub fn data_record(data: &[u8]) {
+    fuzz_record(data);
 }
 
 /// The frames inside a port-forward do not depend on how their bytes are cut.

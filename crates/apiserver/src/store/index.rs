@@ -94,6 +94,10 @@ pub(super) enum After {
     Compacted(Compacted),
 }
 
+fn row((namespace, name, object): (&Arc<str>, &Arc<str>, &Object)) -> Row {
+    (Position { namespace: namespace.clone(), name: name.clone() }, object.clone())
+}
+
 fn namespace_key(namespace: &str) -> String {
     let mut key = String::with_capacity(namespace.len() + 1);
     key.push_str(namespace);
@@ -135,9 +139,30 @@ impl Index {
         resources.map(|(_, r)| r.history.back().map_or(r.dropped, |event| event.revision)).max().unwrap_or(0)
     }
 
-    /// An object from the file.
-    pub(super) fn restore(&mut self, key: Key, object: Object) {
-        self.resource(key.resource).insert(&key.namespace, &key.name, object);
+    /// A change that the disk remembers; `None`: the object is gone.
+    pub(super) fn restore(&mut self, key: Key, object: Option<Object>) {
+        let resource = self.resource(key.resource);
+        match object {
+            Some(object) => drop(resource.insert(&key.namespace, &key.name, object)),
+            None => resource.remove(&key.namespace, &key.name),
+        }
+    }
+
+    /// The revision that the disk has come to. The past before it is not known.
+    pub(super) fn restored(&mut self, revision: u64) {
+        (self.revision, self.floor) = (revision, revision);
+    }
+
+    /// All resources that have or had objects.
+    pub(super) fn resources(&self) -> Vec<Arc<str>> {
+        self.resources.keys().cloned().collect()
+    }
+
+    /// The next objects of a resource after a position, in order. Takes time for these alone.
+    pub(super) fn some(&self, resource: &str, after: Option<&Position>, limit: usize) -> Vec<Row> {
+        let Some(resource) = self.resources.get(resource) else { return Vec::new() };
+        let after = after.map(|at| (&*at.namespace, &*at.name));
+        resource.objects(None, after).take(limit).map(row).collect()
     }
 
     fn resource(&mut self, name: Arc<str>) -> &mut Resource {
@@ -326,9 +351,6 @@ impl Resource {
     /// At most `limit` objects of the present, and how many follow.
     fn page(&self, namespace: Option<&str>, after: Option<(&str, &str)>, limit: usize) -> (Vec<Row>, usize) {
         let mut all = self.objects(namespace, after);
-        let row = |(namespace, name, object): (&Arc<str>, &Arc<str>, &Object)| {
-            (Position { namespace: namespace.clone(), name: name.clone() }, object.clone())
-        };
         let page = all.by_ref().take(limit).map(row).collect();
         (page, all.count())
     }

@@ -5,7 +5,7 @@
 //! | [`encoded`](Encoded) | objects as bytes, with a place for their revision |
 //! | `index` | what readers see: objects in order, and recent events |
 //! | `writer` | the one writer: group commit |
-//! | `disk` | a redb file, its lock and its format; or nowhere |
+//! | `disk` | a log and a snapshot, their lock and their format; or nowhere |
 //! | `watch` | a cursor into recent events |
 //! | [`listing`] | which revision a list reads and where a watch starts |
 //! | `continue_token` | where the next page starts |
@@ -36,7 +36,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::continue_token::ContinueToken;
 pub use self::disk::OpenError;
 #[cfg(any(test, feature = "fuzzing"))]
-pub(crate) use self::disk::fuzz_row;
+pub(crate) use self::disk::fuzz_record;
 pub use self::encoded::{Encoded, EventKind, NotAnObject, Object};
 pub use self::index::HistoryLimits;
 pub use self::watch::{Watch, WatchError};
@@ -336,16 +336,11 @@ impl Store {
         Self { writer: Arc::new(Writer::Caller(Mutex::default(), shared.clone())), shared }
     }
 
-    /// The store in `dir` (`data.redb`, `lock`), created when there is none. Reads the whole file into memory.
+    /// The store in `dir`, which is made where there is none. Reads all of it into memory.
     pub fn open(dir: &Path, clock: Clock) -> Result<Self, OpenError> {
-        let mut objects = Vec::new();
-        let (disk, revision) = disk::Disk::open(dir, |resource, namespace, name, object| {
-            objects.push((Key::new(resource, namespace, name), object));
-        })?;
-        let mut index = index::Index::new(revision, HistoryLimits::default());
-        for (key, object) in objects {
-            index.restore(key, object);
-        }
+        let mut index = index::Index::new(1, HistoryLimits::default());
+        let (disk, revision) = disk::Disk::open(dir, |key, object| index.restore(key, object))?;
+        index.restored(revision);
         Ok(Self::start(index, clock, Box::new(disk)))
     }
 

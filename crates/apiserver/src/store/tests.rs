@@ -2,7 +2,7 @@
 
 mod crash;
 mod damage;
-mod disk;
+mod files;
 mod model;
 
 use serde_json::{Value, json};
@@ -35,6 +35,15 @@ async fn update(store: &Store, name: &str, revision: u64, text: &str) -> Result<
 
 async fn delete(store: &Store, name: &str, revision: u64) -> Result<Committed, WriteError> {
     store.write(Write { key: key(name), expect: Expect::Revision(revision), value: None }).await
+}
+
+/// As [`Store::open`], with files of its own, and with a snapshot when the log has so many bytes.
+fn open_with(dir: &Path, open: Arc<disk::file::OpenFile>, snapshot_bytes: u64) -> Result<Store, OpenError> {
+    let mut index = index::Index::new(1, HistoryLimits::default());
+    let each = |key, object| index.restore(key, object);
+    let (disk, revision) = disk::Disk::open_with(dir, open, snapshot_bytes, each)?;
+    index.restored(revision);
+    Ok(Store::start(index, Clock::system(), Box::new(disk)))
 }
 
 fn memory() -> Store {
@@ -225,7 +234,7 @@ struct Scripted {
 }
 
 impl Backend for Scripted {
-    fn commit(&mut self, events: &[Event]) -> Result<(), DiskError> {
+    fn commit(&mut self, events: &[Event], _: &Arc<Shared>) -> Result<(), DiskError> {
         if let Some(gate) = &self.gate {
             gate.recv().unwrap();
         }

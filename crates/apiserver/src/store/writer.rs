@@ -107,16 +107,16 @@ enum Decision {
 }
 
 /// A write to a store that keeps nothing, by its caller: there is nothing to wait for, so nothing is gained by a thread.
-pub(super) fn commit_here(write: Write, shared: &Shared) -> Outcome {
+pub(super) fn commit_here(write: Write, shared: &Arc<Shared>) -> Outcome {
     let unknown = || Err(WriteError::Closed("the write got no answer".into()));
     commit(vec![write], shared, &mut super::disk::Nowhere).0.pop().unwrap_or_else(unknown)
 }
 
 /// One group, from checks to outcomes. `Err` is the cause of a failure that the store does not survive.
-fn commit(writes: Vec<Write>, shared: &Shared, backend: &mut dyn Backend) -> (Vec<Outcome>, Result<(), Arc<str>>) {
+fn commit(writes: Vec<Write>, shared: &Arc<Shared>, backend: &mut dyn Backend) -> (Vec<Outcome>, Result<(), Arc<str>>) {
     let now = shared.clock.now();
     let (decisions, events) = decide(writes, shared, now);
-    let result = if events.is_empty() { Ok(()) } else { timed(&shared.work, &events, backend) };
+    let result = if events.is_empty() { Ok(()) } else { timed(shared, &events, backend) };
     let outcomes: Vec<Outcome> = match &result {
         Ok(()) => decisions
             .into_iter()
@@ -150,9 +150,10 @@ fn commit(writes: Vec<Write>, shared: &Shared, backend: &mut dyn Backend) -> (Ve
 }
 
 /// A commit, counted.
-fn timed(work: &super::Work, events: &[Event], backend: &mut dyn Backend) -> Result<(), DiskError> {
+fn timed(shared: &Arc<Shared>, events: &[Event], backend: &mut dyn Backend) -> Result<(), DiskError> {
     let began = Instant::now();
-    let result = backend.commit(events);
+    let result = backend.commit(events, shared);
+    let work = &shared.work;
     work.nanoseconds.fetch_add(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX), Relaxed);
     match &result {
         Ok(()) => {
@@ -232,7 +233,7 @@ mod tests {
     struct Told(Vec<Result<(), DiskError>>);
 
     impl Backend for Told {
-        fn commit(&mut self, _: &[Event]) -> Result<(), DiskError> {
+        fn commit(&mut self, _: &[Event], _: &Arc<Shared>) -> Result<(), DiskError> {
             self.0.pop().unwrap_or(Ok(()))
         }
     }
@@ -258,11 +259,15 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_told_once_and_so_is_its_end() {
-        let (work, lines) = (super::super::Work::default(), Lines::default());
+        let shared = Arc::new(Shared::new(
+            super::super::index::Index::new(1, Default::default()),
+            crate::clock::Clock::system(),
+        ));
+        let lines = Lines::default();
         let mut backend = Told(vec![Ok(()), Ok(()), Err(DiskError::Full), Err(DiskError::Full), Ok(())]);
         tracing::subscriber::with_default(lines.clone(), || {
             for _ in 0..5 {
-                let _ = timed(&work, &[], &mut backend);
+                let _ = timed(&shared, &[], &mut backend);
             }
         });
         assert_eq!(*lines.0.lock().unwrap(), [Level::WARN, Level::INFO]);

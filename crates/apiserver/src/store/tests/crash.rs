@@ -1,4 +1,4 @@
-//! `kill -9` at any moment loses nothing acknowledged: this test program runs itself as the victim.
+//! `kill -9` at any moment loses nothing acknowledged, also while snapshots are taken: this test program runs itself as the victim.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -11,12 +11,14 @@ use super::*;
 const DIR: &str = "PADDOCK_TEST_STORE_CRASH_DIR";
 const KILLS: usize = 24;
 const WRITERS: usize = 4;
+/// A few commits.
+const SNAPSHOT_BYTES: u64 = 16 << 10;
 
 /// The victim: writes and says what was acknowledged until it is killed. Without the variable it is not a test.
 #[tokio::test]
 async fn victim() {
     let Ok(dir) = std::env::var(DIR) else { return };
-    let store = Store::open(Path::new(&dir), Clock::system()).unwrap();
+    let store = open_with(Path::new(&dir), Arc::new(disk::file::open), SNAPSHOT_BYTES).unwrap();
     println!("\nopen {}", store.revision());
     let writers = (0..WRITERS).map(|writer| {
         let store = store.clone();
@@ -75,4 +77,5 @@ async fn what_was_acknowledged_survives_kill_9() {
         revision = store.revision();
     }
     assert!(revision > KILLS as u64);
+    assert!(dir.path().join("snapshot").exists());
 }
