@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::DiskError;
@@ -17,11 +17,13 @@ pub(in crate::store) trait DataFile: Send {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// Opens a data file, or makes it.
+/// Opens a data file, or makes it, for its owner alone: there are Secrets in it.
 pub(in crate::store) type OpenFile = dyn Fn(&Path) -> io::Result<Box<dyn DataFile>> + Send + Sync;
 
 pub(in crate::store) fn open(path: &Path) -> io::Result<Box<dyn DataFile>> {
-    Ok(Box::new(OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?))
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    Ok(Box::new(options.open(path)?))
 }
 
 impl DataFile for File {

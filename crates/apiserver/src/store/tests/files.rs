@@ -1,6 +1,7 @@
 //! The data directory: what survives, what is refused, and a disk that fills up or fails.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering::SeqCst};
 
@@ -157,6 +158,17 @@ async fn a_snapshot_takes_the_place_of_the_log_before_it() {
     assert_eq!(logs(dir.path()).len(), 1);
     assert_ne!(logs(dir.path()), ["log-00000000000000000002"]);
     assert_eq!(state(&open(dir.path())), state(&store));
+}
+
+#[tokio::test]
+async fn what_holds_objects_is_readable_by_its_owner_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_with(dir.path(), Arc::new(file::open), 1).unwrap();
+    until_snapshot(&store, dir.path()).await;
+    for name in logs(dir.path()).into_iter().chain(["snapshot".to_owned()]) {
+        let mode = std::fs::metadata(dir.path().join(&name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
 }
 
 /// More than are read under one lock, and more than a record holds.
