@@ -42,7 +42,7 @@ pub struct Identity {
 /// Where events are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EventApi {
-    /// `events.k8s.io/v1`: an event per occurrence.
+    /// `events.k8s.io/v1`: an event that repeats within six minutes has a series, which grows.
     #[default]
     EventsV1,
     /// `v1`, as kube-controller-manager does: with a source component and a count, which grows when an event repeats.

@@ -183,14 +183,46 @@ fn new(obj: &Value) -> Errors {
             errors.push(FieldError::invalid(field, &json!(""), "needs to be unset"));
         }
     }
+    errors.extend(series(obj));
     errors
 }
 
-fn changed(new: &Value, old: &Value) -> Errors {
+/// `validateV1EventSeries`.
+fn series(obj: &Value) -> Errors {
     let mut errors = Errors::new();
-    for field in ["regarding", "related", "reason", "action", "note", "type", "eventTime", "reportingController"] {
+    if !obj.has("/series") {
+        return errors;
+    }
+    if obj.int_at("/series/count").unwrap_or(0) < 2 {
+        errors.push(FieldError::invalid("series.count", &json!(""), "should be at least 2"));
+    }
+    errors.extend(required("series.lastObservedTime", obj.str_at("/series/lastObservedTime")));
+    errors
+}
+
+/// What no update of an event of events.k8s.io changes: everything but its metadata and series.
+const FIXED: &[&str] = &[
+    "regarding",
+    "related",
+    "reason",
+    "action",
+    "note",
+    "type",
+    "eventTime",
+    "reportingController",
+    "reportingInstance",
+    "deprecatedSource",
+    "deprecatedFirstTimestamp",
+    "deprecatedLastTimestamp",
+    "deprecatedCount",
+];
+
+/// `ValidateEventUpdate` for events.k8s.io.
+fn changed(new: &Value, old: &Value) -> Errors {
+    let mut errors = if new.at("/series") == old.at("/series") { Errors::new() } else { series(new) };
+    for field in FIXED {
         let pointer = format!("/{field}");
-        let name = RENAMED.iter().find(|(_, new)| *new == field).map_or(field, |(core, _)| core);
+        let name = RENAMED.iter().find(|(_, new)| new == field).map_or(field, |(core, _)| core);
         errors.extend(super::checks::immutable(name, new.at(&pointer), old.at(&pointer)));
     }
     errors
@@ -209,6 +241,26 @@ mod tests {
         assert_eq!((event.str_at("/note"), event.has("/reportingController")), ("m", false));
         (NEW.to_storage)(&mut event);
         assert_eq!(event, core);
+    }
+
+    /// The fields that an update is refused for.
+    fn refused(change: Value) -> Vec<String> {
+        let old = json!({"note": "m", "reportingInstance": "c-0", "series": {"count": 2, "lastObservedTime": "t"}});
+        let mut new = old.clone();
+        new.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        changed(&new, &old).into_iter().map(|error| error.field.to_string()).collect()
+    }
+
+    #[test]
+    fn series_is_all_of_an_event_that_changes() {
+        assert_eq!(refused(json!({"series": {"count": 3, "lastObservedTime": "u"}})), Vec::<String>::new());
+        let other = json!({"note": "n", "reportingInstance": "c-1", "deprecatedCount": 2});
+        assert_eq!(refused(other), ["message", "reportingInstance", "count"]);
+    }
+
+    #[test]
+    fn series_begins_with_the_second_occurrence_and_has_a_time() {
+        assert_eq!(refused(json!({"series": {"count": 1}})), ["series.count", "series.lastObservedTime"]);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub fn controller_rules() -> Vec<PolicyRule> {
         rule(gateway::GROUP, &[&format!("{}/status", gateway::PLURAL)], &["patch"]),
         rule("storage.k8s.io", &["storageclasses"], &see),
         rule("apiextensions.k8s.io", &["customresourcedefinitions"], &see),
-        rule("events.k8s.io", &["events"], &["create"]),
+        rule("events.k8s.io", &["events"], &["create", "patch"]),
     ];
     rules.extend(sandbox_rules());
     rules

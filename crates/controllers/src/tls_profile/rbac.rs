@@ -23,6 +23,6 @@ pub fn controller_rules() -> Vec<PolicyRule> {
         rule("config.openshift.io", &["clusterversions"], &["get"]),
         rule("hypershift.openshift.io", &["hostedclusters"], &read),
         rule("apiextensions.k8s.io", &["customresourcedefinitions"], &see),
-        rule("events.k8s.io", &["events"], &["create"]),
+        rule("events.k8s.io", &["events"], &["create", "patch"]),
     ]
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::context::{EventApi, Identity};
@@ -112,11 +112,15 @@ impl Said {
     }
 }
 
-/// Events of the core group that may be counted on; client-go's bound.
+/// Events that may be counted on; client-go's bound for those of the core group.
 const COUNTED: usize = 4096;
 
+/// A series of events.k8s.io/v1 ends when nothing was added to it for longer than this; client-go's `finishTime`.
+const SERIES_ENDS: SignedDuration = SignedDuration::from_mins(6);
+
 /// The Events that this process wrote last: one that repeats is counted up in its object, as client-go does it, instead of being
-/// written again. Clones share it.
+/// written again. Unlike client-go's series, each occurrence is written at once, so no object waits to be refreshed or finished.
+/// Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Told(Arc<Mutex<Counted>>);
 
@@ -131,27 +135,44 @@ struct Counted {
 struct Written {
     name: Value,
     first: Value,
+    last: Timestamp,
     count: u64,
 }
 
 impl Told {
-    /// Makes `body` the next occurrence of what was written before: its name, first time and count. Returns the patch of the object
-    /// that is there; `None`: it is to be created.
-    pub(crate) fn repeat(&self, body: &mut Value) -> Option<Value> {
+    /// Makes `body`, an event of `now`, the next occurrence of what was written before: its name, first time and count. Returns the
+    /// patch of the object that is there; `None`: it is to be created.
+    pub(crate) fn repeat(&self, body: &mut Value, now: Timestamp) -> Option<Value> {
         let counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = counted.events.get(&Self::key(body)).cloned()?;
+        let count = before.count.saturating_add(1);
+        if is_core(body) {
+            body["metadata"]["name"] = before.name;
+            body["firstTimestamp"] = before.first;
+            body["count"] = count.into();
+            return Some(json!({"count": count, "lastTimestamp": body["lastTimestamp"]}));
+        }
+        if now.duration_since(before.last) > SERIES_ENDS {
+            return None;
+        }
         body["metadata"]["name"] = before.name;
-        body["firstTimestamp"] = before.first;
-        body["count"] = before.count.saturating_add(1).into();
-        Some(json!({"count": body["count"], "lastTimestamp": body["lastTimestamp"]}))
+        let observed = std::mem::replace(&mut body["eventTime"], before.first);
+        body["series"] = json!({"count": count, "lastObservedTime": observed});
+        // Nothing else may change (validation of events.k8s.io/v1).
+        Some(json!({"series": body["series"]}))
     }
 
-    /// It was written.
-    pub(crate) fn wrote(&self, body: &Value) {
-        let Some(count) = body["count"].as_u64() else { return };
+    /// It was written, as what happened at `now`.
+    pub(crate) fn wrote(&self, body: &Value, now: Timestamp) {
+        let (first, count) = match is_core(body) {
+            true => (&body["firstTimestamp"], &body["count"]),
+            false => (&body["eventTime"], &body["series"]["count"]),
+        };
+        // An event without a series is its first occurrence.
+        let (name, first, count) = (body["metadata"]["name"].clone(), first.clone(), count.as_u64().unwrap_or(1));
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (key, name, first) = (Self::key(body), body["metadata"]["name"].clone(), body["firstTimestamp"].clone());
-        if counted.events.insert(key, Written { name, first, count }).is_none() {
+        let key = Self::key(body);
+        if counted.events.insert(key, Written { name, first, last: now, count }).is_none() {
             counted.order.push_back(key);
         }
         while counted.order.len() > COUNTED {
@@ -160,12 +181,22 @@ impl Told {
         }
     }
 
-    /// What makes two events one: not the state that the object was in.
+    /// What makes two events one: not the state that the object was in. client-go leaves the text of a series out; here it counts,
+    /// for a series cannot change it and would hide what is new.
     fn key(body: &Value) -> u64 {
-        let about = ["kind", "namespace", "name", "uid", "apiVersion"].map(|part| &body["involvedObject"][part]);
-        let said = ["source", "type", "reason", "message", "reportingComponent"].map(|part| &body[part]);
+        let (regarding, said): (_, &[&str]) = match is_core(body) {
+            true => ("involvedObject", &["source", "type", "reason", "message", "reportingComponent"]),
+            false => ("regarding", &["type", "action", "reason", "note", "reportingController", "reportingInstance"]),
+        };
+        let about = ["kind", "namespace", "name", "uid", "apiVersion"].map(|part| &body[regarding][part]);
+        let said: Vec<_> = said.iter().map(|part| &body[*part]).collect();
         digest(&(about, said))
     }
+}
+
+/// Whether an event is one of the core group.
+fn is_core(body: &Value) -> bool {
+    body["apiVersion"] == "v1"
 }
 
 /// The object to create. It lives where the object it is about lives; events about cluster-scoped objects in `default`.
@@ -247,37 +278,132 @@ mod tests {
         assert_eq!(said.choose(&planned, false), [&planned[1]], "it came back");
     }
 
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
     /// A warning about an object, at a second.
-    fn warned(name: &str, second: i64) -> Value {
+    fn warned(identity: &Identity, name: &str, second: i64) -> Value {
         let mut event = Event::warning(ObjectRef::of::<Secret>(Some("n"), name), "Bad", "fix it");
         event.resource_version = Some(second.to_string());
-        let identity = Identity::controller_manager("c");
-        object(&event, &identity, Timestamp::from_second(second).expect("a time"), 0.5)
+        object(&event, identity, at(second), 0.5)
     }
 
     #[test]
     fn repeated_event_of_the_core_group_counts_up_the_first() {
-        let told = Told::default();
+        let (told, identity) = (Told::default(), Identity::controller_manager("c"));
+        let warned = |name, second| warned(&identity, name, second);
         let mut first = warned("a", 0);
-        assert_eq!(told.repeat(&mut first), None);
-        told.wrote(&first);
+        assert_eq!(told.repeat(&mut first, at(0)), None);
+        told.wrote(&first, at(0));
         let mut second = warned("a", 60);
-        let patch = told.repeat(&mut second);
+        let patch = told.repeat(&mut second, at(60));
         assert_eq!(patch, Some(json!({"count": 2, "lastTimestamp": "1970-01-01T00:01:00Z"})));
         assert_eq!((&second["metadata"], &second["firstTimestamp"]), (&first["metadata"], &first["firstTimestamp"]));
-        told.wrote(&second);
-        assert_eq!(told.repeat(&mut warned("a", 90)).map(|patch| patch["count"].clone()), Some(json!(3)));
-        assert_eq!(told.repeat(&mut warned("b", 90)), None, "about another object");
+        told.wrote(&second, at(60));
+        let third = told.repeat(&mut warned("a", 90_000), at(90_000)).map(|patch| patch["count"].clone());
+        assert_eq!(third, Some(json!(3)), "however late");
+        assert_eq!(told.repeat(&mut warned("b", 90), at(90)), None, "about another object");
+    }
+
+    fn paddock() -> Identity {
+        Identity::new("p", "p.dev", "pod-0")
+    }
+
+    /// The patches of a warning that is told at these seconds, each written; `None` where it is an object of its own.
+    fn patches(seconds: &[i64]) -> Vec<Option<Value>> {
+        let told = Told::default();
+        let tell = |second: &i64| {
+            let mut body = warned(&paddock(), "a", *second);
+            let patch = told.repeat(&mut body, at(*second));
+            told.wrote(&body, at(*second));
+            patch
+        };
+        seconds.iter().map(tell).collect()
+    }
+
+    #[test]
+    fn repeated_event_has_a_series_and_nothing_else_changes() {
+        let series = |count: u32, time: &str| Some(json!({"series": {"count": count, "lastObservedTime": time}}));
+        let expected = [None, series(2, "1970-01-01T00:06:00.000000Z"), series(3, "1970-01-01T00:12:00.000000Z")];
+        assert_eq!(patches(&[0, 360, 720]), expected, "silent for six minutes, not for longer");
+    }
+
+    #[test]
+    fn series_is_over_after_more_than_six_minutes_of_silence() {
+        let told: Vec<_> = patches(&[0, 60, 421, 422]);
+        let counts: Vec<_> =
+            told.iter().map(|patch| patch.as_ref().map(|patch| patch["series"]["count"].clone())).collect();
+        assert_eq!(counts, [None, Some(json!(2)), None, Some(json!(2))]);
+    }
+
+    #[test]
+    fn new_series_counts_up_its_own_first_object() {
+        let told = Told::default();
+        told.wrote(&warned(&paddock(), "a", 0), at(0));
+        let mut second = warned(&paddock(), "a", 1000);
+        let apart = second.clone();
+        assert_eq!(told.repeat(&mut second, at(1000)), None);
+        assert_eq!(second, apart, "as it was");
+        told.wrote(&second, at(1000));
+        let mut third = warned(&paddock(), "a", 1001);
+        told.repeat(&mut third, at(1001));
+        assert_eq!((&third["metadata"], &third["eventTime"]), (&apart["metadata"], &apart["eventTime"]));
+    }
+
+    #[test]
+    fn object_of_a_series_that_is_gone_can_be_made_anew_with_its_count() {
+        let told = Told::default();
+        let mut expected = warned(&paddock(), "a", 0);
+        told.wrote(&expected, at(0));
+        let mut again = warned(&paddock(), "a", 1);
+        told.repeat(&mut again, at(1));
+        expected["series"] = json!({"count": 2, "lastObservedTime": "1970-01-01T00:00:01.000000Z"});
+        expected["regarding"]["resourceVersion"] = "1".into();
+        assert_eq!(again, expected);
+        told.wrote(&again, at(1));
+        let third = told.repeat(&mut warned(&paddock(), "a", 2), at(2));
+        assert_eq!(third.map(|patch| patch["series"]["count"].clone()), Some(json!(3)));
+    }
+
+    #[test]
+    fn event_that_differs_in_anything_but_state_and_time_has_an_object_of_its_own() {
+        let told = Told::default();
+        let first = warned(&paddock(), "a", 0);
+        told.wrote(&first, at(0));
+        let others = [
+            "/note",
+            "/reason",
+            "/type",
+            "/action",
+            "/reportingController",
+            "/reportingInstance",
+            "/regarding/kind",
+            "/regarding/namespace",
+            "/regarding/name",
+            "/regarding/apiVersion",
+        ];
+        for field in others {
+            let mut other = first.clone();
+            *other.pointer_mut(field).expect("a field") = "other".into();
+            assert_eq!(told.repeat(&mut other, at(1)), None, "{field}");
+        }
+        let mut other = first.clone();
+        other["regarding"]["uid"] = "other".into();
+        assert_eq!(told.repeat(&mut other, at(1)), None, "uid");
+        assert!(told.repeat(&mut warned(&paddock(), "a", 1), at(1)).is_some(), "another version of the same");
     }
 
     #[test]
     fn only_the_last_events_are_counted_on() {
-        let told = Told::default();
-        for name in 0..=COUNTED {
-            told.wrote(&warned(&name.to_string(), 0));
+        for identity in [Identity::controller_manager("c"), paddock()] {
+            let told = Told::default();
+            for name in 0..=COUNTED {
+                told.wrote(&warned(&identity, &name.to_string(), 0), at(0));
+            }
+            assert_eq!(told.repeat(&mut warned(&identity, "0", 1), at(1)), None);
+            assert!(told.repeat(&mut warned(&identity, "1", 1), at(1)).is_some());
         }
-        assert_eq!(told.repeat(&mut warned("0", 1)), None);
-        assert!(told.repeat(&mut warned("1", 1)).is_some());
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! What one process does, pass by pass.
 
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::events::v1::Event;
 use paddock_reconcile::{Dependency, Error};
+use paddock_trials::Process;
 use paddock_trials::kubelet::{Fate, Kubelet};
 use paddock_trials::tap::Failure;
 use serde_json::{Value, json};
 
+use crate::sample::Sample;
 use crate::stand::{Stand, sample};
 
 fn uid(object: Option<Value>) -> String {
@@ -198,11 +203,52 @@ async fn event_is_written_when_something_changed_and_never_again() {
     }
 }
 
+/// The events of this reason that were written so far.
+async fn events(world: &Stand, reason: &str) -> Vec<Value> {
+    let mut events = world.list::<Event>("a").await;
+    events.retain(|event| event["reason"] == reason);
+    events
+}
+
+/// Changes what tenant `a` wants, so many minutes later.
+async fn change(world: &Stand, process: &mut Process<Sample>, minutes: u64, image: &str) {
+    process.cx.clock().advance(Duration::from_secs(60 * minutes));
+    world.intent("a", &json!({"image": image})).await;
+    process.settle().await;
+}
+
+#[tokio::test]
+async fn event_that_repeats_is_one_object_with_a_series_until_it_was_silent_for_six_minutes() {
+    let world = Stand::two_tenants().await;
+    let mut process = sample().start(&world);
+    process.settle().await;
+    for (minutes, image) in [(5, "web:2"), (6, "web:3"), (7, "web:4")] {
+        change(&world, &mut process, minutes, image).await;
+    }
+    let mut told: Vec<_> = events(&world, "Applied").await;
+    told.sort_by_key(|event| event["eventTime"].to_string());
+    let told: Vec<_> = told.iter().map(|event| (&event["eventTime"], &event["series"])).collect();
+    let series = json!({"count": 3, "lastObservedTime": "2026-01-01T00:11:00.000000Z"});
+    let [first, second] = ["2026-01-01T00:00:00.000000Z", "2026-01-01T00:18:00.000000Z"].map(Value::from);
+    assert_eq!(told, [(&first, &series), (&second, &Value::Null)]);
+}
+
+#[tokio::test]
+async fn event_whose_object_is_gone_is_written_anew_with_its_series() {
+    let world = Stand::two_tenants().await;
+    let mut process = sample().start(&world);
+    process.settle().await;
+    let before = events(&world, "Applied").await;
+    world.delete::<Event>("a", before[0]["metadata"]["name"].as_str().expect("a name")).await;
+    change(&world, &mut process, 1, "web:2").await;
+    let counts: Vec<_> = events(&world, "Applied").await.iter().map(|event| event["series"]["count"].clone()).collect();
+    assert_eq!(counts, [json!(2)]);
+}
+
 /// The notes of the events about drift that were written so far.
 async fn drift_events(world: &Stand) -> Vec<String> {
-    let events = world.list::<k8s_openapi::api::events::v1::Event>("a").await;
-    let of_drift = events.iter().filter(|event| event["reason"] == "Drift");
-    of_drift.filter_map(|event| event["note"].as_str().map(str::to_owned)).collect()
+    let events = events(world, "Drift").await;
+    events.iter().filter_map(|event| event["note"].as_str().map(str::to_owned)).collect()
 }
 
 #[tokio::test]
