@@ -58,11 +58,11 @@ async fn configure(server: &Server, tenants: &str) {
         .expect("a configuration");
 }
 
-/// Waits until the status of the tenant has that text; `None`: until it has no status.
-async fn reported(server: &Server, wanted: Option<&str>) {
+/// Waits until that row of the status has that text; `None`: until there is no such row.
+async fn reported(server: &Server, row: &str, wanted: Option<&str>) {
     let api: Api<ConfigMap> = Api::namespaced(server.client(), HOME);
     let holds = |config: Option<&ConfigMap>| {
-        let entry = config.and_then(|config| config.data.as_ref()?.get(TENANT));
+        let entry = config.and_then(|config| config.data.as_ref()?.get(row));
         match wanted {
             Some(text) => entry.is_some_and(|entry| entry.contains(text)),
             None => config.is_some() && entry.is_none(),
@@ -73,7 +73,17 @@ async fn reported(server: &Server, wanted: Option<&str>) {
 
 async fn provisioned(server: &Server) {
     configure(server, &format!("- name: {TENANT}\n")).await;
-    reported(server, Some("NoNode")).await;
+    reported(server, TENANT, Some("NoNode")).await;
+}
+
+/// Twice the same mistake: the Event about it repeats.
+async fn mistaken(server: &Server) {
+    for _ in 0..2 {
+        configure(server, "- [").await;
+        reported(server, "_document", Some("InvalidDocument")).await;
+        configure(server, &format!("- name: {TENANT}\n")).await;
+        reported(server, "_document", None).await;
+    }
 }
 
 /// A gateway that serves other namespaces, asked for by an object; it ends when everything of it is applied.
@@ -172,6 +182,7 @@ async fn gw_a04_the_shipped_role_is_what_the_controllers_need() {
     let account = account_with(&server, shipped()).await;
     run(&server, &account, async {
         provisioned(&server).await;
+        mistaken(&server).await;
         shared(&server).await;
     })
     .await;
@@ -237,7 +248,7 @@ async fn gw_a04_the_shipped_role_is_what_the_controllers_need() {
         await_condition(claims, &name, labelled).await.expect("a label");
         // The end of the tenant: everything goes, and its report last.
         configure(&server, "[]").await;
-        reported(&server, None).await;
+        reported(&server, TENANT, None).await;
     };
     run(&server, &account, story).await;
     let requests: Vec<_> = server.log().entries().into_iter().filter(|entry| entry.user == account.name).collect();
