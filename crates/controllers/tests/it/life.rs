@@ -135,11 +135,16 @@ impl Cluster {
         (text("phase"), text("reason"), text("message"))
     }
 
+    /// What Events of this reason say, as often as they were told: one that repeats is one object.
     pub(crate) async fn notes(&self, namespace: &str, reason: &str) -> Vec<String> {
         let kind = Kind::of::<k8s_openapi::api::events::v1::Event>();
         let events = kind.api(self.client(), Some(namespace)).list(&ListParams::default()).await.unwrap();
         let of = events.items.into_iter().filter(|event| event.data["reason"] == reason);
-        of.map(|event| event.data["note"].as_str().unwrap().to_owned()).collect()
+        let told = |event: DynamicObject| {
+            let times = event.data["series"]["count"].as_u64().unwrap_or(1);
+            (0..times).map(move |_| event.data["note"].as_str().unwrap().to_owned())
+        };
+        of.flat_map(told).collect()
     }
 }
 
