@@ -248,7 +248,7 @@ mod tests {
         let old = json!({"note": "m", "reportingInstance": "c-0", "series": {"count": 2, "lastObservedTime": "t"}});
         let mut new = old.clone();
         new.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        changed(&new, &old).into_iter().map(|error| error.field.to_string()).collect()
+        changed(&new, &old).into_iter().map(|error| error.field).collect()
     }
 
     #[test]

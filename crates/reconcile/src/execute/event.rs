@@ -388,7 +388,7 @@ mod tests {
             *other.pointer_mut(field).expect("a field") = "other".into();
             assert_eq!(told.repeat(&mut other, at(1)), None, "{field}");
         }
-        let mut other = first.clone();
+        let mut other = first;
         other["regarding"]["uid"] = "other".into();
         assert_eq!(told.repeat(&mut other, at(1)), None, "uid");
         assert!(told.repeat(&mut warned(&paddock(), "a", 1), at(1)).is_some(), "another version of the same");
