@@ -306,8 +306,8 @@ impl Disk {
 /// Removes the logs that begin at or before a revision. What stays is removed at the next start.
 fn forget_logs(dir: &Path, revision: u64) {
     let removed = log::all(dir).and_then(|logs| {
-        let before = logs.into_iter().filter(|first| *first <= revision);
-        before.map(|first| std::fs::remove_file(log::path(dir, first))).collect::<std::io::Result<()>>()
+        let mut before = logs.into_iter().filter(|first| *first <= revision);
+        before.try_for_each(|first| std::fs::remove_file(log::path(dir, first)))
     });
     if let Err(error) = removed {
         tracing::warn!(dir = %dir.display(), %error, "cannot remove a log that is no longer needed");
