@@ -26,7 +26,7 @@ struct Counters {
     begun: AtomicUsize,
     /// Requests whose answer is not handed over yet.
     open: AtomicUsize,
-    /// Those of them whose answer has no known end: watches, logs, sessions.
+    /// Those of them whose answer may have no end: watches, logs, sessions. A body that has an upper bound ends, however long it is.
     streams: AtomicUsize,
 }
 
@@ -105,7 +105,7 @@ where
                 open.streams();
                 std::mem::forget(open);
             }
-        } else if response.body().size_hint().exact().is_none() {
+        } else if response.body().size_hint().upper().is_none() {
             open.iter_mut().for_each(Open::streams);
         }
         Poll::Ready(Ok(response.map(|body| Answered { body, _open: open })))
@@ -212,7 +212,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Taken<I> {
 mod tests {
     use bytes::Bytes;
     use futures::stream;
-    use http_body_util::{Full, StreamBody};
+    use http_body_util::{Full, Limited, StreamBody};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -224,7 +224,7 @@ mod tests {
         Answer::new(ready, activity.begin()).await.unwrap().into_body()
     }
 
-    fn endless() -> impl Body<Data = Bytes> {
+    fn endless() -> impl Body<Data = Bytes, Error = io::Error> {
         StreamBody::new(stream::pending::<Result<Frame<Bytes>, io::Error>>())
     }
 
@@ -262,6 +262,17 @@ mod tests {
         };
         let (written, ()) = tokio::join!(taken.write_all(&[0; 9]), paused);
         written.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_reader_of_what_has_an_end_may_not_pause() {
+        let (ours, _theirs) = tokio::io::duplex(8);
+        let activity = Activity::default();
+        // Its length is not known, only that it has one.
+        let _list = answered(&activity, Limited::new(endless(), 1000)).await;
+        let mut taken = Taken::new(ours, activity, LIMIT);
+        let written = tokio::time::timeout(2 * LIMIT, taken.write_all(&[0; 9])).await.expect("it is given up in time");
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test(start_paused = true)]
