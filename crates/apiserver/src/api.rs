@@ -62,10 +62,10 @@ pub(crate) struct Answer {
 /// The body of an answer.
 pub(crate) enum Body {
     Whole(Bytes),
-    /// Text whose length is known and that is made as it is sent.
+    /// Text that is made as it is sent, and its length if that is known. An error breaks it off.
     Chunks {
-        size: u64,
-        chunks: Box<dyn Iterator<Item = Bytes> + Send>,
+        size: Option<u64>,
+        chunks: Box<dyn Iterator<Item = std::io::Result<Bytes>> + Send>,
     },
     Stream(BoxStream<'static, Result<Bytes, std::io::Error>>),
     /// The connection becomes a WebSocket.
@@ -75,11 +75,17 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    /// All of it; `None` for a stream, which may have no end, and for no answer.
+    /// All of it; `None` for a stream, which may have no end, for no answer, and for one that is broken off.
     pub(crate) fn whole(self) -> Option<Bytes> {
         match self {
             Self::Whole(bytes) => Some(bytes),
-            Self::Chunks { chunks, .. } => Some(chunks.flatten().collect()),
+            Self::Chunks { mut chunks, .. } => {
+                let join = |mut text: Vec<u8>, chunk: std::io::Result<Bytes>| {
+                    text.extend_from_slice(&chunk?);
+                    std::io::Result::Ok(text)
+                };
+                chunks.try_fold(Vec::new(), join).ok().map(Bytes::from)
+            }
             Self::Stream(_) | Self::Upgrade(_) | Self::Dropped => None,
         }
     }
@@ -390,7 +396,7 @@ impl Api {
     }
 
     /// Stored bytes as a version of the resource shows them.
-    pub(crate) fn decode_stored(&self, resource: &Resource, object: &Object) -> Result<Value, Status> {
+    pub(crate) fn decode_stored(resource: &Resource, object: &Object) -> Result<Value, Status> {
         let mut object = object.decode().map_err(|e| Status::internal(format!("stored object: {e}")))?;
         let version = resource.api_version();
         let other = object["apiVersion"].as_str() != Some(version.as_str());

@@ -131,7 +131,7 @@ fn audit_id(headers: &http::HeaderMap) -> String {
 fn write(answer: Answer, id: &str) -> Result<Response<OutBody>, Dropped> {
     let body = match answer.body {
         Body::Whole(bytes) => Full::new(bytes).map_err(|never: Infallible| match never {}).boxed_unsync(),
-        Body::Chunks { size, chunks } => Measured { left: size, chunks }.boxed_unsync(),
+        Body::Chunks { size, chunks } => Made { left: size, chunks }.boxed_unsync(),
         Body::Stream(stream) => StreamBody::new(stream.map_ok(Frame::data)).boxed_unsync(),
         Body::Upgrade(_) | Body::Dropped => return Err(Dropped),
     };
@@ -157,28 +157,44 @@ fn write(answer: Answer, id: &str) -> Result<Response<OutBody>, Dropped> {
     Ok(response)
 }
 
-/// A body in chunks whose length is known, so that it is not sent as one whose end must be searched for.
-struct Measured {
-    left: u64,
-    chunks: Box<dyn Iterator<Item = Bytes> + Send>,
+/// A body in chunks that are made when they are taken. If its length is known, it is not sent as one whose end must be searched for.
+struct Made {
+    left: Option<u64>,
+    chunks: Box<dyn Iterator<Item = std::io::Result<Bytes>> + Send>,
 }
 
-impl HttpBody for Measured {
+impl HttpBody for Made {
     type Data = Bytes;
     type Error = std::io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         let chunk = self.chunks.next();
-        self.left = self.left.saturating_sub(chunk.as_ref().map_or(self.left, |chunk| chunk.len() as u64));
-        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
+        let made = match &chunk {
+            Some(Ok(chunk)) => chunk.len() as u64,
+            Some(Err(error)) => {
+                tracing::error!(%error, "an answer is broken off");
+                0
+            }
+            None => u64::MAX,
+        };
+        self.left = self.left.map(|left| left.saturating_sub(made));
+        Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0
+        self.left == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        self.left.map_or_else(
+            || {
+                // Of unknown length, but not without end: who does not take it is not waited for as the reader of a watch is.
+                let mut hint = SizeHint::new();
+                hint.set_upper(u64::MAX);
+                hint
+            },
+            SizeHint::with_exact,
+        )
     }
 }
 
@@ -289,6 +305,25 @@ mod tests {
     use futures::stream;
 
     use super::*;
+
+    fn chunks(size: Option<u64>, chunks: Vec<std::io::Result<Bytes>>) -> OutBody {
+        let body = Body::Chunks { size, chunks: Box::new(chunks.into_iter()) };
+        write(Answer { body, ..Answer::empty(200) }, "1").expect("a response").into_body()
+    }
+
+    #[test]
+    fn an_answer_whose_length_is_not_known_has_an_end() {
+        let hint = chunks(None, Vec::new()).size_hint();
+        assert_eq!((hint.exact(), hint.upper().is_some()), (None, true));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_broken_off_ends_with_an_error() {
+        let broken = std::io::Error::other("damaged");
+        let mut body = chunks(None, vec![Ok(Bytes::from_static(b"[")), Err(broken)]);
+        let first = body.frame().await.expect("a frame").expect("a chunk");
+        assert!(first.is_data() && !body.is_end_stream() && body.frame().await.expect("a frame").is_err());
+    }
 
     #[tokio::test]
     async fn the_body_of_who_may_not_ask_is_not_read() {

@@ -39,20 +39,22 @@ pub(crate) fn table<'a>(
     headers: bool,
     now: Timestamp,
 ) -> Value {
-    let rows = objects.into_iter().map(|object| {
-        let carried = match include {
-            IncludeObject::None => Value::Null,
-            IncludeObject::Metadata => partial_object_metadata(object),
-            IncludeObject::Object => object.clone(),
-        };
-        json!({ "cells": resource.strategy.cells(object, now), "object": carried })
-    });
-    let rows: Vec<Value> = rows.collect();
+    let rows: Vec<Value> = objects.into_iter().map(|object| row(resource, object, include, now)).collect();
     let column = |c: crate::resource::Column| json!({ "name": c.name, "type": c.type_, "format": c.format, "description": c.description, "priority": c.priority });
     let columns = if headers { resource.strategy.columns().into_iter().map(column).collect() } else { Vec::new() };
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": columns, "rows": rows,
     })
+}
+
+/// The row of one object.
+pub(crate) fn row(resource: &Resource, object: &Value, include: IncludeObject, now: Timestamp) -> Value {
+    let carried = match include {
+        IncludeObject::None => Value::Null,
+        IncludeObject::Metadata => partial_object_metadata(object),
+        IncludeObject::Object => object.clone(),
+    };
+    json!({ "cells": resource.strategy.cells(object, now), "object": carried })
 }
 
 /// An object reduced to its metadata.

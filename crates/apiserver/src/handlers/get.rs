@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::Call;
-use super::items::Items;
+use super::items::{Items, Stored};
+use super::shown::Shown;
 use super::update::Written;
 use crate::api::{Answer, yaml};
 use crate::request::{Encoding, Shape};
@@ -15,7 +16,7 @@ use crate::selector::{FieldSelector, LabelSelector};
 use crate::status::Status;
 use crate::store::listing::{self, ListOptions, ListPlan};
 use crate::store::{ListRequest, Listing, Object, Position};
-use crate::table;
+use crate::table::{self, IncludeObject};
 
 /// How long a read waits for a revision of the future, as kube-apiserver does.
 const REVISION_WAIT: Duration = Duration::from_secs(3);
@@ -107,11 +108,19 @@ impl Call<'_> {
         let remaining = (page.next.is_some() && selection.is_everything()).then_some(page.remaining);
         let next = listing::next_token(&page, self.namespace());
         let meta = ListMeta { revision: page.revision, next, remaining };
-        if self.is_plain() {
-            return Ok(self.list_of_bytes(page.objects, &meta));
-        }
-        let items = page.objects.iter().map(|o| self.decode_stored(o)).collect::<Result<Vec<_>, _>>()?;
-        self.answer_list(items, Some(meta))
+        let body = if self.is_plain() {
+            self.items_of_bytes(page.objects, &meta).body()?
+        } else if self.format.encoding == Encoding::Json {
+            // What this version cannot show is an answer, not a list that is broken off.
+            if self.resource.strategy.converts().is_err() {
+                page.objects.iter().try_for_each(|o| self.decode_stored(o).map(drop))?;
+            }
+            self.shown()?.items(page.objects, &list_metadata(&meta))?.body()?
+        } else {
+            let items = page.objects.iter().map(|o| self.decode_stored(o)).collect::<Result<Vec<_>, _>>()?;
+            return self.answer_list(items, Some(meta));
+        };
+        Ok(Answer { body, ..Answer::bytes(200, Bytes::new()) })
     }
 
     /// The namespace of a collection path; `None` for all.
@@ -163,14 +172,14 @@ impl Call<'_> {
     }
 
     /// A list written from stored bytes, without decoding one object.
-    fn list_of_bytes(&self, objects: Vec<Object>, meta: &ListMeta) -> Answer {
+    fn items_of_bytes(&self, objects: Vec<Object>, meta: &ListMeta) -> Items<Stored> {
         let head = json!({"apiVersion": self.resource.api_version(), "kind": &*self.resource.list_kind, "metadata": list_metadata(meta)});
         let mut head = head.to_string();
         head.pop();
         head.push_str(",\"items\":[");
         // Items of built-in lists carry no kind and apiVersion: the list says them.
-        let items = Items { head: head.into_bytes(), objects, typed: self.resource.custom };
-        Answer { body: items.body(), ..Answer::bytes(200, Bytes::new()) }
+        let item = Stored { typed: self.resource.custom };
+        Items { head: head.into_bytes(), objects, item, tail: b"]}".to_vec() }
     }
 
     /// Writes one object in the negotiated format.
@@ -186,30 +195,27 @@ impl Call<'_> {
         self.write(code, &shown)
     }
 
-    pub(crate) fn answer_list(&self, mut items: Vec<Value>, meta: Option<ListMeta>) -> Result<Answer, Status> {
+    /// Writes decoded objects as a list in the negotiated format.
+    pub(crate) fn answer_list(&self, items: Vec<Value>, meta: Option<ListMeta>) -> Result<Answer, Status> {
         let meta = meta.unwrap_or(ListMeta { revision: self.api.store.revision(), next: None, remaining: None });
-        let metadata = list_metadata(&meta);
-        let shown = match self.format.shape {
-            Shape::Object => {
-                if !self.resource.custom {
-                    for item in items.iter_mut().filter_map(Value::as_object_mut) {
-                        item.remove("apiVersion");
-                        item.remove("kind");
-                    }
-                }
-                json!({"apiVersion": self.resource.api_version(), "kind": &*self.resource.list_kind, "metadata": metadata, "items": items})
-            }
-            Shape::Metadata => table::partial_object_metadata_list(&items, &metadata),
-            Shape::Table => self.table(&items, &metadata)?,
-        };
-        self.write(200, &shown)
+        self.write(200, &self.shown()?.list(items, &list_metadata(&meta)))
+    }
+
+    /// How a list shows its objects.
+    fn shown(&self) -> Result<Shown, Status> {
+        let shape = self.format.shape;
+        let include = if shape == Shape::Table { self.include()? } else { IncludeObject::default() };
+        Ok(Shown { resource: self.resource.clone(), shape, include, now: self.now })
     }
 
     pub(crate) fn table(&self, items: &[Value], metadata: &Value) -> Result<Value, Status> {
+        Ok(table::table(&self.resource, items, metadata, self.include()?, true, self.now))
+    }
+
+    fn include(&self) -> Result<IncludeObject, Status> {
         let asked = self.query.get("includeObject");
-        let include = table::IncludeObject::parse(asked)
-            .ok_or_else(|| Status::bad_request(format!("unrecognized includeObject value: {asked:?}")))?;
-        Ok(table::table(&self.resource, items, metadata, include, true, self.now))
+        IncludeObject::parse(asked)
+            .ok_or_else(|| Status::bad_request(format!("unrecognized includeObject value: {asked:?}")))
     }
 
     pub(crate) fn write(&self, code: u16, value: &Value) -> Result<Answer, Status> {

@@ -11,6 +11,7 @@ mod items;
 mod meta;
 mod patch;
 mod reviews;
+mod shown;
 mod special;
 mod token;
 mod unchanged;
@@ -154,7 +155,7 @@ impl<'a> Call<'a> {
 
     /// A stored object as this version of the resource shows it.
     pub(crate) fn decode_stored(&self, object: &Object) -> Result<Value, Status> {
-        self.api.decode_stored(&self.resource, object)
+        Api::decode_stored(&self.resource, object)
     }
 
     /// Options shared by all writes; `kind` is the options kind that errors name (`CreateOptions`, …).

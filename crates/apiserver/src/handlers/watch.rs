@@ -309,8 +309,8 @@ impl Watcher {
         let view = View { revision, resource, format: self.format, kind, include, second };
         self.api.views.get(&view, || {
             let shown = match left {
-                Some(previous) => self.api.decode_stored(&self.resource, &previous.deleted(event.revision).1),
-                None => self.api.decode_stored(&self.resource, &event.object),
+                Some(previous) => Api::decode_stored(&self.resource, &previous.deleted(event.revision).1),
+                None => Api::decode_stored(&self.resource, &event.object),
             };
             call.frame(kind, shown.ok()?).ok()
         })

@@ -9,6 +9,7 @@ mod faults;
 mod hostile;
 mod impersonation;
 mod life;
+mod lists;
 mod objects;
 mod plugins;
 mod policies;

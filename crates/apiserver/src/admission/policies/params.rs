@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::stored::{ParamKind, ParamRef};
 use crate::admission::Attributes;
+use crate::api::Api;
 use crate::resource::Resource;
 use crate::store::ListRequest;
 
@@ -51,12 +52,12 @@ pub(super) fn collect(
             let selector = selector.as_ref().map_err(Clone::clone)?;
             let request = ListRequest { namespace: Some(namespace), ..ListRequest::all(&resource.storage) };
             let stored = a.api.store.list(&request).map(|listing| listing.objects).unwrap_or_default();
-            let shown = stored.iter().filter_map(|object| a.api.decode_stored(resource, object).ok());
+            let shown = stored.iter().filter_map(|object| Api::decode_stored(resource, object).ok());
             shown.filter(|object| selector.matches_object(object)).collect()
         }
         None => {
             let stored = a.api.store.get(&resource.storage, namespace, &wanted.name);
-            let shown = stored.map(|object| a.api.decode_stored(resource, &object)).transpose();
+            let shown = stored.map(|object| Api::decode_stored(resource, &object)).transpose();
             Vec::from_iter(shown.map_err(|status| status.message)?)
         }
     };
