@@ -236,6 +236,8 @@ impl Disk {
         for path in needless {
             std::fs::remove_file(&path).map_err(io(&path))?;
         }
+        // A process that was killed may have made the log and not got to this.
+        file::sync_directory(dir).map_err(io(dir))?;
         let witness = OpenOptions::new().write(true).create(true).truncate(false).open(&witness_path);
         let witness = witness.map_err(io(&witness_path))?;
         let due = snapshot.map_or(0, |snapshot| snapshot.len).max(snapshot_bytes);

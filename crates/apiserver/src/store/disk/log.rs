@@ -76,8 +76,9 @@ impl Log {
     pub(super) fn resume(file: Box<dyn DataFile>, end: u64, place: Place) -> io::Result<Self> {
         if file.len()? > end {
             file.set_len(end)?;
-            file.sync()?;
         }
+        // The last record may have been read before it was durable: its writer was killed in between. Now it will be shown.
+        file.sync()?;
         Ok(Self { file, end, place, torn: false })
     }
 
