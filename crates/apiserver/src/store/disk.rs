@@ -178,7 +178,7 @@ pub(crate) struct Disk {
     /// For the next commit.
     record: Builder,
     witness: File,
-    _lock: File,
+    _lock: Held,
 }
 
 /// A snapshot that is being taken.
@@ -395,9 +395,20 @@ fn find(dir: &Path, open: &OpenFile, each: &mut dyn FnMut(Key, Option<Object>)) 
     Ok(found)
 }
 
+/// The lock of a data directory. It is given back by name: a process that was forked and has not run its own program yet has the
+/// file open, too, and would keep it.
+#[derive(Debug)]
+pub(super) struct Held(pub(super) File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
 /// Takes the lock of a data directory and writes our process id into it. While another process has it, tries again for as long as
 /// `again` says; this process's own is refused at once.
-pub(super) fn lock(path: &Path, mut again: impl FnMut() -> bool) -> Result<File, OpenError> {
+pub(super) fn lock(path: &Path, mut again: impl FnMut() -> bool) -> Result<Held, OpenError> {
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io(path))?;
     let own = std::process::id().to_string();
@@ -421,5 +432,5 @@ pub(super) fn lock(path: &Path, mut again: impl FnMut() -> bool) -> Result<File,
     }
     // A full disk may refuse it, and must not keep a server from starting.
     let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{own}"));
-    Ok(file)
+    Ok(Held(file))
 }

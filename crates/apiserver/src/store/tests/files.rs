@@ -65,6 +65,17 @@ fn a_directory_that_stays_in_use_is_refused_when_the_wait_is_over() {
     assert_eq!((refused.unwrap_err().to_string().contains("by process another:"), tries), (true, 3));
 }
 
+/// As a process has it that is being started, until it runs its own program.
+#[test]
+fn a_copy_of_the_open_lock_file_does_not_keep_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lock");
+    let held = disk::lock(&path, || false).unwrap();
+    let _copy = held.0.try_clone().unwrap();
+    drop(held);
+    assert!(disk::lock(&path, || false).is_ok());
+}
+
 #[tokio::test]
 async fn closing_gives_the_directory_back() {
     let dir = tempfile::tempdir().unwrap();
